@@ -1,0 +1,88 @@
+"""Every error that lxcast raises, with the exit code of the command that met it.
+
+    LxcastError                  1
+    ├── UsageError               2   an option, a name, a pattern or a setting is wrong
+    ├── SourceError              3   a source is missing, cannot be read, or is of no known kind
+    │   ├── ArchiveError         4   an archive is truncated, malformed or hostile
+    │   └── EngineError          8   the container engine is missing, refuses, or failed
+    ├── CheckError               5   the template would not be accepted, would not boot, or breaks the policy
+    ├── StorageError             6   a storage cannot be read or written, or is full
+    │   └── ConflictError        7   the name is taken by other bytes; lxcast never replaces
+    ├── ApiError                 9   the Proxmox API refuses, fails, or cannot be reached
+    │   └── UnprovenError       10   an upload ended, but that it holds our bytes cannot be shown
+    └── PinError                11   a pin in HCL or tfvars is missing, ambiguous, or cannot be edited
+
+A message says what failed, on which object, with both values; the hint says what to do next. An interrupt
+(Ctrl-C, SIGTERM) ends a command with 130 or 143 and is no LxcastError.
+"""
+
+
+class LxcastError(Exception):
+    """The root of the tree: `message` for people, `hint` for their next step."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(LxcastError):
+    """An option, a name, a pattern or a setting is wrong: nothing was done."""
+
+    exit_code = 2
+
+
+class SourceError(LxcastError):
+    """A source is missing, cannot be read, or is of no known kind."""
+
+    exit_code = 3
+
+
+class ArchiveError(SourceError):
+    """An archive is truncated, malformed or hostile; the message names the member."""
+
+    exit_code = 4
+
+
+class EngineError(SourceError):
+    """The container engine is missing, refuses, or failed."""
+
+    exit_code = 8
+
+
+class CheckError(LxcastError):
+    """Checks found errors; the message holds every one of them."""
+
+    exit_code = 5
+
+
+class StorageError(LxcastError):
+    """A storage cannot be read or written, or is full."""
+
+    exit_code = 6
+
+
+class ConflictError(StorageError):
+    """The name is taken by other bytes."""
+
+    exit_code = 7
+
+
+class ApiError(LxcastError):
+    """The Proxmox API refuses, fails, or cannot be reached."""
+
+    exit_code = 9
+
+
+class UnprovenError(ApiError):
+    """An upload ended, but that it holds our bytes cannot be shown."""
+
+    exit_code = 10
+
+
+class PinError(LxcastError):
+    """A pin in HCL or tfvars is missing, ambiguous, or cannot be edited."""
+
+    exit_code = 11

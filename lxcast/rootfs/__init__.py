@@ -1,0 +1,1 @@
+"""What happens to the members on their way: cleanup, fit, survey, checks."""

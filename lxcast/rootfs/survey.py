@@ -1,0 +1,204 @@
+"""The survey: what was seen of the members while they streamed by.
+
+Checks and fits judge it when the last member has passed: a row never needs to know the future, and nothing is read
+twice.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from lxcast.rootfs.globs import Matcher
+from lxcast.tar.member import BLK, CHR, DIR, FIFO, LNK, REG, SYM, Member
+
+TEXT_LIMIT = 64 * 1024
+"""Bytes of a surveyed file that are kept; what the rows read (os-release, sshd_config, units) is far smaller."""
+
+MAX_ID = 65535
+"""The highest user and group id of an unprivileged container (u:0:100000:65536 in Proxmox's default map)."""
+
+ELF_START = 20
+"""Bytes of an executable that are kept: e_machine ends there (elf(5))."""
+
+SHEBANG = 128
+"""Bytes of a script that are kept: well above BINPRM_BUF_SIZE's use in practice."""
+
+_LINKS_FOLLOWED = 40  # as many as Linux follows (MAXSYMLINKS, path_resolution(7))
+
+_TYPES = (REG, LNK, SYM, CHR, BLK, DIR, FIFO)
+_TYPE, _OWNER, _OWNER_MASK, _MTIME = 7, 3, (1 << 24) - 1, 27
+
+Scan = Callable[[bytes, memoryview], tuple[str, ...]]
+"""(path, the first 64 KiB) -> identifiers of what was found in them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Executable:
+    """A regular file with an execute bit: its mode and first bytes (enough for an ELF machine or a shebang)."""
+
+    mode: int
+    head: bytes
+
+
+@dataclass(slots=True)
+class Form:
+    """How an archive is written, as far as Proxmox's tar minds it; what lxcast writes leaves all at the defaults."""
+
+    unprefixed: int = 0
+    """Members whose name lacks the "./" (then `--exclude './dev/*'` does not reach them)."""
+    absolute: list[bytes] = field(default_factory=list)
+    repeated: list[bytes] = field(default_factory=list)
+    """Paths that stand more than once: the first one wins there (--skip-old-files)."""
+    forward_links: list[bytes] = field(default_factory=list)
+    """Hard links that come before their target."""
+    file_name: str = ""
+    compression: str = ""
+    """As found by content: "zstd", "gzip", "xz", "bzip2" or "tar"."""
+    window_log: int = 0
+    """Of a zstd frame; 0 for other formats."""
+
+
+class Survey:
+    """What was seen of the members, and questions about it; paths are like `Member.path`.
+
+    `reads` are the patterns whose files' text and owner are kept; `scan` judges the first 64 KiB of the regular files
+    below `scan_roots` (paths with a closing "/").
+    """
+
+    def __init__(self, reads: Iterable[str] = (), scan: Scan | None = None, scan_roots: tuple[bytes, ...] = ()) -> None:
+        self.unpacked_size = 0
+        """The bytes of all regular files."""
+        self.links: dict[bytes, bytes] = {}
+        """Symbolic links, with the target as written."""
+        self.hard_links: dict[bytes, bytes] = {}
+        """Hard links, with the path of the first name."""
+        self.executables: dict[bytes, Executable] = {}
+        self.texts: dict[bytes, bytes] = {}
+        """Content of the regular files that match `reads`, at most TEXT_LIMIT bytes of each."""
+        self.verdicts: dict[bytes, tuple[str, ...]] = {}
+        """What `scan` found, by path."""
+        self.devices: list[bytes] = []
+        self.big_ids: list[tuple[bytes, int, int]] = []
+        """(path, uid, gid) where one of the two is above 65535."""
+        self.form = Form()
+        # path -> type, (mode, uid, gid) by number and mtime in one small int: with the path itself the only thing that
+        # is kept of every member, so that its size decides the memory of a run.
+        self._entries: dict[bytes, int] = {}
+        self._owners: dict[tuple[int, int, int], int] = {}
+        self._reads = Matcher(dict.fromkeys(reads, True))
+        self._scan = scan
+        self._scan_roots = scan_roots
+        self._known: dict[Executable, Executable] = {}
+
+    def see(self, member: Member) -> None:
+        """Take note of a member that is about to be written; its body is only looked at, not consumed.
+
+        A path that stands twice and a hard link before its target are noted in `form`.
+        """
+        path, type, mode = member.path, member.type, member.mode
+        entries = self._entries
+        owner = (mode, member.uid, member.gid)
+        number = self._owners.get(owner)
+        if number is None:
+            number = self._owners[owner] = len(self._owners)
+            if member.uid > MAX_ID or member.gid > MAX_ID:
+                self.big_ids.append((path, member.uid, member.gid))
+        if path in entries:
+            self.form.repeated.append(path)
+        entries[path] = (member.mtime << _MTIME) | (number << _OWNER) | type[0] & _TYPE
+        if type == REG:
+            self.unpacked_size += member.size
+            if mode & 0o111 or path.startswith(self._scan_roots) or self._reads.find(path):
+                self._look_inside(member)
+        elif type == SYM:
+            self.links[path] = member.link
+        elif type == LNK:
+            self.hard_links[path] = member.link
+            if member.link not in entries:
+                self.form.forward_links.append(path)
+        elif type in (CHR, BLK):
+            self.devices.append(path)
+
+    def _look_inside(self, member: Member) -> None:
+        """Keep what a rule may ask about the content of a regular file."""
+        path, head = member.path, member.head()
+        if member.mode & 0o111:
+            start = bytes(head[: SHEBANG if bytes(head[:2]) == b"#!" else ELF_START])
+            executable = Executable(member.mode, start)
+            self.executables[path] = self._known.setdefault(executable, executable)
+        if self._scan and path.startswith(self._scan_roots):
+            verdicts = self._scan(path, head[:TEXT_LIMIT])
+            if verdicts:
+                self.verdicts[path] = verdicts
+        if self._reads.find(path):
+            self.texts[path] = bytes(head[:TEXT_LIMIT])
+
+    @property
+    def members(self) -> int:
+        """The number of distinct paths."""
+        return len(self._entries)
+
+    def type(self, path: bytes) -> bytes | None:
+        """Return the type of the member at `path`, links not followed; None where there is none."""
+        entry = self._entries.get(path)
+        return None if entry is None else _TYPES[entry & _TYPE]
+
+    def owner(self, path: bytes) -> tuple[int, int, int] | None:
+        """Return (mode, uid, gid) of the member at `path`, links not followed."""
+        entry = self._entries.get(path)
+        if entry is None:
+            return None
+        return list(self._owners)[entry >> _OWNER & _OWNER_MASK]
+
+    def mtime(self, path: bytes) -> int | None:
+        """Return the modification time of the member at `path` in seconds, links not followed."""
+        entry = self._entries.get(path)
+        return None if entry is None else entry >> _MTIME
+
+    def paths(self) -> Iterable[bytes]:
+        """Return every path, in the order of the members."""
+        return self._entries.keys()
+
+    def resolve(self, path: bytes) -> bytes | None:
+        """Follow every symbolic link in `path`, as a process whose root is this filesystem would.
+
+        Returns the path of a member that is no symbolic link, or None where a link dangles, loops, or leads through a
+        file.
+        """
+        return self._follow(path, chrooted=True)
+
+    def resolve_from_host(self, path: bytes) -> bytes | None:
+        """Follow `path` as a process on the node does: an absolute link leaves the root, which gives None."""
+        return self._follow(path, chrooted=False)
+
+    def _follow(self, path: bytes, *, chrooted: bool) -> bytes | None:
+        done: list[bytes] = []
+        left = path.split(b"/")[::-1]
+        links = 0
+        while left:
+            part = left.pop()
+            if part in (b"", b"."):
+                continue
+            if part == b"..":
+                del done[-1:]
+                continue
+            here = b"/".join((*done, part))
+            target = self.links.get(here)
+            if target is None:
+                done.append(part)
+                continue
+            links += 1
+            if links > _LINKS_FOLLOWED or (target.startswith(b"/") and not chrooted):
+                return None
+            if target.startswith(b"/"):
+                done.clear()
+            left.extend(target.split(b"/")[::-1])
+        found = b"/".join(done)
+        return found if found in self._entries else None
+
+    def text(self, path: bytes) -> str | None:
+        """Return the text of the file that `path` leads to (links followed), or None; undecodable bytes are escaped."""
+        found = self.resolve(path)
+        if found is None:
+            return None
+        content = self.texts.get(self.hard_links.get(found, found))
+        return None if content is None else content.decode("utf-8", "backslashreplace")

@@ -1,0 +1,131 @@
+"""One entry of a root filesystem, whatever it was read from."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+REG = b"0"
+LNK = b"1"
+SYM = b"2"
+CHR = b"3"
+BLK = b"4"
+DIR = b"5"
+FIFO = b"6"
+
+HEAD = 64 * 1024
+"""Bytes of a body that `Member.head` promises (the whole body where it is shorter)."""
+
+
+class Body(Protocol):
+    """Where the bytes of a streaming member come from."""
+
+    def head(self) -> memoryview:
+        """Return the first bytes, at least min(size, HEAD) of them, without consuming any."""
+
+    def chunks(self) -> Iterator[memoryview]:
+        """Yield the whole body once; each chunk is valid until the next one is asked for."""
+
+
+class Member:
+    """One entry of a root filesystem: metadata, and a body that may still be streaming by.
+
+    `path` is relative to the root filesystem, without "./" and without a closing "/"; the root itself is b"".
+    `type` is one of REG, LNK, SYM, CHR, BLK, DIR, FIFO. `mode` holds the permission bits alone (mode & 0o7777).
+    `size` is the length of the body in bytes as a program would read it; 0 for all but regular files. `mtime` is in
+    whole seconds. `link` is the target: of a symbolic link as it was written, of a hard link a path like `path`.
+    `xattrs` maps names (b"user.x", b"security.capability") to values; ACLs are in it under the names
+    b"SCHILY.acl.access" and b"SCHILY.acl.default" with their text. `sparse` lists (offset, length) of the data of a
+    sparse file, whose stored body is these pieces one after the other. `device` is (major, minor).
+
+    A streaming body is valid until the source is asked for its next member; who keeps a member calls `held`.
+    """
+
+    __slots__ = (
+        "body",
+        "device",
+        "gid",
+        "link",
+        "mode",
+        "mtime",
+        "path",
+        "size",
+        "sparse",
+        "type",
+        "uid",
+        "xattrs",
+    )
+
+    def __init__(
+        self,
+        path: bytes,
+        type: bytes = REG,
+        mode: int = 0o644,
+        uid: int = 0,
+        gid: int = 0,
+        size: int = 0,
+        mtime: int = 0,
+        link: bytes = b"",
+        body: bytes | Body = b"",
+        xattrs: dict[bytes, bytes] | None = None,
+        sparse: tuple[tuple[int, int], ...] | None = None,
+        device: tuple[int, int] = (0, 0),
+    ) -> None:
+        self.path = path
+        self.type = type
+        self.mode = mode
+        self.uid = uid
+        self.gid = gid
+        self.size = size
+        self.mtime = mtime
+        self.link = link
+        self.body = body
+        self.xattrs = xattrs
+        self.sparse = sparse
+        self.device = device
+
+    def head(self) -> memoryview:
+        """Return the first bytes of the stored body: all of it, or at least HEAD bytes."""
+        body = self.body
+        return memoryview(body) if isinstance(body, bytes) else body.head()
+
+    def chunks(self) -> Iterator[memoryview]:
+        """Yield the stored body once."""
+        body = self.body
+        if isinstance(body, bytes):
+            yield memoryview(body)
+        else:
+            yield from body.chunks()
+
+    def held(self) -> "Member":
+        """Return a copy whose body is bytes, so that it outlives the stream."""
+        return self.changed(body=b"".join(bytes(chunk) for chunk in self.chunks()))
+
+    def changed(self, **changes: object) -> "Member":
+        """Return a copy with some attributes replaced."""
+        copy = Member.__new__(Member)
+        for name in Member.__slots__:
+            setattr(copy, name, changes.get(name, getattr(self, name)))
+        return copy
+
+    def __repr__(self) -> str:
+        return f"Member({self.path!r}, {self.type!r}, {self.mode:04o}, {self.uid}:{self.gid}, {self.size} bytes)"
+
+
+def regular(path: bytes, content: bytes, mode: int = 0o644, mtime: int = 0) -> Member:
+    """Make a regular file of root's."""
+    return Member(path, REG, mode, size=len(content), mtime=mtime, body=content)
+
+
+def directory(path: bytes, mode: int = 0o755, mtime: int = 0) -> Member:
+    """Make a folder of root's."""
+    return Member(path, DIR, mode, mtime=mtime)
+
+
+def symlink(path: bytes, target: bytes, mtime: int = 0) -> Member:
+    """Make a symbolic link of root's."""
+    return Member(path, SYM, 0o777, mtime=mtime, link=target)
+
+
+def printable(path: bytes) -> str:
+    """Return a member's path as a person reads it: undecodable and control bytes escaped, the root as "/"."""
+    text = path.decode("utf-8", "backslashreplace")
+    return "/" + "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
