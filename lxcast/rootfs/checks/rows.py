@@ -1,0 +1,73 @@
+"""What a check is: one row of a table, judged against the survey of a root filesystem."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from lxcast.rootfs.survey import Survey
+from lxcast.tar.member import printable
+
+Group = Literal["proxmox", "identity", "ssh", "secrets", "environment"]
+Level = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is judged: a root filesystem, and what was asked for it."""
+
+    survey: Survey
+    arch: str = ""
+    """The architecture that was asked for, in Proxmox's words (amd64, arm64, ...); "" where none was."""
+    ostype: str = ""
+    """"unmanaged" where a container without Proxmox's set-up was asked for, else ""."""
+
+    @property
+    def managed(self) -> bool:
+        """Whether Proxmox is to set the container up: network, hostname, password and keys."""
+        return self.ostype != "unmanaged"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that a check found.
+
+    A row's function gives the message and, where they apply, path, level and a hint of its own; `check`, the row's
+    hint and `allowed` are filled in by `lxcast.rootfs.checks.judge`.
+    """
+
+    message: str
+    path: bytes | None = None
+    """The member that it is about (as `Member.path`); None where it is about the whole filesystem."""
+    level: Level = "error"
+    hint: str = ""
+    check: str = ""
+    allowed: str = ""
+    """The reason that was given for allowing it; such a finding fails nothing."""
+
+    @property
+    def fails(self) -> bool:
+        """Whether it stops a build."""
+        return self.level == "error" and not self.allowed
+
+    def as_dict(self) -> dict[str, str]:
+        """Return it as the record and --json tell it; keys without a value are left out."""
+        path = "" if self.path is None else printable(self.path)
+        told = {"check": self.check, "level": self.level, "message": self.message, "path": path, "hint": self.hint}
+        told["allowed"] = self.allowed
+        return {key: value for key, value in told.items() if value}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A row: what is looked for and why it matters."""
+
+    id: str
+    group: Group
+    heading: str
+    why: str
+    """The outside fact that the check rests on, with its source."""
+    judge: Callable[[Subject], Iterable[Finding]]
+    hint: str = ""
+    """What to do about a finding that has no hint of its own."""
+    reads: tuple[str, ...] = ()
+    """Patterns (`lxcast.rootfs.globs`) of the small files whose text the survey must keep for it."""
