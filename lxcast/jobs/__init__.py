@@ -1,0 +1,1 @@
+"""What the commands do. Only jobs put the other layers together."""
