@@ -6,7 +6,8 @@ lies below it.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import takewhile
 from typing import Generic, TypeVar
 
 from lxcast.errors import UsageError
@@ -17,7 +18,11 @@ _ANY_FOLDERS = "(?:[^/]+/)*"
 
 
 def _component(text: str) -> str:
-    """Translate one component of a pattern to a regular expression."""
+    """Translate one component of a pattern, or a choice in braces of one, to a regular expression."""
+    choice = re.search(r"\{([^{}]*)\}", text)
+    if choice:
+        inside = "|".join(map(_component, choice[1].split(",")))
+        return f"{_component(text[: choice.start()])}(?:{inside}){_component(text[choice.end() :])}"
     out, at = "", 0
     while at < len(text):
         char = text[at]
@@ -37,16 +42,16 @@ def _component(text: str) -> str:
 
 
 def _alternatives(pattern: str) -> list[str]:
-    """Expand every {a,b} of a pattern."""
-    match = re.search(r"\{([^{}]*)\}", pattern)
-    if match is None:
-        return [pattern]
-    head, tail = pattern[: match.start()], pattern[match.end() :]
-    return [full for choice in match[1].split(",") for full in _alternatives(head + choice + tail)]
+    """Expand the {a,b} of a pattern that stand in its first component, which is looked up, or hold a "/"."""
+    for match in re.finditer(r"\{([^{}]*)\}", pattern):
+        head, tail = pattern[: match.start()], pattern[match.end() :]
+        if "/" in match[1] or "/" not in head:
+            return [full for choice in match[1].split(",") for full in _alternatives(head + choice + tail)]
+    return [pattern]
 
 
-def _translate(pattern: str) -> tuple[bytes | None, str]:
-    """Return the first component where it is literal, and the regular expression of the whole pattern.
+def _translate(pattern: str) -> tuple[bytes, str]:
+    """Return the leading literal components, at most two of them (b"var/lib"), and the whole pattern's expression.
 
     Raises UsageError for a pattern that is no path below the root. Patterns are UTF-8 and match bytes: the expression
     is written in latin-1, one character for one byte.
@@ -57,9 +62,9 @@ def _translate(pattern: str) -> tuple[bytes | None, str]:
             f"pattern {pattern!r} is no path below the root filesystem",
             hint="write a path such as etc/foo/*.log, without '.', '..', '//' or a closing '**'",
         )
-    first = parts[0].encode("latin-1") if not set(parts[0]) & set("*?[") else None
+    literal = list(takewhile(lambda part: not set(part) & set("*?[{"), parts[:2]))
     expression = "".join(_ANY_FOLDERS if part == "**" else _component(part) + "/" for part in parts)
-    return first, expression.removesuffix("/") + "(?:/|$)"
+    return "/".join(literal).encode("latin-1"), expression.removesuffix("/") + "(?:/|$)"
 
 
 class Matcher(Generic[Value]):
@@ -67,24 +72,42 @@ class Matcher(Generic[Value]):
 
     def __init__(self, patterns: Mapping[str, Value]) -> None:
         rows = [(*_translate(full), value) for pattern, value in patterns.items() for full in _alternatives(pattern)]
-        firsts = {first for first, _, _ in rows if first is not None}
-        # Grouped by first component: most paths are ruled out by one look-up, the rest meet a short expression.
-        self._groups = {first: _compile([row for row in rows if row[0] in (first, None)]) for first in firsts}
-        self._others = _compile([row for row in rows if row[0] is None])
+        # Grouped by the first two components: most paths are ruled out by a look-up, the rest meet a short expression.
+        groups = {head: _compile([row for row in rows if _meets(row[0], head)]) for head, _, _ in rows}
+        self._others = groups.pop(b"", None)
+        tops = {head.partition(b"/")[0] for head in groups}
+        self._tops = {top: (groups, groups.get(top, self._others)) for top in tops}
 
     def find(self, path: bytes) -> Value | None:
-        """Return the value of the first pattern that covers `path` (b"etc/passwd"), or None."""
+        """Return the value of the first pattern that covers `path` (b"etc/passwd"), or None.
+
+        This runs for every member: the look-ups are written out.
+        """
         cut = path.find(b"/")
-        group = self._groups.get(path if cut < 0 else path[:cut], self._others)
+        top = self._tops.get(path if cut < 0 else path[:cut])
+        if top is None:
+            group = self._others
+        else:
+            groups, rest = top
+            second = path.find(b"/", cut + 1)
+            group = groups.get(path if second < 0 else path[:second], rest)
         if group is None:
             return None
-        found = group[0].match(path)
-        return group[1][found.lastindex or 0] if found else None
+        match, values = group
+        found = match(path)
+        return values[found.lastindex or 0] if found else None
 
 
-def _compile(rows: list[tuple[bytes | None, str, Value]]) -> tuple[re.Pattern[bytes], list[Value]] | None:
+def _meets(head: bytes, other: bytes) -> bool:
+    """Say whether a pattern that begins with `head` may cover a path of the group `other`."""
+    return other == head or not head or other.startswith(head + b"/")
+
+
+def _compile(
+    rows: list[tuple[bytes, str, Value]],
+) -> tuple[Callable[[bytes], re.Match[bytes] | None], list[Value]] | None:
     """Join expressions so that the number of the group that matched tells the row."""
     if not rows:
         return None
     joined = "|".join(f"{expression}()" for _, expression, _ in rows)
-    return re.compile(joined.encode("latin-1"), re.DOTALL), [rows[0][2], *(value for _, _, value in rows)]
+    return re.compile(joined.encode("latin-1"), re.DOTALL).match, [rows[0][2], *(value for _, _, value in rows)]
