@@ -1,0 +1,122 @@
+"""Fixtures of the real programs. A missing one skips the test by name; under LXCAST_REQUIRE_INTEGRATION=1 it fails it.
+
+- engine: the docker command, with an engine that answers
+- base_image, service_image: image names; Debian 12 minimal, and with systemd, sshd, python3 and apt's leftovers
+- service_container, service_export: a container of the latter that never ran, and its `docker export` as a file
+- packer_old, packer_new: Packer 1.6.6, and 1.15.0 with the docker plugin; packer: the test runs with both in turn
+- terraform_like: the test runs with terraform and tofu in turn, hashicorp/external in a mirror
+- lxc: the folder of the LXC commands, where root may use them
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.tools import CACHE, REPOSITORY, Program, cached, missing, on_path
+
+TERRAFORMS = ("terraform", "tofu")
+
+
+@pytest.fixture(scope="session")
+def engine() -> Program:
+    """The docker command; builds and runs by `--network host` where they need the network."""
+    path = on_path("docker")
+    if path is None:
+        missing("no docker command")
+    docker = Program(path, {"DOCKER_BUILDKIT": "0"})  # BuildKit needs the buildx plugin, which Debian's docker.io lacks
+    version = docker.run("version", "--format", "{{.Server.Version}}", check=False)
+    if version.returncode:
+        missing(f"no Docker engine answers: {version.stderr.strip()}")
+    return docker
+
+
+@pytest.fixture(scope="session")
+def base_image(engine: Program) -> str:
+    """Debian 12 by debootstrap: no init, no sshd."""
+    image = "lxcast-test/debian-12-base"
+    if engine.run("image", "inspect", image, check=False).returncode:
+        missing(f"no image {image}")
+    return image
+
+
+@pytest.fixture(scope="session")
+def service_image(base_image: str) -> str:
+    """Debian 12 with systemd and sshd (keys only), apt-daily.timer disabled, apt lists and packages left in."""
+    assert base_image
+    return Program(REPOSITORY / "scripts" / "service-image").run().stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def service_container(engine: Program, service_image: str) -> Iterator[str]:
+    """The name of a created container of service_image, which never ran."""
+    name = f"lxcast-test-{os.getpid()}"
+    engine.run("create", "--name", name, service_image)
+    yield name
+    engine.run("rm", "--volumes", name)
+
+
+@pytest.fixture(scope="session")
+def service_export(engine: Program, service_container: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """`docker export` of service_container: 0.47 GB, 10,000 members. Read only."""
+    file = tmp_path_factory.mktemp("export") / "rootfs.tar"
+    engine.run("export", "--output", file, service_container)
+    yield file
+    file.unlink()
+
+
+@pytest.fixture(scope="session")
+def packer_old() -> Program:
+    """Debian's Packer 1.6.6: no required_plugins, the docker builder inside."""
+    path = Path("/usr/bin/packer")
+    if not path.exists():
+        missing("no Packer 1.6 from Debian's packages (/usr/bin/packer)")
+    packer = Program(path, {"CHECKPOINT_DISABLE": "1"})
+    if not packer.run("version").stdout.startswith("Packer v1.6."):
+        missing("/usr/bin/packer is not the 1.6 of Debian's packages")
+    return packer
+
+
+@pytest.fixture(scope="session")
+def packer_new() -> Program:
+    """Packer 1.15.0; PACKER_PLUGIN_PATH holds the docker plugin. A test that installs more copies that folder."""
+    path, plugins = cached("packer"), CACHE / "packer-plugins"
+    if path is None or not plugins.exists():
+        missing("no Packer with required_plugins and its docker plugin in the cache")
+    return Program(path, {"CHECKPOINT_DISABLE": "1", "PACKER_PLUGIN_PATH": str(plugins)})
+
+
+@pytest.fixture(params=["packer_old", "packer_new"])
+def packer(request: pytest.FixtureRequest) -> Program:
+    """Each generation of Packer in turn."""
+    program = request.getfixturevalue(request.param)
+    assert isinstance(program, Program)
+    return program
+
+
+@pytest.fixture(scope="session", params=TERRAFORMS)
+def terraform_like(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Program:
+    """Terraform and OpenTofu in turn: where one is there, the other may be missing even in CI."""
+    found = {name: on_path(name) or cached(name) for name in TERRAFORMS}
+    path = found[request.param]
+    providers = CACHE / "providers"
+    if not any(found.values()) or not providers.exists():
+        missing("no terraform or tofu with the hashicorp/external provider")
+    if path is None:
+        pytest.skip(f"no {request.param}; the other of {', '.join(TERRAFORMS)} runs this test")
+    config = tmp_path_factory.mktemp(request.param) / "cli.tfrc"
+    config.write_text(f'provider_installation {{\n  filesystem_mirror {{\n    path = "{providers}"\n  }}\n}}\n')
+    return Program(path, {"TF_CLI_CONFIG_FILE": str(config), "CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1"})
+
+
+@pytest.fixture(scope="session")
+def lxc() -> Path:
+    """The folder that holds lxc-start, lxc-attach, lxc-info, lxc-stop and lxc-usernsexec; the test runs as root."""
+    if os.geteuid() != 0:
+        missing("LXC containers are started as root only")
+    names = ("lxc-start", "lxc-attach", "lxc-info", "lxc-stop", "lxc-usernsexec")
+    if absent := [name for name in names if not shutil.which(name)]:
+        missing(f"no {', '.join(absent)}")
+    return Path(shutil.which("lxc-start") or "").parent

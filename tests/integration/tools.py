@@ -1,0 +1,67 @@
+"""The real programs that the integration tests run, as scripts/setup-integration leaves them."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CACHE = Path(
+    os.environ.get("LXCAST_TOOLS") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lxcast-tools"
+)
+
+
+def missing(reason: str) -> NoReturn:
+    """Skip the test by name; where CI says that everything must be there, fail it."""
+    if os.environ.get("LXCAST_REQUIRE_INTEGRATION") == "1":
+        pytest.fail(f"{reason} (LXCAST_REQUIRE_INTEGRATION=1)")
+    pytest.skip(f"{reason}; as root on Debian or Ubuntu: scripts/setup-integration")
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program with the environment that it needs; `run` is subprocess.run with text and a message that shows all."""
+
+    path: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def run(
+        self,
+        *arguments: str | Path,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: str = "",
+        check: bool = True,
+        timeout: float = 600,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run it; a status other than 0 fails the test with both outputs, unless check=False."""
+        done = subprocess.run(
+            [self.path, *arguments],
+            cwd=cwd,
+            env={**os.environ, **self.env, **(env or {})},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        if check and done.returncode:
+            words = " ".join(map(str, arguments))
+            pytest.fail(f"{self.path} {words}: exit status {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done
+
+
+def on_path(name: str) -> Path | None:
+    """The program of that name on PATH."""
+    found = shutil.which(name)
+    return Path(found) if found else None
+
+
+def cached(name: str) -> Path | None:
+    """The program that scripts/setup-integration built."""
+    path = CACHE / "bin" / name
+    return path if path.exists() else None
