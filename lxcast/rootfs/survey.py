@@ -167,7 +167,7 @@ class Survey:
         return self._follow(path, chrooted=True)
 
     def resolve_from_host(self, path: bytes) -> bytes | None:
-        """Follow `path` as a process on the node does: an absolute link leaves the root, which gives None."""
+        """Follow `path` as a process on the node does: a link that leaves the root gives None."""
         return self._follow(path, chrooted=False)
 
     def _follow(self, path: bytes, *, chrooted: bool) -> bytes | None:
@@ -179,6 +179,8 @@ class Survey:
             if part in (b"", b"."):
                 continue
             if part == b"..":
+                if not done and not chrooted:
+                    return None
                 del done[-1:]
                 continue
             here = b"/".join((*done, part))
@@ -194,6 +196,11 @@ class Survey:
             left.extend(target.split(b"/")[::-1])
         found = b"/".join(done)
         return found if found in self._entries else None
+
+    def executable(self, path: bytes) -> Executable | None:
+        """Return the executable that `path` leads to (links followed, hard ones too), or None."""
+        found = self.resolve(path)
+        return None if found is None else self.executables.get(self.hard_links.get(found, found))
 
     def text(self, path: bytes) -> str | None:
         """Return the text of the file that `path` leads to (links followed), or None; undecodable bytes are escaped."""

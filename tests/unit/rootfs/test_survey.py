@@ -30,6 +30,7 @@ def test_links_resolve_as_in_a_chroot_and_as_on_the_node() -> None:
     assert survey.resolve(b"gone") is None
     assert survey.resolve_from_host(b"etc/os-release") == b"usr/lib/os-release"
     assert survey.resolve_from_host(b"etc/absolute") is None
+    assert survey.resolve_from_host(b"up/os-release") is None
     assert survey.text(b"etc/absolute") == "ID=debian\n"
     assert survey.text(b"etc") is None
 
@@ -54,3 +55,18 @@ def test_what_rules_ask_for_is_kept() -> None:
     assert survey.form.forward_links == [b"early"]
     assert survey.form.repeated == [b"late"]
     assert survey.members == 6
+
+
+def test_an_executable_is_found_through_links_of_both_kinds() -> None:
+    survey = survey_of(
+        directory(b"bin"),
+        regular(b"bin/bash", b"\x7fELF", 0o755),
+        Member(b"bin/rbash", LNK, link=b"bin/bash"),
+        symlink(b"bin/sh", b"/bin/rbash"),
+        regular(b"bin/data", b"\x7fELF"),
+    )
+    found = survey.executable(b"bin/sh")
+    assert found is not None
+    assert found.head == b"\x7fELF"
+    assert survey.executable(b"bin/data") is None
+    assert survey.executable(b"bin/gone") is None
