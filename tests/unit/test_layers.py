@@ -1,0 +1,163 @@
+"""The house of docs/explanation/architecture.md, held by walking every import: arrows point to a lower floor only."""
+
+import ast
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+# From the roof down. The rooms of one floor do not know each other; a room may be a module or a package.
+FLOORS: tuple[tuple[str, ...], ...] = (
+    ("lxcast.__main__",),
+    ("lxcast.cli", "packer_post", "terraform_ext"),
+    ("lxcast.jobs",),
+    ("lxcast.storages", "lxcast.pins"),
+    ("lxcast.sources", "lxcast.rootfs"),
+    ("lxcast.tar", "lxcast.oci", "lxcast.record"),
+    ("lxcast.http", "lxcast.engine", "lxcast.compression", "lxcast.durable"),
+    # The ground is laid in three courses, so that it too has a direction.
+    ("lxcast.naming", "lxcast.settings"),
+    ("lxcast.model", "lxcast.progress", "lxcast.interrupt"),
+    ("lxcast.errors",),
+    ("lxcast",),  # the version, and nothing that imports
+)
+HEIGHT = {room: -number for number, floor in enumerate(FLOORS) for room in floor}
+OWN = {room.partition(".")[0] for room in HEIGHT}
+
+
+def room_of(module: str) -> str | None:
+    """The room that a module lies in; "lxcast" is a room for itself alone."""
+    return next(
+        (room for room in HEIGHT if module == room or (room != "lxcast" and module.startswith(room + "."))), None
+    )
+
+
+def imports(module: str, is_package: bool, source: str) -> Iterator[str]:
+    """Every name that a module imports, wherever the statement stands, also for types only or by import_module()."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = module.split(".") if is_package else module.split(".")[:-1]
+            start = parents[: len(parents) + 1 - node.level] if node.level else []
+            origin = ".".join(start + ([node.module] if node.module else []))
+            yield from (f"{origin}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if called in {"import_module", "__import__"} and isinstance(node.args[0].value, str):
+                yield node.args[0].value
+
+
+def judge(sources: Mapping[str, str], packages: frozenset[str] = frozenset()) -> list[str]:
+    """What is wrong with the imports of modules (name -> source text); `packages` names those that are an __init__."""
+    problems = []
+    importers: dict[str, set[str]] = defaultdict(set)
+    for module, source in sources.items():
+        room = room_of(module)
+        if room is None:
+            problems.append(f"{module} has no room: name it in FLOORS, on the floor that it belongs to")
+            continue
+        for name in imports(module, module in packages, source):
+            library = name.partition(".")[0]
+            if library not in OWN:
+                if library not in sys.stdlib_module_names:
+                    importers[library].add(module)
+                continue
+            # `from lxcast import errors` names a module, `from lxcast.errors import UsageError` an object in one.
+            target = room_of(name) or room_of(name.rpartition(".")[0])
+            if target is None:
+                problems.append(f"{module} imports {name}, which has no room")
+            elif target != room and HEIGHT[target] >= HEIGHT[room]:
+                problems.append(f"{module} imports {name}: {target} is not below {room}")
+    problems += [
+        f"{library} is imported by {', '.join(sorted(modules))}: one library, one module"
+        for library, modules in importers.items()
+        if len(modules) > 1
+    ]
+    return problems
+
+
+def read_modules() -> tuple[dict[str, str], frozenset[str]]:
+    """Every module of the three import packages by its dotted name, and which of them are packages."""
+    sources, packages = {}, set()
+    for file in sorted(file for package in OWN for file in (REPOSITORY / package).rglob("*.py")):
+        parts = file.relative_to(REPOSITORY).with_suffix("").parts
+        module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        sources[module] = file.read_text()
+        if parts[-1] == "__init__":
+            packages.add(module)
+    return sources, frozenset(packages)
+
+
+def test_every_import_points_to_a_lower_floor() -> None:
+    sources, packages = read_modules()
+    assert "lxcast.errors" in sources
+    assert judge(sources, packages) == []
+
+
+def test_the_folder_of_terraform_and_packer_code_is_no_import_package() -> None:
+    assert list((REPOSITORY / "hcl").rglob("*.py")) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "said"),
+    [
+        ("lxcast.tar.reader", "import lxcast.jobs.build", "lxcast.jobs is not below lxcast.tar"),
+        (
+            "lxcast.tar.reader",
+            "def f():\n    from lxcast.rootfs import survey",
+            "lxcast.rootfs is not below lxcast.tar",
+        ),
+        (
+            "lxcast.sources.tarfile",
+            "from lxcast.rootfs.survey import Survey",
+            "lxcast.rootfs is not below lxcast.sources",
+        ),
+        ("lxcast.sources.tarfile", "from ..rootfs import survey", "lxcast.rootfs is not below lxcast.sources"),
+        ("lxcast.rootfs.fit", "from lxcast import jobs", "lxcast.jobs is not below lxcast.rootfs"),
+        ("lxcast.jobs.build", "import packer_post", "packer_post is not below lxcast.jobs"),
+        ("packer_post.receipt", "from lxcast.cli import main", "lxcast.cli is not below packer_post"),
+        ("terraform_ext.query", "import packer_post.parent", "packer_post is not below terraform_ext"),
+        ("lxcast.errors", "from lxcast.model import Volid", "lxcast.model is not below lxcast.errors"),
+        ("lxcast.model", "import lxcast.progress", "lxcast.progress is not below lxcast.model"),
+        (
+            "lxcast.storages",
+            "from importlib import import_module\nimport_module('lxcast.pins')",
+            "lxcast.pins is not below",
+        ),
+        ("lxcast.extra", "", "lxcast.extra has no room"),
+        ("lxcast.jobs.build", "import lxcast.extra.thing", "lxcast.extra.thing, which has no room"),
+    ],
+)
+def test_an_arrow_that_the_house_does_not_allow_is_named(module: str, source: str, said: str) -> None:
+    (problem,) = judge({module: source}, frozenset({"lxcast.storages"}))
+    assert problem.startswith(module)
+    assert said in problem
+
+
+def test_a_library_that_two_modules_import_is_named() -> None:
+    sources = {"lxcast.http": "import requests", "lxcast.engine": "def f():\n    from requests.adapters import X"}
+    assert judge(sources) == ["requests is imported by lxcast.engine, lxcast.http: one library, one module"]
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        (
+            "lxcast.jobs.build",
+            "from lxcast import durable, errors\nfrom lxcast.sources import open\nfrom . import options",
+        ),
+        (
+            "lxcast.tar.reader",
+            "from .header import BLOCK\nfrom lxcast.errors import ArchiveError\nfrom lxcast import __version__",
+        ),
+        ("terraform_ext.answer", "import json\nfrom lxcast.storages.directory import DirectoryStorage"),
+        ("lxcast.http", "import requests\nimport requests.adapters"),
+    ],
+)
+def test_what_the_house_allows_passes(module: str, source: str) -> None:
+    assert judge({module: source}) == []
