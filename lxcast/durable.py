@@ -1,0 +1,231 @@
+"""Files that are there whole or not at all, and names that are given once.
+
+A file grows under a temporary name in the folder that will hold it, is forced to the disk, and then takes its name in
+one step that cannot overwrite. Its writer holds a lock (flock(2)) on it: the kernel drops the lock when the process
+dies, however it dies, so that what has a temporary name and no lock is left over and may be swept.
+"""
+
+import ctypes
+import errno
+import fcntl
+import os
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from lxcast.errors import StorageError
+
+# Proxmox lists a folder by a glob that skips dot files, and takes only known suffixes (PVE/Storage.pm).
+_PREFIX, _SUFFIX = ".lxcast-", ".tmp"
+
+Way = Callable[[Path, Path], None]
+"""Gives a temporary file its name; raises FileExistsError where the name is taken, OSError where it cannot."""
+
+
+class Temporary:
+    """A new file without a name of its own yet; leaving the context removes it unless it was given one."""
+
+    def __init__(self, folder: Path) -> None:
+        """Make it in `folder`; StorageError where that cannot be written."""
+        self.folder = folder
+        self.size = 0
+        """Bytes written."""
+        with explained(folder):
+            self.path, self._fd = _locked(folder)
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Append all of `data`; StorageError where the disk is full or fails."""
+        view = memoryview(data).cast("B")
+        with explained(self.folder, written=self.size):
+            done = 0
+            while done < len(view):
+                done += os.write(self._fd, view[done:])
+        self.size += done
+        return done
+
+    def fileno(self) -> int:
+        """Return the file's descriptor, open for reading and writing."""
+        return self._fd
+
+    def sync(self) -> None:
+        """Force what was written to the disk."""
+        with explained(self.folder, written=self.size):
+            os.fsync(self._fd)
+
+    def close(self) -> None:
+        """Close it, and remove it where it still has its temporary name."""
+        if self._fd >= 0:
+            with suppress(FileNotFoundError):
+                self.path.unlink()
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> "Temporary":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _locked(folder: Path) -> tuple[Path, int]:
+    """Make a temporary file and lock it; a sweep may catch it in between, then another one is made."""
+    while True:
+        path = folder / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        if lock(fd) is not False and os.fstat(fd).st_nlink:
+            return path, fd
+        os.close(fd)
+
+
+def lock(fd: int) -> bool | None:
+    """Lock an open file without waiting: False where another holds it, None where the filesystem knows no locks."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def sweep(folder: Path) -> list[Path]:
+    """Remove the temporary files whose writers are dead and return what they were.
+
+    Where the filesystem knows no locks nothing is removed: the writer may be alive.
+    """
+    swept = []
+    for path in sorted(folder.glob(f"{_PREFIX}*{_SUFFIX}")):
+        with suppress(OSError):
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                if lock(fd):
+                    path.unlink()
+                    swept.append(path)
+            finally:
+                os.close(fd)
+    return swept
+
+
+def hard_link(temporary: Path, target: Path) -> None:
+    """link(2): it never replaces, also over NFS."""
+    os.link(temporary, target)
+    temporary.unlink()
+
+
+def rename_noreplace(temporary: Path, target: Path) -> None:
+    """renameat2(2) with RENAME_NOREPLACE, for filesystems without links (vfat, CIFS)."""
+    if ctypes.CDLL(None, use_errno=True).renameat2(_AT_FDCWD, bytes(temporary), _AT_FDCWD, bytes(target), 1):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(target))
+
+
+_AT_FDCWD = -100
+
+
+def exclusive_rename(temporary: Path, target: Path) -> None:
+    """Take the name by exclusive creation, then rename over the own empty file.
+
+    The last resort: a process killed between the two leaves an empty file of that name.
+    """
+    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+    try:
+        temporary.rename(target)
+    except BaseException:
+        target.unlink()
+        raise
+
+
+WAYS: tuple[Way, ...] = (hard_link, rename_noreplace, exclusive_rename)
+
+# EPERM: link(2) on a filesystem without links; EINVAL: renameat2(2) flags that the filesystem does not know; EMLINK
+# and ENOSYS: limits and kernels; EACCES stays an error, since no other way would help.
+_NOT_THIS_WAY = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS, errno.EINVAL}
+
+
+def link_new(temporary: Path, target: Path, ways: Sequence[Way] = WAYS) -> None:
+    """Give a finished temporary file its name, which must be new, and force the folder to the disk.
+
+    Raises FileExistsError where the name is taken (nothing is changed then), StorageError for anything else.
+    """
+    with explained(target):
+        for way in ways:
+            try:
+                way(temporary, target)
+            except OSError as error:
+                if error.errno not in _NOT_THIS_WAY or way is ways[-1]:
+                    raise
+            else:
+                break
+    sync_folder(target.parent)
+
+
+def replace(temporary: Path, target: Path) -> None:
+    """Give a finished temporary file a name that may be taken (by the caller's own claim)."""
+    with explained(target):
+        temporary.replace(target)
+    sync_folder(target.parent)
+
+
+def create_exclusive(path: Path) -> int:
+    """Create an empty file that was not there, lock it, and return its open descriptor.
+
+    Raises FileExistsError where the name is taken, StorageError for anything else.
+    """
+    with explained(path):
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    lock(fd)
+    sync_folder(path.parent)
+    return fd
+
+
+def sync_folder(folder: Path) -> None:
+    """Force a folder's names to the disk; StorageError where that fails."""
+    with explained(folder):
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        except OSError as error:
+            # Some network filesystems cannot do it for a folder; fsync(2) says EINVAL then.
+            if error.errno != errno.EINVAL:
+                raise
+        finally:
+            os.close(fd)
+
+
+@contextmanager
+def explained(path: Path, written: int = 0) -> Iterator[None]:
+    """Turn an OSError on `path` into a StorageError for people; FileExistsError passes, since it has a meaning."""
+    try:
+        yield
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise _storage_error(error, path, written) from error
+
+
+def _storage_error(error: OSError, path: Path, written: int) -> StorageError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        what = "the quota is used up" if error.errno == errno.EDQUOT else "the disk is full"
+        left = f", {free(path)} bytes are free" if error.errno == errno.ENOSPC else ""
+        so_far = f" after {written} bytes" if written else ""
+        return StorageError(
+            f"{path}: {what}{so_far}{left}", hint="free some space, or name a storage that has more (--storage)"
+        )
+    if error.errno == errno.EROFS:
+        return StorageError(f"{path}: the filesystem is mounted read-only", hint="name another storage (--storage)")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return StorageError(
+            f"{path}: not writable by user {os.geteuid()}",
+            hint="give that user the right to write there, or name another storage (--storage)",
+        )
+    return StorageError(f"{path}: {error.strerror or error}")
+
+
+def free(path: Path) -> int:
+    """Return the bytes that a user may still write where `path` lies; 0 where that cannot be asked."""
+    try:
+        state = os.statvfs(path if path.is_dir() else path.parent)
+    except OSError:
+        return 0
+    return state.f_bavail * state.f_frsize

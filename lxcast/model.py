@@ -1,0 +1,237 @@
+"""The words of the field as values: parsed where they come in, printed where they go out.
+
+What Proxmox accepts is from its own code: storage ids from PVE/JSONSchema.pm (pve-storage-id), template suffixes and
+characters from PVE/Storage.pm ($VZTMPL_EXT_RE_1, normalize_content_filename), the length of a volid from
+PVE/API2/LXC.pm (ostemplate, maxLength 255).
+"""
+
+import os
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from lxcast.errors import UsageError
+
+MAX_VOLID = 255
+"""Characters of a whole volid, the storage's id included."""
+
+TEMPLATE_SUFFIXES = (".tar.zst", ".tar.gz", ".tar.xz", ".tar.bz2", ".tar")
+"""Proxmox lists a file with one of these as a template, unless its name starts with a dot."""
+
+_STORAGE_ID = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9]", re.ASCII)
+_NODE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?", re.ASCII)
+_LEGAL = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
+_VERSION = re.compile(r"v([1-9][0-9]{0,8})", re.ASCII)
+
+
+def suffix_of(file: str) -> str:
+    """Return the template suffix of a file name, "" where Proxmox would not take it for a template."""
+    if file.startswith(".") or "/" in file:
+        return ""
+    return next((suffix for suffix in TEMPLATE_SUFFIXES if file.endswith(suffix) and file != suffix), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How a template is compressed; `compression` is the name by which content of that kind is recognised."""
+
+    name: str
+    suffix: str
+    compression: str
+
+
+FORMATS = {
+    row.name: row
+    for row in (
+        Format("zst", ".tar.zst", "zstd"),
+        Format("gz", ".tar.gz", "gzip"),
+        Format("xz", ".tar.xz", "xz"),
+        Format("tar", ".tar", "tar"),
+    )
+}
+
+
+def parse_format(text: str) -> Format:
+    """Return the format of that name; UsageError names all of them."""
+    if text not in FORMATS:
+        raise UsageError(f"unknown format {text!r}", hint=f"one of: {', '.join(FORMATS)}")
+    return FORMATS[text]
+
+
+_ARCHITECTURES = {
+    "amd64": ("x86_64", "x86-64"),
+    "arm64": ("aarch64", "arm64/v8", "armv8l"),
+    "armhf": ("arm", "arm/v6", "arm/v7", "armv6l", "armv7l"),
+    "i386": ("386", "i486", "i586", "i686", "x86"),
+    "riscv32": (),
+    "riscv64": (),
+}
+_ARCHITECTURE = {name: ours for ours, names in _ARCHITECTURES.items() for name in (ours, *names)}
+
+ELF_ARCHITECTURES = {
+    (62, 2): "amd64",
+    (183, 2): "arm64",
+    (40, 1): "armhf",
+    (3, 1): "i386",
+    (243, 1): "riscv32",
+    (243, 2): "riscv64",
+}
+"""(e_machine, EI_CLASS) of an ELF file (elf(5)) -> Proxmox's name, as PVE/LXC/Tools.pm reads it from /bin/sh."""
+
+
+def parse_architecture(text: str) -> str:
+    """Return Proxmox's name of an architecture that Docker, Debian or uname(1) named."""
+    found = _ARCHITECTURE.get(text.removeprefix("linux/"))
+    if found is None:
+        raise UsageError(f"unknown architecture {text!r}", hint=f"one of: {', '.join(_ARCHITECTURES)}")
+    return found
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Version:
+    """A template's version: v1, v2, ..."""
+
+    number: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Version":
+        """Read "v4"."""
+        match = _VERSION.fullmatch(text)
+        if match is None:
+            raise UsageError(f"{text!r} is no version", hint="write v1, v2, ... (v and a number from 1 on)")
+        return cls(int(match[1]))
+
+    @property
+    def next(self) -> "Version":
+        """The version after this one."""
+        return Version(self.number + 1)
+
+    def __str__(self) -> str:
+        return f"v{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Volid:
+    """A template's name in Proxmox: "STORAGE:vztmpl/FILE"."""
+
+    storage: str
+    file: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Volid":
+        """Read a volid; UsageError names everything that is wrong with it."""
+        storage, colon, rest = text.partition(":")
+        if not colon or not rest.startswith("vztmpl/"):
+            raise UsageError(f"{text!r} is no template's volid", hint="it looks like local:vztmpl/debian-12-v4.tar.zst")
+        return cls.make(storage, rest.removeprefix("vztmpl/"))
+
+    @classmethod
+    def make(cls, storage: str, file: str) -> "Volid":
+        """Join an id and a file name that Proxmox would take as they are, else raise UsageError."""
+        volid = cls(storage, file)
+        problems = []
+        if not _STORAGE_ID.fullmatch(storage):
+            problems.append(f"{storage!r} is no storage id: letters, digits, '-', '_', '.', at least two")
+        if not _LEGAL.fullmatch(file) or file.startswith("."):
+            problems.append(f"{file!r} is no file name of a template: letters, digits, '_', '.', '-', no dot in front")
+        if not suffix_of(file):
+            problems.append(f"{file!r} ends in none of {', '.join(TEMPLATE_SUFFIXES)}")
+        if len(str(volid)) > MAX_VOLID:
+            problems.append(f"{volid} has {len(str(volid))} characters, Proxmox takes at most {MAX_VOLID}")
+        if problems:
+            raise UsageError("; ".join(problems))
+        return volid
+
+    def __str__(self) -> str:
+        return f"{self.storage}:vztmpl/{self.file}"
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryRef:
+    """A folder laid out as a Proxmox storage of type `dir`, and the id that its volids carry."""
+
+    id: str
+    path: Path
+
+    def __str__(self) -> str:
+        return f"{self.id}={self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class ProxmoxRef:
+    """A storage of a node that the Proxmox API reaches."""
+
+    node: str
+    storage: str
+
+    def __str__(self) -> str:
+        return f"proxmox:{self.node}/{self.storage}"
+
+
+StorageRef = DirectoryRef | ProxmoxRef
+
+
+def parse_storage(text: str) -> StorageRef:
+    """Read PATH, ID=PATH, proxmox:NODE/STORAGE, or proxmox: alone (then PM_NODE and PM_STORAGE name it).
+
+    Only a bare word is looked up on this machine: it must be an existing folder, so that a storage's id written in
+    place of a path never makes a folder of that name.
+    """
+    if text.startswith("proxmox:"):
+        return _parse_proxmox(text)
+    left, equals, right = text.partition("=")
+    if equals and "/" not in left:
+        if not _STORAGE_ID.fullmatch(left) or not right:
+            raise UsageError(f"{text!r} is no storage", hint="write PATH, ID=PATH or proxmox:NODE/STORAGE")
+        return DirectoryRef(left, _absolute(right))
+    if not text:
+        raise UsageError("the storage's name is empty", hint="write PATH, ID=PATH or proxmox:NODE/STORAGE")
+    if "/" not in text and text not in (".", "..") and not Path(text).is_dir():
+        raise UsageError(
+            f"the storage {text!r} is no existing folder",
+            hint=f"for a folder write ./{text}, for a folder that Proxmox knows by that id {text}=PATH, "
+            f"for a storage of a Proxmox node proxmox:NODE/{text}",
+        )
+    path = _absolute(text)
+    # Proxmox mounts network storages at /mnt/pve/ID, and `local` is always /var/lib/vz (PVE/Storage/Plugin.pm).
+    is_mount = path.parent == Path("/mnt/pve") and _STORAGE_ID.fullmatch(path.name)
+    return DirectoryRef(path.name if is_mount else "local", path)
+
+
+def _absolute(text: str) -> Path:
+    return Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100 - "..", lexically: links stay as written
+
+
+def _parse_proxmox(text: str) -> ProxmoxRef:
+    rest = text.removeprefix("proxmox:")
+    if rest:
+        node, slash, storage = rest.partition("/")
+        if not slash or not _NODE.fullmatch(node) or not _STORAGE_ID.fullmatch(storage):
+            raise UsageError(f"{text!r} is no storage of a node", hint="write proxmox:NODE/STORAGE")
+        return ProxmoxRef(node, storage)
+    node, storage = os.environ.get("PM_NODE", ""), os.environ.get("PM_STORAGE", "")
+    problems = []
+    if not _NODE.fullmatch(node):
+        problems.append(f"PM_NODE is {node!r}, no node's name" if node else "PM_NODE is not set")
+    if not _STORAGE_ID.fullmatch(storage):
+        problems.append(f"PM_STORAGE is {storage!r}, no storage's id" if storage else "PM_STORAGE is not set")
+    if problems:
+        raise UsageError(f"'proxmox:' alone: {', '.join(problems)}", hint="set both, or write proxmox:NODE/STORAGE")
+    return ProxmoxRef(node, storage)
+
+
+def moment() -> int:
+    """Return SOURCE_DATE_EPOCH, or the time now, in seconds since 1970."""
+    text = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if not text:
+        return int(time.time())
+    # 253402300799 is the end of the year 9999, the last that RFC 3339 can write.
+    if not re.fullmatch(r"[0-9]{1,12}", text, re.ASCII) or int(text) > 253402300799:
+        raise UsageError(f"SOURCE_DATE_EPOCH is {text!r}", hint="set it to whole seconds since 1970, or unset it")
+    return int(text)
+
+
+def rfc3339(seconds: int) -> str:
+    """Print a moment as RFC 3339 in UTC: "2026-11-21T10:33:00Z"."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

@@ -1,0 +1,141 @@
+"""The record: the JSON beside a template that says what it is and where it came from.
+
+Standard library only: the Terraform data source reads records on its hot path.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from lxcast.errors import StorageError
+
+SCHEMA = 1
+"""Counts up when a key changes its meaning; a new key alone does not change it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a template was made from."""
+
+    kind: str
+    """As skopeo names it ("docker-container", "docker-daemon"), else "rootfs" or "tar"."""
+    reference: str
+    digest: str = ""
+    """Of the source as its engine or registry names it ("sha256:HEX"), "" where it has none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Everything that is known about one template; the order here is the order of the keys in the file."""
+
+    schema: int = SCHEMA
+    name: str
+    version: str = ""
+    """ "v4", or "" where the file's pattern has no version."""
+    file: str = ""
+    template_id: str = ""
+    """The volid; "" outside of a storage."""
+    storage: str = ""
+    """The storage's id; "" outside of a storage."""
+    size: int
+    """Bytes of the file."""
+    unpacked_size: int
+    """Bytes of all regular files in it."""
+    members: int
+    sha256: str
+    """Of the file, 64 hexadecimal digits."""
+    diff_id: str
+    """Of the uncompressed tar, "sha256:HEX"."""
+    format: str
+    compressor: str
+    """Library, its version and settings: with them the same content gives the same bytes."""
+    ostype: str = ""
+    release: str = ""
+    arch: str = ""
+    created: str
+    """RFC 3339 in UTC, whole seconds."""
+    lxcast: str
+    """The version of lxcast that made it."""
+    source: Origin
+    cleanup: Mapping[str, Any] = field(default_factory=dict)
+    """Row -> {"members": n, "bytes": n}."""
+    fit: Mapping[str, Any] = field(default_factory=dict)
+    """Row -> sentences."""
+    checks: Mapping[str, Any] = field(default_factory=dict)
+    hints: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Print it as the file holds it: ASCII, keys in the order of the fields, a final newline."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    def checksum(self) -> str:
+        """Return the text of the checksum file, as `sha256sum -c` reads it."""
+        return f"{self.sha256}  {self.file}\n"
+
+
+_OPTIONAL = {"ostype", "release", "arch", "version", "template_id", "storage"}
+"""Keys whose value may be an empty text."""
+
+_FORMS = {
+    "version": (r"(v[1-9][0-9]{0,8})?", "v and a number"),
+    "file": (r"[^/\0]+", "a plain file name"),
+    "sha256": (r"[0-9a-f]{64}", "64 hexadecimal digits"),
+    "diff_id": (r"sha256:[0-9a-f]{64}", "sha256: and 64 hexadecimal digits"),
+    "created": (r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", "a moment in UTC"),
+}
+
+
+def parse_record(text: str | bytes, where: str) -> Record:
+    """Read a record; keys that this version does not know are ignored.
+
+    Raises StorageError, naming `where` (the file) and every key that is missing or of a wrong kind; a record of a
+    newer schema is refused as such.
+    """
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise StorageError(f"{where} is no record: {error}", hint=_HINT) from error
+    if not isinstance(data, dict):
+        raise StorageError(f"{where} is no record: it holds no JSON object", hint=_HINT)
+    schema = data.get("schema")
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise StorageError(
+            f"{where} has schema {schema}, this lxcast reads up to {SCHEMA}", hint="update lxcast on this machine"
+        )
+    problems = list(_problems(data))
+    if problems:
+        raise StorageError(f"{where} is no record: {'; '.join(problems)}", hint=_HINT)
+    known = {each.name: data[each.name] for each in fields(Record)}
+    origin = known["source"]
+    known["source"] = Origin(**{each.name: origin[each.name] for each in fields(Origin)})
+    return Record(**known)
+
+
+_HINT = "restore it from where the template was built, or remove it: the template itself is not touched by that"
+
+
+def _problems(data: dict[str, Any]) -> Iterator[str]:
+    for each in fields(Record):
+        key, value = each.name, data.get(each.name)
+        if key not in data:
+            yield f"{key} is missing"
+        elif each.type is int:
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                yield f"{key} is {_short(value)}, not a whole number"
+        elif each.type is str:
+            if not isinstance(value, str) or (value == "" and key not in _OPTIONAL):
+                yield f"{key} is {_short(value)}, not a text"
+            elif key in _FORMS and not re.fullmatch(_FORMS[key][0], value, re.ASCII):
+                yield f"{key} is {_short(value)}, not {_FORMS[key][1]}"
+        elif not isinstance(value, dict):
+            yield f"{key} is {_short(value)}, not an object"
+        elif key == "source":
+            for part in fields(Origin):
+                if not isinstance(value.get(part.name), str):
+                    yield f"source.{part.name} is {_short(value.get(part.name))}, not a text"
+
+
+def _short(value: object) -> str:
+    return json.dumps(value)[:80]

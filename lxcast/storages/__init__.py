@@ -1,0 +1,1 @@
+"""Places for templates: list, claim, put, record."""
