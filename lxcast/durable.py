@@ -35,14 +35,14 @@ class Temporary:
             self.path, self._fd = _locked(folder)
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Append all of `data`; StorageError where the disk is full or fails."""
-        view = memoryview(data).cast("B")
-        with explained(self.folder, written=self.size):
-            done = 0
-            while done < len(view):
-                done += os.write(self._fd, view[done:])
-        self.size += done
-        return done
+        """Append all of `data` (a view must be of bytes); StorageError where the disk is full or fails."""
+        view = memoryview(data)
+        while view:
+            with explained(self.folder, written=self.size):
+                done = os.write(self._fd, view)
+            self.size += done
+            view = view[done:]
+        return len(data)
 
     def fileno(self) -> int:
         """Return the file's descriptor, open for reading and writing."""

@@ -74,8 +74,12 @@ class DirectoryStorage:
                 hint=f"is a filesystem not mounted? else: mkdir -p {self.root.parent}",
             )
         for folder in (self.root, self.root / "template", self.folder) if self.id else (self.root,):
-            with durable.explained(folder):
-                folder.mkdir(exist_ok=True)
+            try:
+                with durable.explained(folder):
+                    folder.mkdir()
+            except FileExistsError as error:
+                if not folder.is_dir():
+                    raise StorageError(f"{folder}: not a folder", hint="name another storage (--storage)") from error
         if not os.access(self.folder, os.W_OK | os.X_OK):
             # access(2) does not say why; a real attempt does.
             durable.Temporary(self.folder).close()
