@@ -5,9 +5,10 @@ twice.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from lxcast.rootfs.globs import Matcher
+from lxcast.tar.form import Form
 from lxcast.tar.member import BLK, CHR, DIR, FIFO, LNK, REG, SYM, Member
 
 TEXT_LIMIT = 64 * 1024
@@ -37,24 +38,6 @@ class Executable:
 
     mode: int
     head: bytes
-
-
-@dataclass(slots=True)
-class Form:
-    """How an archive is written, as far as Proxmox's tar minds it; what lxcast writes leaves all at the defaults."""
-
-    unprefixed: int = 0
-    """Members whose name lacks the "./" (then `--exclude './dev/*'` does not reach them)."""
-    absolute: list[bytes] = field(default_factory=list)
-    repeated: list[bytes] = field(default_factory=list)
-    """Paths that stand more than once: the first one wins there (--skip-old-files)."""
-    forward_links: list[bytes] = field(default_factory=list)
-    """Hard links that come before their target."""
-    file_name: str = ""
-    compression: str = ""
-    """As found by content: "zstd", "gzip", "xz", "bzip2" or "tar"."""
-    window_log: int = 0
-    """Of a zstd frame; 0 for other formats."""
 
 
 class Survey:

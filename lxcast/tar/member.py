@@ -16,7 +16,15 @@ HEAD = 64 * 1024
 
 
 class Body(Protocol):
-    """Where the bytes of a streaming member come from."""
+    """Where the bytes of a streaming member come from.
+
+    `buffer` holds the bytes that were read so far, up to `filled`; the current body begins at `at`. Whoever writes the
+    member may put a header into the block before the body, and zeros into its padding.
+    """
+
+    buffer: memoryview
+    at: int
+    filled: int
 
     def head(self) -> memoryview:
         """Return the first bytes, at least min(size, HEAD) of them, without consuming any."""
@@ -36,7 +44,7 @@ class Member:
     b"SCHILY.acl.access" and b"SCHILY.acl.default" with their text. `sparse` lists (offset, length) of the data of a
     sparse file, whose stored body is these pieces one after the other. `device` is (major, minor).
 
-    A streaming body is valid until the source is asked for its next member; who keeps a member calls `held`.
+    A member that streams by is valid until the source is asked for the next one; who keeps it calls `held`.
     """
 
     __slots__ = (
@@ -81,6 +89,11 @@ class Member:
         self.xattrs = xattrs
         self.sparse = sparse
         self.device = device
+
+    @property
+    def stored(self) -> int:
+        """The length of the stored body in bytes: less than `size` for a sparse file."""
+        return self.size if self.sparse is None else sum(length for _, length in self.sparse)
 
     def head(self) -> memoryview:
         """Return the first bytes of the stored body: all of it, or at least HEAD bytes."""

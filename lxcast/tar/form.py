@@ -1,0 +1,22 @@
+"""How an archive is written, beside what it holds."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Form:
+    """What Proxmox's tar minds in the way an archive is written; what lxcast writes leaves all at the defaults."""
+
+    unprefixed: int = 0
+    """Members whose name lacks the "./" (then `--exclude './dev/*'` does not reach them)."""
+    absolute: list[bytes] = field(default_factory=list)
+    """Names that begin with "/" or hold "..", as they stand in the archive."""
+    repeated: list[bytes] = field(default_factory=list)
+    """Paths that stand more than once: the first one wins there (--skip-old-files)."""
+    forward_links: list[bytes] = field(default_factory=list)
+    """Hard links that come before their target."""
+    file_name: str = ""
+    compression: str = ""
+    """As found by content: "zstd", "gzip", "xz", "bzip2" or "tar"."""
+    window_log: int = 0
+    """Of a zstd frame; 0 for other formats."""

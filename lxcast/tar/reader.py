@@ -1,0 +1,399 @@
+"""A streaming reader of tar: ustar, pax, GNU and the oldest form, with sparse files of every dialect.
+
+It holds one buffer, copies no body, and raises a typed error that names the member for everything malformed: what it
+yields is whole, and every path in it stays below the root.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import unquote_to_bytes
+from zlib import adler32
+
+from lxcast.errors import ArchiveError
+from lxcast.tar import sparse
+from lxcast.tar.form import Form
+from lxcast.tar.header import BLOCK, FIELDS, checksum_holds, number, parse_pax, text
+from lxcast.tar.member import BLK, CHR, DIR, FIFO, HEAD, LNK, REG, SYM, Member, printable
+
+BUFFER = 1024 * 1024
+
+MAX_EXTENDED = 1024 * 1024
+"""Bytes of an extended header: far above what real paths and attributes need, far below what exhausts memory."""
+
+# Type letters, each with the member type it stands for: 7 is a contiguous file, S a sparse one, D a folder with a
+# list of names as its body (GNU incremental), NUL the oldest form of a regular file.
+_TYPES = {b"\0": REG, b"7": REG, b"S": REG, b"D": DIR} | {type: type for type in (REG, LNK, SYM, CHR, BLK, DIR, FIFO)}
+_STORED = (b"0", b"\0", b"7", b"S", b"D")  # a size in the other headers counts no bytes that follow
+_EXTENDED = (b"x", b"X", b"g", b"L", b"K", b"V")
+_KEPT_XATTRS = (b"user.", b"security.capability")  # `--xattrs-include` of Proxmox's tar (PVE/LXC/Create.pm)
+_REMEMBERED = 16384  # values a look-up table may hold before it is emptied
+
+
+class Raw(Protocol):
+    """A stream of bytes."""
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        """Fill the start of `buffer`; return how many bytes, 0 at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a hostile archive may not exceed: members, and bytes of all bodies together."""
+
+    members: int = 5_000_000
+    size: int = 1 << 40
+
+
+def _nothing() -> None:
+    pass
+
+
+class Reader:
+    """Iterates over the members of a tar stream; `raw` is uncompressed, `name` is for messages.
+
+    `before_refill` is called before bytes that were handed out (heads, chunks, rooms) are overwritten. With `form`
+    given the archive is judged rather than trusted: a name that leaves the root is noted there instead of raised.
+    """
+
+    def __init__(self, raw: Raw, name: str, limits: Limits | None = None, form: Form | None = None) -> None:
+        self.before_refill: Callable[[], None] = _nothing
+        self.position = 0
+        """Bytes of the stream that were read."""
+        self._raw = raw
+        self._name = name
+        self._limits = limits or Limits()
+        self._form = form
+        self.buffer = memoryview(bytearray(BUFFER))
+        self.at = 0
+        """Where in the buffer the next byte is: of the current member's body, and behind it of the next header."""
+        self.filled = 0
+        """The end of the bytes in the buffer."""
+        self._current: Member | None = None
+        self._body = 0  # bytes of the current member's body that are stored at _at, without padding
+        self._globals: dict[bytes, bytes] = {}
+
+    def __iter__(self) -> Iterator[Member]:
+        # One long loop: at 400,000 members a call for each field would double the time of a whole run. Fields that
+        # repeat from header to header are parsed once and looked up; the member is one object that changes.
+        view, unpack, adler = self.buffer, FIELDS.unpack_from, adler32
+        seen: dict[bytes, int] = {}  # sizes and times
+        owners: dict[bytes, tuple[int, int, int]] = {}
+        sums: dict[bytes, int] = {}
+        judged = self._form is not None
+        usual_rest = b""
+        extended: dict[bytes, bytes] = {}
+        members = total = 0
+        max_members, max_size = self._limits.members, self._limits.size
+        member = Member(b"")
+        while True:
+            at = self.at
+            after = at + BLOCK
+            if after > self.filled:
+                at, after = self._fill(BLOCK), BLOCK
+            name, owner, size_field, time, checksum, type, link, rest = unpack(view, at)
+            middle = at + 256
+            # Two halves, since Adler-32's low half is 1 + the sum of the bytes only up to 65520 (see header.byte_sum).
+            if sums.get(checksum) != (adler(view[at:middle]) & 0xFFFF) + (adler(view[middle:after]) & 0xFFFF):
+                block = bytes(view[at:after])
+                if not any(block):
+                    self._finish(extended)
+                    return
+                if not checksum_holds(block):
+                    raise self._error(f"{printable(text(name))} has a wrong checksum in its header")
+                if len(sums) > _REMEMBERED:
+                    sums.clear()
+                sums[checksum] = number(checksum) + sum(checksum) - 256 + 2
+            size = seen.get(size_field)
+            mtime = seen.get(time)
+            meta = owners.get(owner)
+            if size is None or mtime is None or meta is None:
+                if len(seen) > _REMEMBERED or len(owners) > _REMEMBERED:
+                    seen.clear()
+                    owners.clear()
+                try:
+                    size = seen[size_field] = number(size_field) if size is None else size
+                    mtime = seen[time] = number(time) if mtime is None else mtime
+                    if meta is None:
+                        meta = owners[owner] = (number(owner[:8]) & 0o7777, number(owner[8:16]), number(owner[16:]))
+                except ValueError as error:
+                    raise self._error(f"{printable(text(name))} has a malformed header: {error}") from error
+                if size < 0:
+                    raise self._error(f"{printable(text(name))} has a negative size, {size}")
+            self.at = after
+            if type in _EXTENDED:
+                self._extend(type, size, extended)
+                continue
+            path = name.rstrip(b"\0")
+            if rest != usual_rest:
+                if rest[:6] == b"ustar\0" and rest[88]:
+                    path = text(rest[88:243]) + b"/" + text(path)
+                else:
+                    usual_rest = rest
+            if type == REG and not extended and not self._globals and path[-1:] != b"/" and not judged:
+                if path[:2] == b"./":
+                    path = path[2:]
+                if path[:1] in b"./" or b"/." in path or b"//" in path or b"\0" in path:
+                    path = self._path(text(path))
+                self._body = size
+                member.path = path
+                member.type = REG
+                member.mode, member.uid, member.gid = meta
+                member.size = size
+                member.mtime = mtime
+                member.link = b""
+                member.xattrs = member.sparse = None
+            else:
+                self._body = size if type in _STORED else 0
+                header = bytes(view[at:after])
+                self._unusual(member, text(path), type, meta, size, mtime, link, header, extended)
+                extended = {}
+            member.body = self
+            members += 1
+            total += member.size
+            if members > max_members or total > max_size:
+                raise self._error(
+                    f"{printable(member.path)} is member {members} and takes the unpacked size to {total} bytes: "
+                    f"the limits are {max_members} members and {max_size} bytes",
+                    hint="raise --max-members or --max-size where the archive is right",
+                )
+            self._current = member
+            yield member
+            body = self._body
+            if body:
+                self._body = 0
+                after = self.at + (body + 511 & -512)
+                if after <= self.filled:
+                    self.at = after
+                else:
+                    self._skip(after - self.at)
+
+    def _unusual(
+        self,
+        member: Member,
+        path: bytes,
+        type: bytes,
+        meta: tuple[int, int, int],
+        size: int,
+        mtime: int,
+        link: bytes,
+        header: bytes,
+        extended: dict[bytes, bytes],
+    ) -> None:
+        """Set any member but a plain file of a short name: what extended headers say goes before the header."""
+        records = {**self._globals, **extended}
+        where = printable(records.get(b"path", path))
+        kind = _TYPES.get(type)
+        if kind is None:
+            raise self._error(f"{where} has the type {type!r}, which no root filesystem holds")
+        try:
+            path = records.get(b"GNU.sparse.name") or records.get(b"path", path)
+            mode, uid, gid = meta
+            if kind == REG and path.endswith(b"/") and type != b"S":
+                kind = DIR  # the oldest tar knew no other way to say so
+            if kind in (LNK, SYM):
+                link = records.get(b"linkpath") or text(link)
+            if records:
+                size, uid, gid, mtime = (
+                    _whole(records[key]) if key in records else value
+                    for key, value in ((b"size", size), (b"uid", uid), (b"gid", gid), (b"mtime", mtime))
+                )
+                if self._body or type in _STORED:
+                    self._body = size
+            member.__init__(self._path(path), kind, mode, uid, gid, size, mtime)  # type: ignore[misc]
+            if size < 0 or uid < 0 or gid < 0:
+                raise ValueError(f"size {size}, owner {uid}:{gid}")
+            if kind == SYM:
+                member.link = link
+            elif kind == LNK:
+                member.link = self._path(link)
+            elif kind in (CHR, BLK):
+                member.device = number(header[329:337]), number(header[337:345])
+            member.xattrs = _xattrs(records) if records else None
+            if kind == REG and (type == b"S" or b"GNU.sparse.map" in records or b"GNU.sparse.major" in records):
+                self._read_map(member, header if type == b"S" else None, records)
+            if kind != REG:
+                member.size = 0
+        except (ValueError, ArchiveError) as error:
+            raise self._error(f"{where} has a malformed header: {error}") from error
+
+    def _extend(self, type: bytes, size: int, extended: dict[bytes, bytes]) -> None:
+        """Read an extended header into `extended`, or into the globals."""
+        if size > MAX_EXTENDED:
+            raise self._error(f"has an extended header of {size} bytes: the limit is {MAX_EXTENDED}")
+        data = self._take(size)
+        if type == b"L":
+            extended[b"path"] = text(data)
+        elif type == b"K":
+            extended[b"linkpath"] = text(data)
+        elif type in b"xXg":
+            try:
+                parse_pax(data, self._globals if type == b"g" else extended)
+            except ArchiveError as error:
+                raise self._error(error.message) from error
+
+    def _read_map(self, member: Member, header: bytes | None, records: dict[bytes, bytes]) -> None:
+        """Read a sparse file's map; what is left of the stored body is its data."""
+        if header is not None:
+            numbers, more, member.size = sparse.from_old_gnu(header)
+            while more:
+                found, more = sparse.from_extension(self._take(BLOCK))
+                numbers += found
+                if len(numbers) > 2 * sparse.MAX_PIECES:
+                    raise ArchiveError(f"sparse map has more than {sparse.MAX_PIECES} pieces")
+        elif b"GNU.sparse.map" in records:
+            numbers, member.size = sparse.from_pax(records[b"GNU.sparse.map"]), int(records[b"GNU.sparse.size"])
+        else:
+            member.size = int(records[b"GNU.sparse.realsize"])
+            start = b""
+            while (found_map := sparse.from_body(start)) is None:
+                if len(start) >= min(self._body, 64 * sparse.MAX_PIECES):
+                    raise ArchiveError("sparse map does not end")
+                start += self._take(BLOCK)
+            numbers = found_map[0]
+            self._body -= len(start)
+        member.sparse = sparse.pieces(numbers, member.size)
+        stored = sum(length for _, length in member.sparse)
+        if stored != self._body:
+            raise ArchiveError(f"sparse map names {stored} bytes of data, the archive stores {self._body}")
+
+    def _path(self, name: bytes) -> bytes:
+        """Return a member's path, or a hard link's target, without "./", "//" and a closing "/"."""
+        parts = [part for part in name.split(b"/") if part not in (b"", b".")]
+        form = self._form
+        if name.startswith(b"/") or b".." in parts:
+            if form is None:
+                raise self._error(
+                    f"{printable(name)[1:]!r} leaves the root filesystem",
+                    hint="a root filesystem's archive holds relative names only: write it again with ./ names",
+                )
+            form.absolute.append(name)
+            parts = [part for part in parts if part != b".."]
+        elif form is not None and not name.startswith(b"./") and name != b".":
+            form.unprefixed += 1
+        return b"/".join(parts)
+
+    # The body of the current member: what lxcast.tar.member.Body promises.
+
+    def head(self) -> memoryview:
+        """Return the first bytes of the current member's body."""
+        wanted = min(self._body, HEAD)
+        if self.at + wanted > self.filled:
+            self._fill(wanted)
+        return self.buffer[self.at : min(self.at + self._body, self.filled)]
+
+    def chunks(self) -> Iterator[memoryview]:
+        """Yield the current member's body once."""
+        left, padding = self._body, -self._body % BLOCK
+        self._body = 0
+        while left:
+            if self.at == self.filled:
+                self._fill(1)
+            chunk = self.buffer[self.at : min(self.at + left, self.filled)]
+            self.at += len(chunk)
+            left -= len(chunk)
+            yield chunk
+        self._skip(padding)
+
+    # The buffer.
+
+    def _fill(self, wanted: int) -> int:
+        """Have at least `wanted` bytes at the place to parse; return that place. Raises ArchiveError at the end."""
+        self.before_refill()
+        view, left = self.buffer, self.filled - self.at
+        view[:left] = self.buffer[self.at : self.filled]
+        self.at, end = 0, left
+        while end < wanted:
+            got = self._raw.readinto(view[end:])
+            if not got:
+                self.filled = end
+                raise self._truncated()
+            end += got
+            self.position += got
+        self.filled = end
+        return 0
+
+    def _take(self, size: int) -> bytes:
+        """Return the next `size` bytes and skip their padding."""
+        parts = bytearray()
+        while len(parts) < size:
+            if self.at == self.filled:
+                self._fill(1)
+            part = self.buffer[self.at : min(self.at + size - len(parts), self.filled)]
+            parts += part
+            self.at += len(part)
+        self._skip(-size % BLOCK)
+        return bytes(parts)
+
+    def _skip(self, size: int) -> None:
+        while self.at + size > self.filled:
+            size -= self.filled - self.at
+            self.at = self.filled
+            self._fill(1)
+        self.at += size
+
+    def _finish(self, extended: dict[bytes, bytes]) -> None:
+        """Read on behind the first block of zeros: nothing but zeros may come."""
+        if extended:
+            raise self._error("ends behind an extended header that has no member")
+        self._current = None
+        while True:
+            if self.at == self.filled:
+                self.before_refill()
+                self.at, self.filled = 0, self._raw.readinto(self.buffer) or 0
+                self.position += self.filled
+                if not self.filled:
+                    return
+            if any(self.buffer[self.at : self.filled]):
+                raise self._error(
+                    "has members after the end of the archive",
+                    hint="archives that were joined by cat are no one archive: unpack and pack them again",
+                )
+            self.at = self.filled
+
+    def _truncated(self) -> ArchiveError:
+        if not self.position:
+            return ArchiveError(f"{self._name}: is empty", hint="a tar archive has at least one block")
+        return self._error(
+            f"is truncated after {self.position} bytes", hint="write it again: the copy or the export was cut off"
+        )
+
+    def _error(self, text: str, *, hint: str = "") -> ArchiveError:
+        behind = f" (behind {printable(self._current.path)})" if self._current is not None else ""
+        return ArchiveError(f"{self._name}{behind}: {text}", hint=hint)
+
+
+_DECIMAL = re.compile(rb"(-?)0*([0-9]{1,20})(?:\.([0-9]*))?\Z")
+
+
+def _whole(value: bytes) -> int:
+    """Read a pax number; a fraction of a second is rounded down."""
+    match = _DECIMAL.match(value)
+    if match is None:
+        raise ValueError(f"{value[:40]!r} is no number")
+    return -int(match[2]) - bool(int(match[3] or b"0")) if match[1] else int(match[2])
+
+
+def _xattrs(records: dict[bytes, bytes]) -> dict[bytes, bytes] | None:
+    """Return the extended attributes and ACLs that a container keeps, in the order of their names."""
+    found: dict[bytes, bytes] = {}
+    for key, value in records.items():
+        if key.startswith(b"SCHILY.xattr."):
+            name = key[13:]
+        elif key.startswith(b"LIBARCHIVE.xattr."):
+            name = unquote_to_bytes(key[17:])
+            try:
+                value = base64.b64decode(value + b"=" * (-len(value) % 4), validate=True)
+            except binascii.Error as error:
+                raise ValueError(f"{key!r} is not base64: {error}") from error
+        elif key in (b"SCHILY.acl.access", b"SCHILY.acl.default"):
+            found[key] = value
+            continue
+        else:
+            continue
+        if name.startswith(_KEPT_XATTRS):
+            found.setdefault(name, value)
+    return dict(sorted(found.items())) or None

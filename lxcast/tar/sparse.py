@@ -1,0 +1,84 @@
+"""Sparse files: which pieces of a file an archive stores, in the four forms that GNU tar has written.
+
+A map is ((offset, length), ...) in ascending order, lengths above 0; what no piece covers reads as zeros. The forms
+are described in the GNU tar manual, "Sparse Formats".
+"""
+
+from lxcast.errors import ArchiveError
+from lxcast.tar.header import BLOCK, number
+
+Map = tuple[tuple[int, int], ...]
+
+MAX_PIECES = 1_000_000
+"""A map that is longer is an attack on memory: 1 M pieces of one 512-byte block already make a scattered 1 GiB."""
+
+
+def from_old_gnu(header: bytes) -> tuple[list[int], bool, int]:
+    """Read a GNU header of type S: the numbers of its map, whether an extension block follows, the real size."""
+    return _numbers(header[386:482], 4), bool(header[482]), number(header[483:495])
+
+
+def from_extension(block: bytes) -> tuple[list[int], bool]:
+    """Read an extension block behind a header of type S."""
+    return _numbers(block[:504], 21), bool(block[504])
+
+
+def _numbers(field: bytes, pieces: int) -> list[int]:
+    numbers = []
+    for at in range(0, pieces * 24, 24):
+        if not field[at]:
+            break
+        numbers += [number(field[at : at + 12]), number(field[at + 12 : at + 24])]
+    return numbers
+
+
+def from_pax(value: bytes) -> list[int]:
+    """Read the map of formats 0.0 and 0.1: numbers with commas between."""
+    try:
+        return [_decimal(part) for part in value.split(b",")]
+    except ValueError as error:
+        raise ArchiveError(f"sparse map is malformed: {error}") from error
+
+
+def from_body(start: bytes) -> tuple[list[int], int] | None:
+    """Read the map of format 1.0, which stands before the data; return (numbers, bytes it takes).
+
+    None where `start` ends before the map does. Raises ArchiveError.
+    """
+    lines = start.split(b"\n")
+    try:
+        count = _decimal(lines[0]) if len(lines) > 1 else 0
+        if count > MAX_PIECES:
+            raise ArchiveError(f"sparse map has {count} pieces, above {MAX_PIECES}")
+        if len(lines) < 2 * count + 2:
+            return None
+        numbers = [_decimal(line) for line in lines[1 : 2 * count + 1]]
+    except ValueError as error:
+        raise ArchiveError(f"sparse map is malformed: {error}") from error
+    length = sum(len(line) + 1 for line in lines[: 2 * count + 1])
+    return numbers, length + -length % BLOCK
+
+
+def _decimal(digits: bytes) -> int:
+    if not digits.isdigit() or len(digits) > 20:
+        raise ValueError(f"{digits[:20]!r} is no number")
+    return int(digits)
+
+
+def pieces(numbers: list[int], size: int) -> Map:
+    """Pair the numbers of a map and check them against the file's size in bytes. Raises ArchiveError."""
+    found = tuple((at, length) for at, length in zip(numbers[::2], numbers[1::2], strict=False) if length)
+    end = 0
+    for at, length in found:
+        if at < end or length < 0:
+            raise ArchiveError(f"sparse map has the piece ({at}, {length}) below the end of the one before, {end}")
+        end = at + length
+    if len(numbers) % 2 or end > size:
+        raise ArchiveError(f"sparse map ends at {end}, beyond the file's size {size}")
+    return found
+
+
+def to_body(map: Map) -> bytes:
+    """Write a map in format 1.0, padded to a whole block."""
+    lines = b"%d\n" % len(map) + b"".join(b"%d\n%d\n" % piece for piece in map)
+    return lines + b"\0" * (-len(lines) % BLOCK)

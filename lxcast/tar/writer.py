@@ -1,0 +1,198 @@
+"""A streaming writer of the one canonical form that every template has.
+
+`./` names, numeric owners alone, ustar where it suffices and else POSIX pax with its keys in one order, zeros in every
+byte that holds nothing, two blocks of zeros at the end: what the members are decides every byte.
+"""
+
+from collections.abc import Callable
+from zlib import adler32
+
+from lxcast.tar.header import BLOCK, USTAR, byte_sum, pax_record
+from lxcast.tar.member import BLK, CHR, DIR, FIFO, LNK, REG, SYM, Member
+from lxcast.tar.sparse import to_body
+
+Sink = Callable[[memoryview | bytes], object]
+
+END = b"\0" * (2 * BLOCK)
+
+_ZEROS = [b"\0" * length for length in range(BLOCK)]
+_MAX_ID = 8**7 - 1
+_MAX_SIZE = 8**11 - 1
+_TAIL = USTAR + b"\0" * 64 + b"0000000\0" * 2 + b"\0" * 167  # magic, no owner's names, no device, no prefix, padding
+_PAX_NAME = b"./@PaxHeader".ljust(100, b"\0")
+_REMEMBERED = 16384
+
+
+class Writer:
+    """Writes members to `sink`, which takes the bytes of the archive in order.
+
+    A member's header is put in place where the body's buffer has room for it, so that members which pass unchanged
+    leave as one span; `flush` hands that span on and must be called before the buffer is filled again.
+    """
+
+    def __init__(self, sink: Sink) -> None:
+        self.size = 0
+        """Bytes that were written."""
+        self._sink = sink
+        self._pieces: list[memoryview | bytes] = []
+        self._span: memoryview | None = None
+        self._start = 0
+        self._end = 0
+        self._owners: dict[tuple[int, int, int], bytes] = {}
+        self._times: dict[int, bytes] = {}
+        self._sums: dict[int, bytes] = {}
+
+    def add(self, member: Member) -> None:
+        """Write one member: header, body and padding."""
+        body = member.body
+        header = self._header(member)
+        if not isinstance(body, bytes) and len(header) == BLOCK:
+            at = body.at
+            size = member.size
+            after = at + size
+            end = after + 511 & -BLOCK
+            if end <= body.filled and at >= BLOCK:
+                buffer = body.buffer
+                start = at - BLOCK
+                buffer[start:at] = header
+                if end != after:
+                    buffer[after:end] = _ZEROS[end - after]
+                if start != self._end or buffer is not self._span:
+                    self._cut()
+                    self._span, self._start = buffer, start
+                self._end = end
+                return
+        self._cut()
+        self._pieces.append(header)
+        stored, size = 0, member.stored
+        if size:
+            for chunk in member.chunks():
+                self._pieces.append(chunk)
+                stored += len(chunk)
+                if stored < size:
+                    self.flush()  # a chunk is gone when the next one is asked for
+        if stored % BLOCK:
+            self._pieces.append(_ZEROS[-stored % BLOCK])
+
+    def finish(self) -> None:
+        """Write the end of the archive."""
+        self._cut()
+        self._pieces.append(END)
+        self.flush()
+
+    def flush(self) -> None:
+        """Hand everything that was added to the sink."""
+        self._cut()
+        pieces = self._pieces
+        if pieces:
+            data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            self._pieces = []
+            self.size += len(data)
+            self._sink(data)
+
+    def _cut(self) -> None:
+        """End the span of members that lie one behind the other in their buffer."""
+        if self._span is not None:
+            self._pieces.append(self._span[self._start : self._end])
+            self._span = None
+
+    def _header(self, member: Member) -> bytes:
+        """Return a member's header: one block, or a pax header and what goes with it."""
+        path, type, size, mtime, link = member.path, member.type, member.size, member.mtime, member.link
+        name = b"./" + path + b"/" if type == DIR and path else b"./" + path
+        meta = (member.mode, member.uid, member.gid)
+        if (
+            len(name) > 100
+            or len(link) > 98
+            or size > _MAX_SIZE
+            or not 0 <= mtime <= _MAX_SIZE
+            or member.uid > _MAX_ID
+            or member.gid > _MAX_ID
+            or member.xattrs
+            or member.sparse is not None
+            or type in (CHR, BLK)
+        ):
+            return _extended(member, name)
+        owner = self._owners.get(meta)
+        if owner is None:
+            if len(self._owners) > _REMEMBERED:
+                self._owners.clear()
+            owner = self._owners[meta] = b"%07o\0%07o\0%07o\0" % meta
+        time = self._times.get(mtime)
+        if time is None:
+            if len(self._times) > _REMEMBERED:
+                self._times.clear()
+            time = self._times[mtime] = b"%011o\0" % mtime
+        length = self._times.get(size)
+        if length is None:
+            length = self._times[size] = b"%011o\0" % size
+        front = name.ljust(100, b"\0") + owner + length + time
+        if link:
+            return _block(front, type, b"./" + link if type == LNK else link)
+        back, total = _BACKS[type]
+        total += adler32(front) & 0xFFFF
+        checksum = self._sums.get(total)
+        if checksum is None:
+            checksum = self._sums[total] = b"%06o\0 " % total
+        return front + checksum + back
+
+
+def _block(front: bytes, type: bytes, link: bytes, tail: bytes = _TAIL) -> bytes:
+    back = type + link[:100].ljust(100, b"\0") + tail
+    return b"%b%06o\0 %b" % (front, byte_sum(front) + _back_sum(back), back)
+
+
+def _back_sum(back: bytes) -> int:
+    """Add up what follows the checksum, which itself counts as eight spaces."""
+    return byte_sum(back[:256]) + byte_sum(back[256:]) + 8 * ord(" ")
+
+
+_BACKS = {
+    type: (back, _back_sum(back) - 1) for type in (REG, DIR, FIFO, SYM, LNK) for back in [type + b"\0" * 100 + _TAIL]
+}
+
+
+def _extended(member: Member, name: bytes) -> bytes:
+    """Write the header of a member that ustar alone cannot hold; a sparse file's map comes behind it."""
+    records: dict[bytes, bytes] = {}
+    link = b"./" + member.link if member.type == LNK else member.link
+    prefix, short = _split(name)
+    size, behind = member.size, b""
+    if member.sparse is not None:
+        behind = to_body(member.sparse)
+        size = len(behind) + sum(length for _, length in member.sparse)
+        short = b"./GNUSparseFile.0/" + name.rpartition(b"/")[2][:80]
+        prefix = b""
+    elif not short:
+        records[b"path"], short = name, name[:100]
+    if len(link) > 100:
+        records[b"linkpath"] = link
+    numbers = {b"size": (size, _MAX_SIZE), b"uid": (member.uid, _MAX_ID), b"gid": (member.gid, _MAX_ID)}
+    numbers[b"mtime"] = (member.mtime, _MAX_SIZE)
+    fields = []
+    for key, (value, limit) in numbers.items():
+        if not 0 <= value <= limit:
+            records[key] = b"%d" % value
+        fields.append(value if 0 <= value <= limit else 0)
+    if member.sparse is not None:
+        records |= {b"GNU.sparse.major": b"1", b"GNU.sparse.minor": b"0"}
+        records |= {b"GNU.sparse.name": name, b"GNU.sparse.realsize": b"%d" % member.size}
+    for key, content in sorted((member.xattrs or {}).items()):
+        records[key if key.startswith(b"SCHILY.") else b"SCHILY.xattr." + key] = content
+    stored, uid, gid, mtime = fields
+    front = short.ljust(100, b"\0") + b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (member.mode, uid, gid, stored, mtime)
+    tail = USTAR + b"\0" * 64 + b"%07o\0%07o\0" % member.device + prefix.ljust(155, b"\0") + b"\0" * 12
+    header = _block(front, member.type, link, tail)
+    if records:
+        data = b"".join(pax_record(key, value) for key, value in records.items())
+        start = _PAX_NAME + b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (0o644, 0, 0, len(data), 0)
+        header = _block(start, b"x", b"") + data + _ZEROS[-len(data) % BLOCK] + header
+    return header + behind
+
+
+def _split(name: bytes) -> tuple[bytes, bytes]:
+    """Return (prefix, name) as ustar's two fields hold a path; an empty name where they cannot."""
+    if len(name) <= 100:
+        return b"", name
+    cut = name.find(b"/", len(name) - 101, -1)
+    return (name[:cut], name[cut + 1 :]) if 0 < cut <= 155 else (b"", b"")
