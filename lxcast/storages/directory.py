@@ -102,6 +102,13 @@ class DirectoryStorage:
     def find(self, name: str, version: Version | None = None) -> Record:
         """Return the record of a template by name and version (None: the newest); StorageError says what there is."""
         named = [one for one in self.entries() if one.name == name]
+        stem = f"{name}-{version}"
+        if version and f"{stem}.json" in self._files() and not self._templates(stem):
+            raise StorageError(
+                f"{self._record(stem)}: the record of {name} {version} is there, its template is not",
+                hint="a build of it runs, or was ended before it published, or the template was removed: "
+                "take another version",
+            )
         if not named:
             names = sorted({one.name for one in self.entries()})
             raise StorageError(

@@ -1,0 +1,87 @@
+"""`lxcast-data`, also `python3 -m terraform_ext`: what the `program` of data "external" runs."""
+
+import json
+import sys
+import textwrap
+
+from lxcast.errors import LxcastError, UsageError
+from terraform_ext.answer import answer
+from terraform_ext.query import parse
+
+HELP = """\
+lxcast-data answers Terraform's and OpenTofu's data "external": a query on standard input, the record of one template
+on standard output. It only reads, and takes no arguments.
+
+    data "external" "debian_12" {
+      program = ["lxcast-data"]
+      query = {
+        name    = "debian-12"
+        version = "v4"
+        storage = "/mnt/pve/pve-nfs"
+      }
+    }
+
+    output "template_id" {
+      value = data.external.debian_12.result.template_id
+    }
+
+By hand:
+
+    echo '{"name": "debian-12", "version": "v4", "storage": "/mnt/pve/pve-nfs"}' | lxcast-data
+
+name      the name that the template was built with
+version   "vN", or "latest": never assumed, since a new version would replace every container made from it
+storage   PATH or ID=PATH, as for `lxcast build --storage`; a relative PATH starts where Terraform runs
+
+The result holds the keys of the record and node, ctime, verified, warnings, each as a string; lists and objects are
+JSON: jsondecode(data.external.debian_12.result.warnings)
+"""
+
+# Terraform wraps a diagnostic's lines to 78 columns less 3 for its left rule, and leaves a line alone that starts with
+# a space (internal/command/format/diagnostic.go). The provider puts "Error Message: " before the first line.
+_COLUMNS = 75
+
+
+def main() -> int:
+    """Answer the query on standard input; the exit status is 0, or 1 with every reason on standard error."""
+    if sys.argv[1:] in (["--help"], ["-h"]):
+        print(HELP, end="")  # noqa: T201 - what was asked for
+        return 0
+    if not sys.argv[1:] and sys.stdin and sys.stdin.isatty():
+        print(HELP, end="", file=sys.stderr)  # noqa: T201 - no query comes from a terminal
+        return 1
+    try:
+        if sys.argv[1:]:
+            raise UsageError(
+                "there are arguments, and the query comes on standard input", hint="try: lxcast-data --help"
+            )
+        result = answer(parse(sys.stdin.buffer.read() if sys.stdin else b""))
+    except LxcastError as error:
+        print(layout(error), file=sys.stderr)  # noqa: T201 - the program's voice
+        return 1
+    print(json.dumps(result, separators=(",", ":")))  # noqa: T201 - the program's voice
+    return 0
+
+
+def layout(error: LxcastError) -> str:
+    """Lay out an error for Terraform: a heading, each line of the message as a problem, and the hint."""
+    lines = ["lxcast-data: " + ("the query is refused" if isinstance(error, UsageError) else "no such template")]
+    for problem in error.message.splitlines():
+        lines += _wrap(problem, "  - ")
+    return "\n".join(lines + _wrap(error.hint, "  "))
+
+
+def _wrap(text: str, indent: str) -> list[str]:
+    # Words stay whole, since paths and HCL are copied from here.
+    return textwrap.wrap(
+        text,
+        _COLUMNS,
+        initial_indent=indent,
+        subsequent_indent=" " * len(indent),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
