@@ -17,7 +17,8 @@ from lxcast.errors import UsageError
 QUIET, NORMAL, VERBOSE, DEBUG = range(4)
 """How much is shown: errors and warnings; what happens; each step with its time as well; everything."""
 
-_LEVELS = {"error": QUIET, "warning": QUIET, "say": NORMAL, "debug": DEBUG}
+_LEVELS = {"error": QUIET, "hint": QUIET, "warning": QUIET, "say": NORMAL, "debug": DEBUG}
+_PREFIXES = {"say": "", "hint": "hint: "}
 _COLORS = {"warning": "33", "error": "31"}
 _REDRAW = 0.1
 _REPORT = 10.0
@@ -51,7 +52,7 @@ class Sink(Protocol):
     """Where a Progress is shown. `now` is of time.monotonic()."""
 
     def line(self, kind: str, text: str) -> None:
-        """Show a text of kind "say", "warning", "error" or "debug"."""
+        """Show a text of kind "say", "warning", "error", "hint" or "debug"."""
 
     def began(self, step: Step) -> None:
         """Take note that a step begins."""
@@ -103,6 +104,10 @@ class Progress:
     def error(self, text: str) -> None:
         """Tell why the work ended."""
         self._line("error", text)
+
+    def hint(self, text: str) -> None:
+        """Tell what to do about the error that was just told."""
+        self._line("hint", text)
 
     def debug(self, text: str) -> None:
         """Tell what helps to understand a fault."""
@@ -171,24 +176,24 @@ class Lines:
     def line(self, kind: str, text: str) -> None:
         """Show a text, where the level allows."""
         if self._level >= _LEVELS[kind]:
-            self._write(f"{_prefix(kind)}{_safe(text)}\n")
+            self._write(f"{_prefix(kind)}{safe(text)}\n")
 
     def began(self, step: Step) -> None:
         """Name the step."""
         self._due = step.began + _REPORT
         if self._level >= NORMAL:
-            self._write(f"{'  ' * step.depth}{_safe(step.name)}\n")
+            self._write(f"{'  ' * step.depth}{safe(step.name)}\n")
 
     def moved(self, step: Step, now: float) -> None:
         """Tell how far the step is, when ten seconds went by since a line told something."""
         if now >= self._due and self._level >= NORMAL:
             self._due = now + _REPORT
-            self._write(f"{'  ' * step.depth}{_safe(step.name)}: {', '.join(_position(step, now))}\n")
+            self._write(f"{'  ' * step.depth}{safe(step.name)}: {', '.join(_position(step, now))}\n")
 
     def ended(self, step: Step, now: float) -> None:
         """Tell how long the step took."""
         if self._level >= NORMAL:
-            self._write(f"{'  ' * step.depth}{_safe(step.name)}: {_summary(step, now)}\n")
+            self._write(f"{'  ' * step.depth}{safe(step.name)}: {_summary(step, now)}\n")
 
     def close(self) -> None:
         """Nothing stays behind."""
@@ -218,21 +223,21 @@ class Terminal(Lines):
             if self._color and kind in _COLORS:
                 prefix = f"\x1b[{_COLORS[kind]}m{prefix}\x1b[0m"
             self._clear()
-            self._write(f"{prefix}{_safe(text)}\n")
+            self._write(f"{prefix}{safe(text)}\n")
 
     def began(self, step: Step) -> None:
         """Show the step's name, since what follows may be a wait."""
-        self._draw(_safe(step.name))
+        self._draw(safe(step.name))
 
     def moved(self, step: Step, now: float) -> None:
         """Show bytes, rate and, where the total is known, a bar and the time that is left."""
         parts = _position(step, now)
-        text = f"{_safe(step.name)}  {'  '.join(parts)}"
+        text = f"{safe(step.name)}  {'  '.join(parts)}"
         if step.total:
             room = min(self._width() - len(text) - 5, 40)
             if room >= 10:
                 full = min(room * step.done // step.total, room)
-                text = f"{_safe(step.name)}  [{'#' * full}{'-' * (room - full)}]  {'  '.join(parts)}"
+                text = f"{safe(step.name)}  [{'#' * full}{'-' * (room - full)}]  {'  '.join(parts)}"
         self._draw(text)
 
     def ended(self, step: Step, now: float) -> None:
@@ -272,19 +277,19 @@ class LogFile:
 
     def line(self, kind: str, text: str) -> None:
         """Write a text, each of its lines."""
-        for each in _safe(text).splitlines():
+        for each in safe(text).splitlines():
             self._write(f"{kind:7} {each}")
 
     def began(self, step: Step) -> None:
         """Write that a step begins."""
-        self._write(f"{'begin':7} {'  ' * step.depth}{_safe(step.name)}")
+        self._write(f"{'begin':7} {'  ' * step.depth}{safe(step.name)}")
 
     def moved(self, step: Step, now: float) -> None:
         """Nothing: the end of a step tells its bytes and time."""
 
     def ended(self, step: Step, now: float) -> None:
         """Write how long a step took."""
-        self._write(f"{'end':7} {'  ' * step.depth}{_safe(step.name)}: {_summary(step, now)}")
+        self._write(f"{'end':7} {'  ' * step.depth}{safe(step.name)}: {_summary(step, now)}")
 
     def close(self) -> None:
         """Close the file."""
@@ -332,10 +337,10 @@ def _clock(seconds: float) -> str:
 
 
 def _prefix(kind: str) -> str:
-    return "" if kind == "say" else f"lxcast: {kind}: "
+    return _PREFIXES.get(kind, f"lxcast: {kind}: ")
 
 
-def _safe(text: str) -> str:
+def safe(text: str) -> str:
     """Escape control characters: names out of an archive reach the terminal here."""
     if text.isprintable():
         return text

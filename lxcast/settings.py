@@ -31,6 +31,13 @@ class Setting:
     default: Value
     description: str
     choices: tuple[str, ...] = ()
+    unit: str = ""
+    """What one value, or one value of the list, looks like; the choices where there are any."""
+
+    @property
+    def metavar(self) -> str:
+        """The placeholder for a value."""
+        return self.unit or "|".join(self.choices) or {"number": "N", "size": "SIZE"}.get(self.kind, self.name.upper())
 
     @property
     def env(self) -> str:
@@ -64,11 +71,21 @@ SETTINGS: tuple[Setting, ...] = (
         "golden: findings of the ssh, secrets and environment checks are errors; default: they are warnings.",
         ("default", "golden"),
     ),
-    Setting("enable", "list", (), "Rows of the cleanup and fit tables that are off by default and shall run."),
-    Setting("disable", "list", (), "Rows of the cleanup and fit tables that shall not run."),
-    Setting("remove", "list", (), "Patterns of further paths to leave out, relative to the root filesystem."),
-    Setting("add", "list", (), "Further files to put in, each HOST:PATH[:MODE]."),
-    Setting("allow", "table", {}, "Checks that may fail, each with the reason; the record keeps the reason."),
+    Setting(
+        "enable", "list", (), "Rows of the cleanup and fit tables that are off by default and shall run.", unit="ROW"
+    ),
+    Setting("disable", "list", (), "Rows of the cleanup and fit tables that shall not run.", unit="ROW"),
+    Setting(
+        "remove", "list", (), "Patterns of further paths to leave out, relative to the root filesystem.", unit="GLOB"
+    ),
+    Setting("add", "list", (), "Further files to put in, each HOST:PATH[:MODE].", unit="HOST:PATH[:MODE]"),
+    Setting(
+        "allow",
+        "table",
+        {},
+        "Checks that may fail, each with the reason; the record keeps the reason.",
+        unit="CHECK=REASON",
+    ),
     Setting(
         "network",
         "text",
@@ -81,6 +98,7 @@ SETTINGS: tuple[Setting, ...] = (
         "table",
         {},
         "Keys and values for /etc/lxcast-release, which is written with the name and version when there are any.",
+        unit="KEY=VALUE",
     ),
     Setting("if_changed", "flag", False, "Publish nothing when the newest version has the same content."),
     Setting("max_members", "number", 5_000_000, "Refuse a source with more members than this."),

@@ -1,0 +1,24 @@
+"""The command line: parse, call a job, print, exit. Standard output is data, standard error is talk."""
+
+import sys
+from typing import NoReturn
+
+from lxcast.interrupt import Interrupted, raise_on_signals
+
+__all__ = ["main"]
+
+
+def main() -> NoReturn:
+    """Run the command of sys.argv and exit with its code.
+
+    0, or what `lxcast.errors` gives each class of errors; 1 where `diff` finds differences; 130 and 143 after Ctrl-C
+    and SIGTERM; 141 where standard output was closed, as a program that died of SIGPIPE.
+    """
+    raise_on_signals()
+    try:
+        from lxcast.cli.app import run  # from here on an interrupt is no traceback
+
+        code = run(sys.argv[1:])
+    except Interrupted as interrupt:
+        code = interrupt.exit_code
+    sys.exit(code)

@@ -1,0 +1,25 @@
+"""The run of one command, and the one place where what goes wrong becomes a message and an exit code."""
+
+from collections.abc import Sequence
+
+from lxcast.cli import look  # noqa: F401 - their import declares the commands
+from lxcast.cli.command import invoke
+from lxcast.cli.console import Console
+from lxcast.errors import LxcastError
+from lxcast.interrupt import Interrupted
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code."""
+    console = Console(as_json="--json" in arguments)
+    try:
+        return invoke(arguments, console)
+    except LxcastError as error:
+        return console.fail(error, error.message, error.hint, error.exit_code)
+    except Interrupted as interrupt:
+        console.progress.error(f"interrupted by {interrupt}; nothing half-made is left")
+        return interrupt.exit_code
+    except Exception as error:
+        return console.crash(error)
+    finally:
+        console.close()

@@ -1,0 +1,96 @@
+"""One run's standard output and error, and the one place that turns what went wrong into a message and an exit code."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lxcast.errors import LxcastError
+from lxcast.progress import DEBUG, NORMAL, Progress, open_progress, safe
+
+
+class Console:
+    """Where a run is heard; `json` says that standard output is to hold one JSON document, also of an error."""
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self.json = as_json
+        self.level = NORMAL
+        self.log_file: Path | None = None
+        self._progress: Progress | None = None
+
+    @property
+    def progress(self) -> Progress:
+        """What the jobs speak to; made when it is first asked for, with the options that hold then."""
+        if self._progress is None:
+            self._progress = open_progress(self.level, self.log_file)
+        return self._progress
+
+    @property
+    def interactive(self) -> bool:
+        """Whether a person reads standard error and wants more than warnings."""
+        return self.level >= NORMAL and sys.stderr is not None and sys.stderr.isatty()
+
+    def out(self, text: str) -> None:
+        """Write lines to standard output, control characters escaped.
+
+        Raises SystemExit(141) where nobody reads any longer, and LxcastError where the output cannot take them.
+        """
+        try:
+            sys.stdout.write(safe(text) + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # What is left in the buffer must not raise again when the interpreter closes it.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(141)
+        except (OSError, AttributeError) as error:
+            raise LxcastError(f"standard output cannot be written: {error}") from error
+
+    def document(self, content: dict[str, Any]) -> None:
+        """Write a JSON document with its schema number."""
+        self.out(json.dumps({"schema": 1, **content}, indent=2))
+
+    def fail(self, error: Exception, message: str, hint: str, exit_code: int) -> int:
+        """Tell what failed and what to do next; return the exit code."""
+        talk = self._talk()
+        talk.error(message)
+        if hint:
+            talk.hint(hint)
+        if self.json:
+            told = {"class": type(error).__name__, "message": message, "hint": hint, "exit_code": exit_code}
+            with suppress(LxcastError):  # standard output itself may be what failed
+                self.document({"error": told})
+        return exit_code
+
+    def crash(self, error: Exception) -> int:
+        """Tell of an exception that nobody foresaw; the traceback is for --debug and the log file."""
+        import traceback
+
+        talk = self._talk()
+        talk.debug("".join(traceback.format_exception(error)).rstrip())
+        hint = "this is a fault of lxcast itself: please report it to the project"
+        if self.level < DEBUG:
+            hint += ", with what `--debug` prints"
+        return self.fail(error, f"unexpected {type(error).__name__}: {error}", hint, 1)
+
+    def close(self) -> None:
+        """Leave the terminal tidy."""
+        if self._progress is not None:
+            self._progress.close()
+
+    def _talk(self) -> Progress:
+        """Return what errors are told to, also where the log file is the error."""
+        try:
+            return self.progress
+        except LxcastError:
+            self.log_file = None
+            return self.progress
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Align the cells of rows, two spaces between them and none behind the last."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)

@@ -1,0 +1,52 @@
+"""The cleanup, fit and check tables, as `lxcast operations` and the shell's completion show them."""
+
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any
+
+from lxcast.cli.console import columns
+from lxcast.rootfs.checks import CHECKS
+from lxcast.rootfs.operations import OPERATIONS
+
+
+def row_names(*, default: bool) -> list[str]:
+    """Return the identifiers of the cleanup and fit rows that are on, or off, by default."""
+    return [row.id for row in OPERATIONS if row.default == default]
+
+
+def check_names() -> list[str]:
+    """Return the identifiers of the checks."""
+    return [check.id for check in CHECKS]
+
+
+def operations_as_json() -> dict[str, Any]:
+    """Return the three tables, each row with what it declares."""
+    return {"cleanup": _plain(OPERATIONS), "checks": _plain(CHECKS)}
+
+
+def operations_as_text() -> str:
+    """Return the three tables for people: identifier, whether it runs by default, heading."""
+    cleanup = [(f"  {row.id}", "on" if row.default else "off", row.heading) for row in OPERATIONS]
+    checks = [(f"  {check.id}", check.group, check.heading) for check in CHECKS]
+    return "\n".join(
+        [
+            "cleanup: what is left out or emptied (--enable, --disable)",
+            columns(cleanup),
+            "checks: what Proxmox would refuse or a template should not carry (--allow CHECK=REASON)",
+            columns(checks),
+        ]
+    )
+
+
+def _plain(rows: Iterable[Any]) -> list[dict[str, Any]]:
+    """Return what rows declare, without their functions."""
+    return [
+        {each.name: _text(getattr(row, each.name)) for each in fields(row) if not callable(getattr(row, each.name))}
+        for row in rows
+    ]
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode()
+    return [_text(each) for each in value] if isinstance(value, tuple) else value

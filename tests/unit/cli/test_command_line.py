@@ -1,0 +1,173 @@
+"""The real command, run as a user runs it."""
+
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMANDS = ("list", "operations", "settings")
+
+
+def lxcast(*arguments: str | Path, cwd: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run the command with an environment of its own."""
+    inherited = {name: value for name, value in os.environ.items() if name in ("PATH", "PYTHONPATH", "HOME")}
+    root = str(Path(__file__).parents[3])
+    return subprocess.run(
+        [sys.executable, "-m", "lxcast", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env={**inherited, "PYTHONPATH": root, "XDG_CONFIG_HOME": "/nonexistent", **environ},
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_help_says_what_it_does_and_has_an_example(command: str) -> None:
+    told = lxcast(command, "--help")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert re.search(rf"Example:\n +(\w+=\w+ )?lxcast {command}", told.stdout)
+    for option in ("--quiet", "--verbose", "--debug", "--log-file"):
+        assert option in told.stdout
+
+
+def test_without_a_command_the_commands_are_listed() -> None:
+    told = lxcast()
+    assert told.returncode == 0
+    listed = re.findall(r"^  (\w+)  +(.*)$", told.stdout.partition("Commands:")[2], re.MULTILINE)
+    assert tuple(name for name, _ in listed) == COMMANDS
+    assert not [about for _, about in listed if about.endswith("...")], "a first line is too long for the list"
+
+
+def test_the_version_is_told() -> None:
+    from lxcast import __version__
+
+    assert lxcast("--version").stdout == f"lxcast {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["lst"], "No such command 'lst'. Did you mean 'list'?"),
+        (["settings", "--jsn"], "No such option: --jsn"),
+        (["settings", "--quiet", "--debug"], "--quiet excludes --verbose and --debug"),
+        (["settings", "--log-file", "/nonexistent/log"], "--log-file /nonexistent/log cannot be written: No such file"),
+        (["list", "--storage", "nowhere"], "the storage 'nowhere' is no existing folder"),
+    ],
+)
+def test_an_error_is_one_message_and_a_code(arguments: list[str], message: str, tmp_path: Path) -> None:
+    told = lxcast(*arguments, cwd=tmp_path)
+    assert told.returncode == 2
+    assert told.stdout == ""
+    assert told.stderr.startswith(f"lxcast: error: {message}")
+    assert "Traceback" not in told.stderr
+
+
+def test_the_hint_is_a_line_of_its_own(tmp_path: Path) -> None:
+    told = lxcast("list", "--storage", "nowhere", cwd=tmp_path)
+    assert re.search(r"^hint: for a folder write ./nowhere", told.stderr, re.MULTILINE)
+
+
+def test_with_json_an_error_is_a_document_too(tmp_path: Path) -> None:
+    told = lxcast("list", "--storage", tmp_path / "none", "--json")
+    assert told.returncode == 6
+    error = json.loads(told.stdout)["error"]
+    assert (error["class"], error["exit_code"]) == ("StorageError", 6)
+    assert error["message"] in told.stderr
+    assert error["hint"] in told.stderr
+
+
+def test_settings_tell_where_each_value_came_from(tmp_path: Path) -> None:
+    (tmp_path / "lxcast.toml").write_text('policy = "golden"\nremove = ["opt/a"]')
+    told = lxcast("settings", cwd=tmp_path, LXCAST_REMOVE="opt/b", LXCAST_STORGE="x")
+    rows = {line.split()[0]: re.split(r"  +", line)[1:] for line in told.stdout.splitlines()}
+    assert rows["policy"] == ['"golden"', "lxcast.toml"]
+    assert rows["remove"] == ['["opt/a", "opt/b"]', "lxcast.toml, LXCAST_REMOVE"]
+    assert rows["storage"] == ['"./storage"', "default"]
+    assert "LXCAST_STORGE" in told.stderr
+    as_json = json.loads(lxcast("settings", "--json", cwd=tmp_path).stdout)
+    assert as_json["schema"] == 1
+    assert {row["name"]: row["value"] for row in as_json["settings"]}["remove"] == ["opt/a"]
+
+
+def test_a_wrong_setting_is_told_whatever_the_command(tmp_path: Path) -> None:
+    (tmp_path / "lxcast.toml").write_text('polcy = "golden"\nformat = "rar"')
+    for command in (["settings"], ["list"]):
+        told = lxcast(*command, cwd=tmp_path)
+        assert told.returncode == 2
+        assert "lxcast.toml: polcy" in told.stderr
+        assert 'lxcast.toml: format = "rar"' in told.stderr
+
+
+def test_a_list_names_what_the_storage_has(tmp_path: Path) -> None:
+    folder = tmp_path / "template/cache"
+    folder.mkdir(parents=True)
+    (folder / "alpine-v1.tar.zst").write_bytes(b"1" * 1500)
+    told = lxcast("list", "--storage", f"nfs={tmp_path}")
+    assert told.stdout.splitlines()[1].split()[-1] == "nfs:vztmpl/alpine-v1.tar.zst"
+    (entry,) = json.loads(lxcast("list", "--storage", f"nfs={tmp_path}", "--json").stdout)["templates"]
+    assert (entry["template_id"], entry["size"]) == ("nfs:vztmpl/alpine-v1.tar.zst", 1500)
+
+
+def test_the_common_options_may_stand_before_and_after_the_command(tmp_path: Path) -> None:
+    for arguments in (["--log-file", "log", "list"], ["list", "--log-file", "log"]):
+        assert lxcast(*arguments, cwd=tmp_path).returncode == 6
+    log = (tmp_path / "log").read_text().splitlines()
+    assert [line.split()[1] for line in log] == ["debug", "error", "hint"] * 2
+
+
+def test_a_reader_that_goes_away_ends_the_command_quietly() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    told = subprocess.run(
+        [sys.executable, "-m", "lxcast", "settings"], stdout=writer, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writer)
+    assert (told.returncode, told.stderr) == (141, b"")
+
+
+def test_an_output_that_is_full_is_an_error() -> None:
+    for target in (">/dev/full", ">&-"):
+        told = subprocess.run(
+            ["sh", "-c", f'exec "$0" -m lxcast settings {target}', sys.executable],
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        assert told.returncode == 1
+        assert told.stderr.startswith("lxcast: error: standard output cannot be written")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_to_be_had(shell: str) -> None:
+    told = lxcast("--show-completion", shell, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+    assert f"_LXCAST_COMPLETE=complete_{shell}" in told.stdout
+
+
+def test_completion_knows_commands_options_and_choices() -> None:
+    def offered(line: str) -> list[str]:
+        words = line.split(" ")
+        environ = {"_LXCAST_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+        return lxcast(cwd=None, **environ).stdout.split()
+
+    assert offered("lxcast li") == ["list"]
+    assert "--storage" in offered("lxcast list --st")
+
+
+def test_help_and_settings_are_quick_and_load_nothing_heavy() -> None:
+    times = []
+    for _ in range(3):
+        began = time.monotonic()
+        lxcast("--help")
+        times.append(time.monotonic() - began)
+    assert statistics.median(times) < 1, "250 ms on an idle machine"
+    program = "import sys; from lxcast.cli import app; app.run(['--help']); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    heavy = {"rich", "docker", "requests", "zstandard", "isal", "hcl2", "tomllib", "lxcast.jobs.build", "lxcast.rootfs"}
+    assert heavy.isdisjoint(loaded)
