@@ -10,6 +10,7 @@ from itertools import groupby
 from lxcast.errors import CheckError, UsageError
 from lxcast.rootfs.checks.archive import ARCHIVE
 from lxcast.rootfs.checks.rows import Check, Finding, Group, Level, Subject
+from lxcast.rootfs.checks.sshd import SSH
 from lxcast.tar.member import printable
 
 __all__ = [
@@ -26,7 +27,7 @@ __all__ = [
     "require",
 ]
 
-CHECKS: tuple[Check, ...] = (*ARCHIVE,)
+CHECKS: tuple[Check, ...] = (*ARCHIVE, *SSH)
 """Every check, in the order in which findings are told."""
 
 POLICIES = {

@@ -1,0 +1,360 @@
+"""Checks of the way in: root can log in by key, and nobody by password.
+
+The first login into a container made by Proxmox is root's, with the keys that were given at creation.
+"""
+
+import re
+from collections.abc import Iterator
+
+from lxcast.rootfs.checks.rows import Check, Finding, Subject
+from lxcast.rootfs.checks.sshd_config import MAIN, READS, Configuration, Setting, evaluate, groups_of, main_file
+from lxcast.rootfs.checks.sshd_match import Connection, matches, matches_address, matches_list
+from lxcast.rootfs.survey import Survey
+from lxcast.tar.member import printable
+
+_BINARIES = (b"usr/sbin/sshd", b"usr/bin/sshd", b"sbin/sshd", b"usr/local/sbin/sshd")
+_NAMES = rb"sshd?"
+_UNIT = rb"(?:ssh|sshd)\.(?:service|socket)"
+_SYSTEMD = re.compile(
+    rb"(?:etc|(?:usr/)?lib|usr/local/lib)/systemd/system/"
+    rb"(?:multi-user|default|graphical|basic|sockets|sysinit)\.target\.(?:wants|requires)/(" + _UNIT + rb")"
+)
+_SYSV = re.compile(rb"etc/(?:rc\.d/)?rc[2-5]\.d/S\d\d" + _NAMES)
+_OPENRC = re.compile(rb"etc/runlevels/(?:default|boot)/" + _NAMES)
+_UNITS = tuple(
+    folder + name + kind
+    for folder in (b"etc/systemd/system/", b"usr/lib/systemd/system/", b"lib/systemd/system/")
+    for name in (b"ssh", b"sshd")
+    for kind in (b".service", b".socket")
+)
+_STOPPER = b"etc/ssh/sshd_not_to_be_run"
+
+
+def _binary(survey: Survey) -> bytes | None:
+    found = (survey.resolve(path) for path in _BINARIES)
+    return next((path for path in found if survey.hard_links.get(path or b"", path) in survey.executables), None)
+
+
+def _installed(subject: Subject) -> Iterator[Finding]:
+    if _binary(subject.survey) is None:
+        yield Finding(f"no sshd: none of {', '.join(map(printable, _BINARIES))} is an executable file")
+
+
+def _enabled(subject: Subject) -> Iterator[Finding]:
+    survey = subject.survey
+    if _binary(survey) is None:
+        return
+    if survey.type(_STOPPER) is not None:
+        hint = f"remove {printable(_STOPPER)} in the image"
+        yield Finding("its presence keeps Debian's sshd from starting", _STOPPER, hint=hint)
+    if any(_starts(survey)):
+        return
+    masked = [path for path in _UNITS if survey.links.get(path) == b"/dev/null"]
+    for path in masked:
+        yield Finding(
+            "masked: systemd never starts it", path, hint=f"systemctl unmask {path.decode()[19:]} in the image"
+        )
+    if not masked:
+        yield Finding(
+            "sshd is installed but nothing starts it: no link in a .wants folder of systemd, in rc2.d to rc5.d, or in "
+            "runlevels/default"
+        )
+
+
+def _starts(survey: Survey) -> Iterator[bytes]:
+    """Yield the links that start sshd under the init that is there (any init where none is)."""
+    init = survey.resolve(b"sbin/init")
+    systemd = init is not None and init.endswith(b"/systemd")
+    # systemd reads the links of SysV init only where there is no unit of that name.
+    scripts = not systemd or not any(survey.type(path) is not None for path in _UNITS)
+    for path in survey.links:
+        wanted = _SYSTEMD.fullmatch(path) if systemd or init is None else None
+        unmasked = wanted and survey.links.get(b"etc/systemd/system/" + wanted[1]) != b"/dev/null"
+        if unmasked or (scripts and (_SYSV.fullmatch(path) or _OPENRC.fullmatch(path))):
+            yield path
+
+
+def _configuration(subject: Subject) -> Configuration | None:
+    """Return what counts for root; None where there is no sshd or no configuration, of which other rows tell."""
+    survey = subject.survey
+    return None if _binary(survey) is None or main_file(survey) is None else evaluate(survey)
+
+
+def _valid(subject: Subject) -> Iterator[Finding]:
+    survey = subject.survey
+    if _binary(survey) is None:
+        return
+    if main_file(survey) is None:
+        yield Finding("missing: sshd does not start without it", MAIN[0], hint="reinstall the package openssh-server")
+        return
+    found = evaluate(survey)
+    for problem in found.problems:
+        place = f"line {problem.line}: " if problem.line else ""
+        yield Finding(place + problem.message, problem.path)
+    for path in found.unread:
+        yield Finding(
+            "sshd includes it, but it lies outside of /etc/ssh or is longer than 64 KiB: what it says was not judged",
+            path,
+            level="warning",
+            hint="include files below /etc/ssh only",
+        )
+
+
+def _finding(keyword: str, setting: Setting, wanted: str, means: str) -> Finding:
+    """Tell of a value with the place that decided, and the line to write."""
+    line = f"{keyword} {wanted}"
+    if setting.path is None:
+        message = f"{keyword} is {setting.value} by default, not {wanted}: {means}"
+        return Finding(message, MAIN[0], hint=f'write "{line}" into {printable(MAIN[0])}, above every Match')
+    message = f"line {setting.line}: {keyword} is {setting.value}, not {wanted}: {means}"
+    return Finding(message, setting.path, hint=f'write "{line}" as line {setting.line} of {printable(setting.path)}')
+
+
+_ROOT = {
+    "yes": "root may log in with a password wherever passwords are on",
+    "no": "nobody can log in as root, and there is no other user",
+    "forced-commands-only": "a key is taken only with a command= of its own, which the keys that Proxmox writes lack",
+}
+
+
+def _root(subject: Subject) -> Iterator[Finding]:
+    found = _configuration(subject)
+    if found:
+        setting = found.one("permitrootlogin")
+        if setting.value in _ROOT:
+            yield _finding("PermitRootLogin", setting, "prohibit-password", _ROOT[setting.value])
+
+
+def _keys(subject: Subject) -> Iterator[Finding]:
+    found = _configuration(subject)
+    if not found:
+        return
+    setting = found.one("pubkeyauthentication")
+    if setting.value != "yes":
+        yield _finding("PubkeyAuthentication", setting, "yes", "no key is taken")
+    methods = found.all("authenticationmethods")
+    if not {"any", "publickey"} & {method.value.partition(":")[0] for method in methods}:
+        listed = Setting(" ".join(method.value for method in methods), methods[0].path, methods[0].line)
+        yield _finding("AuthenticationMethods", listed, "publickey", "a key alone is not enough")
+    files = found.all("authorizedkeysfile")
+    home = _home(subject.survey)
+    if f"{home}/.ssh/authorized_keys" not in {_expand(file.value, home) for file in files}:
+        listed = Setting(" ".join(file.value for file in files), files[0].path, files[0].line)
+        yield _finding(
+            "AuthorizedKeysFile",
+            listed,
+            ".ssh/authorized_keys",
+            f"Proxmox writes root's keys to {home}/.ssh/authorized_keys, which is not read",
+        )
+
+
+def _home(survey: Survey) -> str:
+    accounts = (line.split(":") for line in (survey.text(b"etc/passwd") or "").splitlines())
+    return next((entry[5] for entry in accounts if entry[0] == "root" and len(entry) > 6), "/root").rstrip("/")
+
+
+def _expand(file: str, home: str) -> str:
+    """Return where an AuthorizedKeysFile of root's is; sshd_config(5), TOKENS."""
+    tokens = {"%%": "%", "%h": home, "%u": "root", "%U": "0"}
+    path = re.sub("%.", lambda token: tokens.get(token[0], token[0]), file)
+    path = re.sub("/{2,}", "/", path.replace("~", home, 1) if path.startswith("~/") else path)
+    return path if path.startswith("/") else f"{home}/{path}"
+
+
+def _passwords(subject: Subject) -> Iterator[Finding]:
+    found = _configuration(subject)
+    if found:
+        setting = found.one("passwordauthentication")
+        if setting.value != "no":
+            yield _finding("PasswordAuthentication", setting, "no", "every user with a password can log in by it")
+
+
+def _keyboard(subject: Subject) -> Iterator[Finding]:
+    found = _configuration(subject)
+    if found:
+        setting = found.one("kbdinteractiveauthentication")
+        if setting.value != "no" and found.one("usepam").value == "yes":
+            means = "with UsePAM yes, PAM asks for the password"
+            yield _finding("KbdInteractiveAuthentication", setting, "no", means)
+
+
+def _elsewhere(subject: Subject) -> Iterator[Finding]:
+    found = _configuration(subject)
+    if not found:
+        return
+    names = {
+        "passwordauthentication": "PasswordAuthentication",
+        "kbdinteractiveauthentication": "KbdInteractiveAuthentication",
+    }
+    for keyword, setting in found.elsewhere:
+        if keyword in names and setting.value == "yes" and setting.path is not None:
+            yield Finding(
+                f"line {setting.line}: {names[keyword]} yes for the connections of its Match block",
+                setting.path,
+                level="warning",
+                hint=f"remove line {setting.line} of {printable(setting.path)}",
+            )
+
+
+def _let_in(subject: Subject) -> Iterator[Finding]:
+    found = _configuration(subject)
+    if not found:
+        return
+    who = Connection(groups=groups_of(subject.survey, "root"))
+    for name, covers in (("DenyUsers", _covers_user), ("DenyGroups", _covers_group)):
+        for setting in found.all(name.lower()):
+            if covers(setting.value, who):
+                yield _list_finding(setting, f"{name} {setting.value} shuts root out", f"without {setting.value}")
+    for name, covers in (("AllowUsers", _covers_user), ("AllowGroups", _covers_group)):
+        allowed = found.all(name.lower())
+        if allowed and not any(covers(setting.value, who) for setting in allowed):
+            told = " ".join(setting.value for setting in allowed)
+            yield _list_finding(allowed[0], f"{name} {told} leaves root out", f'as "{name} {told} root"')
+
+    yield from _account(subject, found)
+
+
+def _account(subject: Subject, found: Configuration) -> Iterator[Finding]:
+    """Tell of a root account that sshd turns away whatever its configuration says (allowed_user in auth.c)."""
+    survey = subject.survey
+    accounts = (line.split(":") for line in (survey.text(b"etc/passwd") or "").splitlines())
+    shells = [entry[6] or "/bin/sh" for entry in accounts if entry[0] == "root" and len(entry) > 6]
+    for shell in shells[:1]:
+        program = survey.resolve(shell.encode("utf-8", "surrogateescape"))
+        if survey.hard_links.get(program or b"", program) not in survey.executables:
+            message = f"root's shell {shell} is no executable file: sshd turns root away"
+            yield Finding(message, b"etc/passwd", hint="give root a shell that the image has: usermod -s /bin/sh root")
+    # Proxmox replaces root's password field at creation ('*' where none is given), but not of an unmanaged container.
+    locked = (survey.text(b"etc/shadow") or "").startswith("root:!") or "\nroot:!" in (survey.text(b"etc/shadow") or "")
+    if locked and not subject.managed and found.one("usepam").value == "no":
+        yield Finding(
+            "root is locked by '!' and UsePAM is no: sshd turns a locked account away, even with a key",
+            b"etc/shadow",
+            hint="usermod -p '*' root in the image: no password fits '*', and keys work",
+        )
+
+
+def _list_finding(setting: Setting, message: str, fix: str) -> Finding:
+    path = setting.path or MAIN[0]
+    return Finding(
+        f"line {setting.line}: {message}", path, hint=f"write line {setting.line} of {printable(path)} {fix}"
+    )
+
+
+def _covers_user(pattern: str, who: Connection) -> bool:
+    """Tell whether USER or USER@HOST covers the connection (match_user in match.c)."""
+    user, at, hosts = pattern.partition("@")
+    if not matches(who.user, user):
+        return False
+    if not at:
+        return True
+    by_address, by_name = matches_address(who.address, hosts), matches_list(who.host, hosts.lower())
+    return -1 not in (by_address, by_name) and 1 in (by_address, by_name)
+
+
+def _covers_group(pattern: str, who: Connection) -> bool:
+    return any(matches(group, pattern) for group in who.groups)
+
+
+_VERDICT = (
+    "Judged as `sshd -T -C user=root,host=x,addr=192.0.2.1` of OpenSSH 9.2 would: Include, Match and first value wins."
+)
+
+SSH = (
+    Check(
+        id="ssh-installed",
+        group="ssh",
+        heading="An SSH server is installed",
+        why="A container without sshd is reached through its node alone (pct enter); provisioners cannot log in.",
+        judge=_installed,
+        hint="install the package openssh-server in the image",
+    ),
+    Check(
+        id="ssh-enabled",
+        group="ssh",
+        heading="The SSH server starts at boot",
+        why=(
+            "systemd starts what a .wants or .requires link of a boot target names, SysV init what rc2.d to rc5.d "
+            "name, OpenRC what runlevels/default names. A package installed while policy-rc.d forbids starting "
+            "services is still enabled; one that was masked or disabled is not."
+        ),
+        judge=_enabled,
+        hint="in the image: systemctl enable ssh (Debian, Ubuntu), systemctl enable sshd, or rc-update add sshd",
+    ),
+    Check(
+        id="ssh-config",
+        group="ssh",
+        heading="sshd accepts its configuration",
+        why=(
+            "sshd does not start with an unknown keyword, a missing argument or a value that it does not know. Names "
+            "of algorithms are not judged. Keywords of releases after 9.2 are known."
+        ),
+        judge=_valid,
+        hint="mend or remove the line; `sshd -t` in the image names the same",
+        reads=READS,
+    ),
+    Check(
+        id="ssh-root-login",
+        group="ssh",
+        heading="Root logs in by key only",
+        why=(
+            "PermitRootLogin prohibit-password lets root in with a key and with nothing else. `no` locks everybody out "
+            "of a container that has no other user, `yes` takes a password, and forced-commands-only takes only keys "
+            f"with a command of their own. {_VERDICT}"
+        ),
+        judge=_root,
+        reads=READS,
+    ),
+    Check(
+        id="ssh-public-keys",
+        group="ssh",
+        heading="Public keys are taken",
+        why=(
+            "The keys given at creation are written to .ssh/authorized_keys in root's home (PVE/LXC/Setup/Base.pm); "
+            f"sshd has to take keys, from that file, without asking for more. {_VERDICT}"
+        ),
+        judge=_keys,
+        reads=READS,
+    ),
+    Check(
+        id="ssh-passwords",
+        group="ssh",
+        heading="Passwords are off",
+        why=f"A password that was set later, for whatever reason, would be open to guessing. {_VERDICT}",
+        judge=_passwords,
+        reads=READS,
+    ),
+    Check(
+        id="ssh-keyboard-interactive",
+        group="ssh",
+        heading="Keyboard-interactive is off where PAM answers",
+        why=(
+            "With UsePAM yes, keyboard-interactive is a login by password under another name, and "
+            "PasswordAuthentication no does not turn it off (sshd_config(5), UsePAM). Without PAM it has nobody to ask "
+            "and lets nobody in. "
+            f"{_VERDICT}"
+        ),
+        judge=_keyboard,
+        reads=READS,
+    ),
+    Check(
+        id="ssh-match-passwords",
+        group="ssh",
+        heading="No Match block turns passwords on",
+        why="What a Match block sets for other users or addresses does not show in the settings of root.",
+        judge=_elsewhere,
+        reads=READS,
+    ),
+    Check(
+        id="ssh-root-access",
+        group="ssh",
+        heading="Nothing shuts root out",
+        why=(
+            "DenyUsers, AllowUsers, DenyGroups and AllowGroups are asked in this order before any key is looked at, "
+            "and an account without a shell or, without PAM, one that is locked is turned away (auth.c, allowed_user). "
+            f"{_VERDICT}"
+        ),
+        judge=_let_in,
+        reads=(*READS, "etc/shadow"),
+    ),
+)

@@ -1,0 +1,305 @@
+"""What sshd would make of the configuration in a root filesystem, without running it.
+
+The rules are OpenSSH 9.2's (servconf.c, misc.c, match.c, addrmatch.c): the configuration is read twice. The first
+reading takes what stands outside of Match blocks, and of each keyword the first value. The second reading takes what
+stands in the Match blocks that apply, again the first value of each, and that replaces what the first one took.
+"""
+
+import fnmatch
+from dataclasses import dataclass, field
+
+from lxcast.rootfs.checks.sshd_keywords import AUTH_METHODS, DEFAULTS, KEYWORDS, LISTS, Scope
+from lxcast.rootfs.checks.sshd_match import Connection, RefusedError, applies, arguments, delimited, matches_address
+from lxcast.rootfs.survey import TEXT_LIMIT, Survey
+from lxcast.tar.member import DIR, printable
+
+MAIN = (b"etc/ssh/sshd_config", b"usr/etc/ssh/sshd_config")
+"""The first that exists is read; openSUSE's sshd falls back to the second."""
+
+READS = (
+    # Whatever an Include below etc/ssh may name, but neither host keys nor moduli.
+    "{etc,usr/etc}/ssh/sshd*",
+    "{etc,usr/etc}/ssh/*.conf",
+    "{etc,usr/etc}/ssh/[!ms]*",
+    "{etc,usr/etc}/ssh/*/*",
+    # Fedora's and RHEL's sshd_config.d includes the first, which is a link to the second.
+    "etc/crypto-policies/back-ends/opensshserver.config",
+    "usr/share/crypto-policies/*/opensshserver.txt",
+    "etc/passwd",
+    "etc/group",
+)
+
+_SSHDIR = "/etc/ssh"  # to which sshd resolves a relative Include
+_MAX_DEPTH = 16  # SERVCONF_MAX_DEPTH
+# sshd has no such limits: 16 levels of 100 Includes would keep it busy for years.
+_MAX_LINES, _MAX_PATTERNS = 5000, 100
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A value that counts, and where it stands; `path` is None for a built-in default."""
+
+    value: str
+    path: bytes | None = None
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A line that sshd refuses to start with."""
+
+    message: str
+    path: bytes
+    line: int
+
+
+@dataclass(slots=True)
+class Configuration:
+    """The settings that count for one connection."""
+
+    settings: dict[str, list[Setting]] = field(default_factory=dict)
+    """By keyword in lower case; several for the keywords that take a list."""
+    problems: list[Problem] = field(default_factory=list)
+    """Why sshd would not start; empty where it would."""
+    unread: list[bytes] = field(default_factory=list)
+    """Files that are included but that the survey did not keep: what they say is not known."""
+    elsewhere: list[tuple[str, Setting]] = field(default_factory=list)
+    """(keyword, setting) from Match blocks that do not apply to this connection."""
+
+    def one(self, keyword: str) -> Setting:
+        """Return the setting of a keyword that takes one value; its default where nothing sets it."""
+        return self.settings.get(keyword, [Setting(DEFAULTS.get(keyword, ""))])[0]
+
+    def all(self, keyword: str) -> list[Setting]:
+        """Return every value of a keyword that takes a list."""
+        return self.settings.get(keyword) or [Setting(value) for value in DEFAULTS.get(keyword, "").split()]
+
+
+class _EndlessError(RefusedError):
+    """sshd gives the whole configuration up."""
+
+
+def main_file(survey: Survey) -> bytes | None:
+    """Return the path of the configuration that sshd would open, or None where there is none."""
+    return next((path for path in MAIN if survey.resolve(path) is not None), None)
+
+
+def evaluate(survey: Survey, who: Connection | None = None) -> Configuration:
+    """Return what `sshd -T -C ...` would print for a connection, and everything that sshd would refuse.
+
+    The survey has to have kept READS. A filesystem without a configuration gives the defaults.
+    """
+    reading = _Reading(survey, who or Connection(groups=groups_of(survey, "root")))
+    main = main_file(survey)
+    if main is not None:
+        reading.read_twice(main)
+    return reading.result
+
+
+def groups_of(survey: Survey, user: str) -> tuple[str, ...]:
+    """Return the names of a user's groups as etc/passwd and etc/group give them."""
+    accounts = [line.split(":") for line in (survey.text(b"etc/passwd") or "root:x:0:0").splitlines()]
+    primary = {entry[3] for entry in accounts if entry[0] == user and len(entry) > 3}
+    groups = [line.split(":") for line in (survey.text(b"etc/group") or "root:x:0:").splitlines()]
+    return tuple(
+        entry[0] for entry in groups if len(entry) > 3 and (entry[2] in primary or user in entry[3].split(","))
+    )
+
+
+@dataclass(slots=True)
+class _File:
+    """A file that is being read: where, and how its Match blocks are taken."""
+
+    path: bytes
+    depth: int = 0
+    never: bool = False
+    """No Match applies: it is included from a block that does not (SSHCFG_NEVERMATCH)."""
+    match_only: bool = False
+    """Nothing counts before the first Match (SSHCFG_MATCH_ONLY, in the second reading)."""
+    line: int = 0
+
+
+class _Reading:
+    """Reads one configuration twice and gathers the result."""
+
+    def __init__(self, survey: Survey, who: Connection) -> None:
+        self.result = Configuration()
+        self._survey = survey
+        self._who = who
+        self._second = False
+        self._active = True
+        self._settings: dict[str, list[Setting]] = {}
+        self._included: dict[str, list[bytes]] = {}  # what each Include found, kept for the second reading
+        self._subsystems: set[str] = set()
+        self._found: dict[str, list[bytes]] = {}
+        self._lines = 0
+
+    def read_twice(self, main: bytes) -> None:
+        try:
+            self._read(_File(main))
+            first, self._settings, self._second, self._active = self._settings, {}, True, False
+            self._check_methods(first, main)
+            self._lines = 0
+            self._read(_File(main, match_only=True))
+        except _EndlessError as stop:
+            first = {}
+            self._refuse(_File(main), str(stop))
+        self.result.settings = first | {name: values for name, values in self._settings.items() if values}
+
+    def _refuse(self, file: _File, message: str) -> None:
+        problem = Problem(message, file.path, file.line)
+        if problem not in self.result.problems:
+            self.result.problems.append(problem)
+
+    def _check_methods(self, settings: dict[str, list[Setting]], main: bytes) -> None:
+        """Refuse AuthenticationMethods of which none is turned on (main in sshd.c, before the second reading)."""
+        wanted = [method for method in settings.get("authenticationmethods", []) if method.value != "any"]
+        for method in wanted:
+            names = [name.partition(":")[0] for name in method.value.split(",")]
+            switches = [AUTH_METHODS[name] for name in names]
+            if all(not switch or _value(settings, switch) == "yes" for switch in switches):
+                return
+        if wanted:
+            file = _File(wanted[0].path or main, line=wanted[0].line)
+            self._refuse(file, "AuthenticationMethods names no method that is turned on")
+
+    def _read(self, file: _File) -> None:
+        """Read one file; raises _EndlessError where sshd would give up or never end."""
+        if file.depth > _MAX_DEPTH:
+            raise _EndlessError(f"Includes nest deeper than {_MAX_DEPTH}")
+        text = self._survey.text(file.path)
+        if (text is None or len(text) >= TEXT_LIMIT) and file.path not in self.result.unread:
+            self.result.unread.append(file.path)
+        for number, line in enumerate((text or "").split("\n"), 1):
+            file.line = number
+            try:
+                line = line.lstrip(" \t\r")
+                self._take(file, line[:1] + line[1:].rstrip(" \t\r\n\f"))
+            except _EndlessError:
+                raise
+            except RefusedError as refused:
+                self._refuse(file, str(refused))
+
+    def _take(self, file: _File, line: str) -> None:
+        """Take one line in; raises RefusedError where sshd would refuse it."""
+        keyword, rest = delimited(line)
+        if keyword == "":
+            keyword, rest = delimited(rest)
+        if not keyword or keyword.startswith("#"):
+            return
+        self._lines += 1
+        if self._lines > _MAX_LINES:
+            raise _EndlessError(f"Includes lead to more than {_MAX_LINES} lines")
+        if not rest:
+            raise RefusedError(f"no argument after keyword {keyword!r}")
+        known = KEYWORDS.get(keyword.lower())
+        if known is None:
+            raise RefusedError(f"unknown keyword {keyword!r}")
+        words = arguments(rest)
+        if words is None:
+            raise RefusedError(f"{keyword}: a quote is never closed")
+        if not self._active and known.scope is Scope.GLOBAL:
+            if not self._second:
+                raise RefusedError(f"{keyword} is not allowed within a Match block")
+            return
+        if known.name == "include":
+            self._include(file, words)
+        elif known.name == "match":
+            self._match(file, rest)
+        else:
+            problem = known.shape.problem(keyword, words, rest)
+            if problem:
+                raise RefusedError(problem)
+            self._set(file, known.name, words)
+
+    def _set(self, file: _File, name: str, values: list[str]) -> None:
+        """Keep the values of a keyword where they count."""
+        have = self._settings.get(name, [])
+        if name in ("allowusers", "denyusers"):
+            bad = [value for value in values if matches_address(None, value.partition("@")[2] or "*") == -2]
+            if bad:
+                raise RefusedError(f"{bad[0]!r} is no pattern of users")
+        if name == "authenticationmethods" and "any" in values and (have or len(values) > 1):
+            raise RefusedError('AuthenticationMethods "any" must appear alone')
+        if name == "subsystem" and self._active and not self._second:
+            if values[0] in self._subsystems:
+                raise RefusedError(f"Subsystem {values[0]!r} is already defined")
+            self._subsystems.add(values[0])
+        settings = [Setting(_canonical(name, value), file.path, file.line) for value in values]
+        if self._active and (not have or name in LISTS):
+            self._settings[name] = have + settings
+        elif self._second and not self._active and not file.match_only:
+            self.result.elsewhere += [(name, setting) for setting in settings]
+
+    def _include(self, file: _File, words: list[str]) -> None:
+        """Read the files that an Include names; the Match state of this file goes on after them."""
+        if not words or "" in words:
+            raise RefusedError("Include without a file name")
+        for word in words:
+            pattern = word if word.startswith(("/", "~")) else f"{_SSHDIR}/{word}"
+            active = self._active
+            done = self._included.setdefault(pattern, [])
+            # An Include met again while its own files are being read sees those that are done.
+            cached = list(done)
+            if pattern not in self._found:
+                if len(self._found) == _MAX_PATTERNS:
+                    raise _EndlessError(f"more than {_MAX_PATTERNS} different Includes")
+                self._found[pattern] = _glob(self._survey, pattern)
+            found = cached or self._found[pattern]
+            for path in found:
+                if self._survey.resolve(path) is None:
+                    raise RefusedError(f"Include of {printable(path)}, a link to nowhere: sshd cannot open it")
+                if self._survey.type(self._survey.resolve(path) or b"") != DIR:
+                    never = not file.match_only and not active
+                    self._read(_File(path, file.depth + 1, never=never, match_only=file.match_only))
+                self._active = active
+                if not cached:
+                    done.append(path)
+
+    def _match(self, file: _File, text: str) -> None:
+        """Begin a Match block."""
+        who = self._who if self._second and not file.never else None
+        self._active = applies(text, who) and not file.never
+        file.match_only = False
+
+
+def _canonical(name: str, value: str) -> str:
+    """Return a value that is compared as it is compared: switches in lower case, and under their newer name."""
+    if name not in DEFAULTS or name.startswith("auth"):
+        return value
+    return value.lower().replace("without-password", "prohibit-password")
+
+
+def _value(settings: dict[str, list[Setting]], keyword: str) -> str:
+    return settings[keyword][0].value if settings.get(keyword) else DEFAULTS[keyword]
+
+
+def _glob(survey: Survey, pattern: str) -> list[bytes]:
+    """Return the paths that an Include's pattern names, in the order of their bytes; a link counts even if it dangles.
+
+    A folder counts also where the archive has no member for it.
+    """
+    found = [b""]
+    for part in (part.encode("utf-8", "surrogateescape") for part in pattern.split("/") if part not in ("", ".")):
+        if not set(part) & set(b"*?["):
+            found = [b"/".join(filter(None, (folder, part))) for folder in found]
+            continue
+        found = [
+            b"/".join(filter(None, (folder, name)))
+            for folder in found
+            for name in _names(survey, survey.resolve(folder) or folder)
+            if fnmatch.fnmatchcase(name, part) and (part.startswith(b".") or not name.startswith(b"."))
+        ]
+    return sorted(path for path in found if _exists(survey, path))
+
+
+def _exists(survey: Survey, path: bytes) -> bool:
+    folder, _, name = path.rpartition(b"/")
+    return survey.type(b"/".join(filter(None, (survey.resolve(folder) or folder, name)))) is not None
+
+
+def _names(survey: Survey, folder: bytes) -> set[bytes]:
+    """Return the names in a folder."""
+    prefix = folder + b"/" if folder else b""
+    start = len(prefix)
+    return {path[start:].partition(b"/")[0] for path in survey.paths() if path.startswith(prefix)} - {b""}
