@@ -19,10 +19,10 @@ MAX_VOLID = 255
 TEMPLATE_SUFFIXES = (".tar.zst", ".tar.gz", ".tar.xz", ".tar.bz2", ".tar")
 """Proxmox lists a file with one of these as a template, unless its name starts with a dot."""
 
-_STORAGE_ID = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9]", re.ASCII)
-_NODE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?", re.ASCII)
-_LEGAL = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
-_VERSION = re.compile(r"v([1-9][0-9]{0,8})", re.ASCII)
+_STORAGE_ID = r"[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9]"
+_NODE = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+_LEGAL = r"[A-Za-z0-9_.-]+"
+_VERSION = r"v([1-9][0-9]{0,8})"
 
 
 def suffix_of(file: str) -> str:
@@ -97,7 +97,7 @@ class Version:
     @classmethod
     def parse(cls, text: str) -> "Version":
         """Read "v4"."""
-        match = _VERSION.fullmatch(text)
+        match = re.fullmatch(_VERSION, text)
         if match is None:
             raise UsageError(f"{text!r} is no version", hint="write v1, v2, ... (v and a number from 1 on)")
         return cls(int(match[1]))
@@ -131,9 +131,9 @@ class Volid:
         """Join an id and a file name that Proxmox would take as they are, else raise UsageError."""
         volid = cls(storage, file)
         problems = []
-        if not _STORAGE_ID.fullmatch(storage):
+        if not re.fullmatch(_STORAGE_ID, storage):
             problems.append(f"{storage!r} is no storage id: letters, digits, '-', '_', '.', at least two")
-        if not _LEGAL.fullmatch(file) or file.startswith("."):
+        if not re.fullmatch(_LEGAL, file) or file.startswith("."):
             problems.append(f"{file!r} is no file name of a template: letters, digits, '_', '.', '-', no dot in front")
         if not suffix_of(file):
             problems.append(f"{file!r} ends in none of {', '.join(TEMPLATE_SUFFIXES)}")
@@ -182,7 +182,7 @@ def parse_storage(text: str) -> StorageRef:
         return _parse_proxmox(text)
     left, equals, right = text.partition("=")
     if equals and "/" not in left:
-        if not _STORAGE_ID.fullmatch(left) or not right:
+        if not re.fullmatch(_STORAGE_ID, left) or not right:
             raise UsageError(f"{text!r} is no storage", hint="write PATH, ID=PATH or proxmox:NODE/STORAGE")
         return DirectoryRef(left, _absolute(right))
     if not text:
@@ -195,7 +195,7 @@ def parse_storage(text: str) -> StorageRef:
         )
     path = _absolute(text)
     # Proxmox mounts network storages at /mnt/pve/ID, and `local` is always /var/lib/vz (PVE/Storage/Plugin.pm).
-    is_mount = path.parent == Path("/mnt/pve") and _STORAGE_ID.fullmatch(path.name)
+    is_mount = path.parent == Path("/mnt/pve") and re.fullmatch(_STORAGE_ID, path.name)
     return DirectoryRef(path.name if is_mount else "local", path)
 
 
@@ -207,14 +207,14 @@ def _parse_proxmox(text: str) -> ProxmoxRef:
     rest = text.removeprefix("proxmox:")
     if rest:
         node, slash, storage = rest.partition("/")
-        if not slash or not _NODE.fullmatch(node) or not _STORAGE_ID.fullmatch(storage):
+        if not slash or not re.fullmatch(_NODE, node) or not re.fullmatch(_STORAGE_ID, storage):
             raise UsageError(f"{text!r} is no storage of a node", hint="write proxmox:NODE/STORAGE")
         return ProxmoxRef(node, storage)
     node, storage = os.environ.get("PM_NODE", ""), os.environ.get("PM_STORAGE", "")
     problems = []
-    if not _NODE.fullmatch(node):
+    if not re.fullmatch(_NODE, node):
         problems.append(f"PM_NODE is {node!r}, no node's name" if node else "PM_NODE is not set")
-    if not _STORAGE_ID.fullmatch(storage):
+    if not re.fullmatch(_STORAGE_ID, storage):
         problems.append(f"PM_STORAGE is {storage!r}, no storage's id" if storage else "PM_STORAGE is not set")
     if problems:
         raise UsageError(f"'proxmox:' alone: {', '.join(problems)}", hint="set both, or write proxmox:NODE/STORAGE")

@@ -24,8 +24,8 @@ FIELDS = {
 of the diff id."""
 
 _UNIQUE = ("version", "timestamp", "digest")
-_VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
-_PARTS = re.compile(r"\{([^{}]*)\}|([^{}]+)|([{}])")
+_VALUE = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
+_PARTS = r"\{([^{}]*)\}|([^{}]+)|([{}])"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,12 @@ class Pattern:
     @property
     def fields(self) -> tuple[str, ...]:
         """The fields that it uses, in their order."""
-        return tuple(match[1] for match in _PARTS.finditer(self.text) if match[1] is not None)
+        return tuple(match[1] for match in re.finditer(_PARTS, self.text) if match[1] is not None)
 
     def problems(self) -> list[str]:
         """Say everything that is wrong with it, in sentences for people."""
         text, found = self.text, []
-        for match in _PARTS.finditer(text):
+        for match in re.finditer(_PARTS, text):
             if match[3]:
                 found.append(f"the pattern {text!r} has a lone {match[3]!r}")
             elif match[1] is not None and match[1] not in FIELDS:
@@ -65,7 +65,7 @@ class Pattern:
     def regex(self, values: dict[str, str]) -> re.Pattern[str]:
         """Return what finds names of this form, with a group for each field; fields in `values` hold just that."""
         parts = []
-        for match in _PARTS.finditer(self.text):
+        for match in re.finditer(_PARTS, self.text):
             if match[1] is None:
                 parts.append(re.escape(match[0]))
             else:
@@ -131,7 +131,7 @@ def naming(
     form = Pattern(pattern)
     problems = [] if name else ["a template needs a name"]
     for title, value in (("name", name), ("variant", variant), ("release", release), ("architecture", arch)):
-        if value and not _VALUE.fullmatch(value):
+        if value and not re.fullmatch(_VALUE, value):
             problems.append(f"the {title} {value!r} may hold letters, digits, '_', '.', '-', a letter or digit first")
         if value.endswith(TEMPLATE_SUFFIXES):
             problems.append(f"the {title} {value!r} ends in a suffix: leave it out, the format sets it")

@@ -6,7 +6,6 @@ that one step publishes. So a template that is there is whole and has its record
 a number that was claimed and burnt (or a template that was removed later): both stay taken.
 """
 
-import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -343,6 +342,8 @@ class DirectoryStorage:
         return parse_record(text, str(path)) if text else None
 
     def _digest(self, file: str) -> str:
+        import hashlib  # OpenSSL costs the data source 5 ms
+
         with durable.explained(self.folder / file), (self.folder / file).open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
 
