@@ -105,10 +105,13 @@ class Engine:
             yield reply
 
     @contextmanager
-    def archive(self, container: str, path: str) -> Iterator[Reply]:
-        """Stream what a container sees at `path`, volumes included, as a tar whose names start with its last part."""
-        with self._stream(f"/containers/{container}/archive?path={quote(path, safe='')}") as reply:
-            yield reply
+    def archive(self, container: str, path: str) -> Iterator[Reply | None]:
+        """Stream what a container sees at `path`, volumes included, as a tar whose names start with its last part.
+
+        None where the container or the path is not there.
+        """
+        with self._stream(f"/containers/{container}/archive?path={quote(path, safe='')}", 404) as reply:
+            yield None if reply.status == 404 else reply
 
     @contextmanager
     def created(self, image: Image, warn: Callable[[str], None]) -> Iterator[str]:
@@ -150,21 +153,27 @@ class Engine:
             )
 
     @contextmanager
-    def _stream(self, path: str) -> Iterator[Reply]:
-        reply = self._call("GET", path)
+    def _stream(self, path: str, *allowed: int) -> Iterator[Reply]:
         try:
-            if reply.status != 200:
+            reply = self._call("GET", path)
+        except OSError as error:
+            raise self._gone(error) from error
+        try:
+            if reply.status not in (200, *allowed):
                 raise EngineError(f"the engine at {self.address}: {_message(reply)}")
             yield reply
         finally:
             reply.close()
+
+    def _gone(self, error: OSError) -> EngineError:
+        return EngineError(f"the engine at {self.address} is gone: {error.strerror or error}", hint="start it again")
 
     def _json(self, method: str, path: str, body: object = None) -> Any:
         """Return the answer's JSON, None for an empty one and for 404 (but to a POST); EngineError for the rest."""
         try:
             reply = self._call(method, path, body)
         except OSError as error:
-            raise EngineError(f"the engine at {self.address} is gone: {error.strerror or error}") from error
+            raise self._gone(error) from error
         try:
             if reply.status == 404 and method != "POST":
                 return None
