@@ -18,7 +18,7 @@ from lxcast.errors import UsageError
 from lxcast.progress import DEBUG, QUIET, VERBOSE
 from lxcast.settings import BY_NAME, Setting, Value, convert, load, merge, parse, parse_pairs, show
 
-__all__ = ["Argument", "Json", "Option", "command", "invoke", "over_settings"]
+__all__ = ["Argument", "Json", "Option", "command", "invoke", "over_settings", "tree"]
 
 Command = Callable[..., int | None]
 
@@ -41,13 +41,17 @@ def invoke(arguments: Sequence[str], console: Console) -> int:
     # typer's older releases depend on click and its newer ones carry a copy of it: the base of this public class is
     # what both raise.
     unparsable: Any = typer.BadParameter.__bases__[0]
-    run = typer.main.get_command(_app)
     try:
-        code = run(list(arguments), prog_name="lxcast", standalone_mode=False, obj=console)
+        code = tree()(list(arguments), prog_name="lxcast", standalone_mode=False, obj=console)
     except unparsable as error:
         path = error.ctx.command_path if error.ctx else "lxcast"
         raise UsageError(error.format_message(), hint=f"`{path} --help` shows what there is") from error
     return code if isinstance(code, int) else 0
+
+
+def tree() -> Any:
+    """Return the application as click's group of the commands declared so far: what the documents are checked by."""
+    return typer.main.get_command(_app)
 
 
 def command(name: str, *settings: str, example: str) -> Callable[[Command], Command]:
