@@ -9,8 +9,12 @@ from itertools import groupby
 
 from lxcast.errors import CheckError, UsageError
 from lxcast.rootfs.checks.archive import ARCHIVE
+from lxcast.rootfs.checks.boot import BOOT
+from lxcast.rootfs.checks.identity import IDENTITY
 from lxcast.rootfs.checks.rows import Check, Finding, Group, Level, Subject
+from lxcast.rootfs.checks.setup import SETUP
 from lxcast.rootfs.checks.sshd import SSH
+from lxcast.rootfs.checks.wrapping import WRAPPING
 from lxcast.tar.member import printable
 
 __all__ = [
@@ -27,7 +31,7 @@ __all__ = [
     "require",
 ]
 
-CHECKS: tuple[Check, ...] = (*ARCHIVE, *SSH)
+CHECKS: tuple[Check, ...] = (*WRAPPING, *ARCHIVE, *BOOT, *SETUP, *IDENTITY, *SSH)
 """Every check, in the order in which findings are told."""
 
 POLICIES = {

@@ -1,9 +1,31 @@
-"""Checks of how the members are written: what makes Proxmox's tar fail, or lose members without a word."""
+"""Checks of how the members are written: what makes Proxmox's tar fail, or lose members without a word.
 
+Proxmox unpacks with `tar xpf - --one-file-system -p --sparse --numeric-owner --acls --xattrs --skip-old-files
+--anchored --exclude './dev/*'`, unprivileged as a user namespace's root (PVE/LXC/Create.pm), and any exit code but 0
+fails the create. What is said of GNU tar here was tried with 1.34.
+"""
+
+import re
 from collections.abc import Iterator
 
 from lxcast.rootfs.checks.rows import Check, Finding, Subject
-from lxcast.rootfs.survey import MAX_ID
+from lxcast.rootfs.survey import MAX_ID, Survey
+from lxcast.tar.member import DIR, SYM, printable
+
+MAX_WINDOW = 27
+"""zstd's decoder refuses larger windows (2^27 bytes are 128 MiB) unless it is told --long=31, which tar does not."""
+
+_SUFFIXES = {".tar": "tar", ".tar.bz2": "bzip2", ".tar.gz": "gzip", ".tar.xz": "xz", ".tar.zst": "zstd"}
+_SUFFIX = re.compile(r"\.tar(\.[a-z0-9]+)?$", re.IGNORECASE)
+_LONGEST_NAME = 255 - len("xy:vztmpl/")
+
+
+def _devices(subject: Subject) -> Iterator[Finding]:
+    for path in subject.survey.devices:
+        if not path.startswith(b"dev/"):
+            yield Finding("is a device node, which an unprivileged container may not make", path)
+        elif subject.survey.form.unprefixed:
+            yield Finding("is a device node whose name lacks the './' that makes Proxmox leave it out", path)
 
 
 def _big_ids(subject: Subject) -> Iterator[Finding]:
@@ -11,7 +33,128 @@ def _big_ids(subject: Subject) -> Iterator[Finding]:
         yield Finding(f"owned by {uid}:{gid}, above {MAX_ID}", path)
 
 
+def _names(subject: Subject) -> Iterator[Finding]:
+    for name in subject.survey.form.absolute:
+        if b".." in name.split(b"/"):
+            yield Finding("the name holds '..': tar refuses the member and fails", name)
+        else:
+            yield Finding("the name is absolute: tar cuts the '/' off", name, "warning")
+
+
+def _repeated(subject: Subject) -> Iterator[Finding]:
+    for path in dict.fromkeys(subject.survey.form.repeated):
+        if subject.survey.type(path) == DIR:
+            yield Finding("the folder stands more than once: what the first says of it counts", path, "warning")
+        else:
+            yield Finding("stands more than once: the first one wins, the later ones are lost", path)
+
+
+def _forward_links(subject: Subject) -> Iterator[Finding]:
+    survey = subject.survey
+    for path in survey.form.forward_links:
+        target = survey.hard_links.get(path)
+        if target is None:
+            continue  # the path came again, as something else
+        where = "comes later" if survey.type(target) else "is not in the archive"
+        yield Finding(f"is a hard link to {printable(target)}, which {where}", path)
+
+
+def _through_links(subject: Subject) -> Iterator[Finding]:
+    survey = subject.survey
+    parents = dict.fromkeys(path.rpartition(b"/")[0] for path in survey.paths())
+    parents.pop(b"", None)
+    # A parent that is no member of its own is judged by the nearest folder above that is one.
+    culprits = dict.fromkeys(parent for parent in parents if survey.type(parent) != DIR)
+    blocked = {above for path in culprits if (above := _nearest(survey, path)) is not None}
+    if not blocked:
+        return
+    passed: set[bytes] = set()
+    for path in survey.paths():
+        passed.add(path)
+        above = _nearest(survey, path.rpartition(b"/")[0])
+        if above in blocked:
+            reason = _in_the_way(survey, above, passed, printable(path))
+            if reason:
+                blocked.discard(above)
+                yield Finding(reason, above)
+
+
+def _nearest(survey: Survey, path: bytes) -> bytes | None:
+    """Return the nearest member at or above `path` if it is no folder."""
+    while path:
+        type = survey.type(path)
+        if type is not None:
+            return None if type == DIR else path
+        path = path.rpartition(b"/")[0]
+    return None
+
+
+def _in_the_way(survey: Survey, path: bytes, passed: set[bytes], below: str) -> str:
+    """Say why the member `below` the non-folder `path` cannot be unpacked; "" where it is a link that tar can follow.
+
+    `passed` holds the members until then. tar makes a link that is absolute or holds '..' only at the very end, with an
+    empty file in its place until then (GNU tar, extract.c, create_placeholder_file).
+    """
+    if survey.type(path) != SYM:
+        return f"is no folder, but {below} lies below it"
+    if path not in passed:
+        return f"is a link, but {below} came first and made it a folder: tar leaves the link out"
+    target = survey.links[path]
+    if target.startswith(b"/") or b".." in target.split(b"/"):
+        text = target.decode("utf-8", "backslashreplace")
+        return f"is a link to {text}, which tar makes last: {below} cannot go through it"
+    found = survey.resolve_from_host(path)
+    if found is None or found not in passed or survey.type(found) != DIR:
+        return f"is a link that leads to no folder yet when {below} comes"
+    return ""
+
+
+def _window(subject: Subject) -> Iterator[Finding]:
+    log = subject.survey.form.window_log
+    if log > MAX_WINDOW:
+        yield Finding(f"the zstd window is 2^{log} bytes, and Proxmox's tar reads 2^{MAX_WINDOW} at most")
+
+
+def _compression(subject: Subject) -> Iterator[Finding]:
+    form = subject.survey.form
+    match = _SUFFIX.search(form.file_name)
+    expected = _SUFFIXES.get(match[0].lower()) if match else None
+    if expected and form.compression and form.compression != expected:
+        yield Finding(f"{form.file_name} is {form.compression} inside, and Proxmox reads it as {expected} by its name")
+
+
+def _file_name(subject: Subject) -> Iterator[Finding]:
+    name = subject.survey.form.file_name.rpartition("/")[2]
+    if not name:
+        return
+    match = _SUFFIX.search(name)
+    if match is None or match[0].lower() not in _SUFFIXES:
+        yield Finding(f"{name!r} does not end in {', '.join(sorted(_SUFFIXES))}: the upload is refused")
+    elif match[0] != match[0].lower():
+        yield Finding(f"{name!r} ends in upper case: it can be uploaded, but no container made of it")
+    elif match[0] == ".tar":
+        yield Finding(f"{name!r} is a plain .tar, which Proxmox VE takes from 9.1 on", level="warning")
+    if name.startswith("."):
+        yield Finding(f"{name!r} begins with a dot: Proxmox never lists it")
+    stored = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
+    if stored != name:
+        yield Finding(f"{name!r} would be stored as {stored!r}", level="warning")
+    if len(name) > _LONGEST_NAME:
+        yield Finding(f"the name has {len(name)} characters, and a volume id with its storage may have 255")
+
+
 ARCHIVE = (
+    Check(
+        id="device-nodes",
+        group="proxmox",
+        heading="Device nodes",
+        why=(
+            "mknod(2) is refused in a user namespace, and the create fails with it. Only names that match './dev/*' "
+            "are left out, so `docker export`, whose names have no './', fails at dev/console."
+        ),
+        judge=_devices,
+        hint="`lxcast build FILE` leaves them out by default; a container gets its devices from LXC",
+    ),
     Check(
         id="big-ids",
         group="proxmox",
@@ -22,5 +165,68 @@ ARCHIVE = (
         ),
         judge=_big_ids,
         hint="chown the files in the image; such ids come from a user namespace or a directory service of the builder",
+    ),
+    Check(
+        id="member-names",
+        group="proxmox",
+        heading="Absolute names, and names with '..'",
+        why="tar refuses a name with '..' and exits with 2; of an absolute one it says that it removes the '/'.",
+        judge=_names,
+        hint="`lxcast build FILE` writes every name as ./path",
+    ),
+    Check(
+        id="repeated-paths",
+        group="proxmox",
+        heading="Paths that stand twice",
+        why="With --skip-old-files the first of a path stays: layers put one after the other give the oldest files.",
+        judge=_repeated,
+        hint="`lxcast build FILE` keeps the last of each path, as a plain tar would",
+    ),
+    Check(
+        id="forward-hard-links",
+        group="proxmox",
+        heading="Hard links before their target",
+        why="tar cannot link to a file that is not there yet: 'Cannot hard link', and the create fails.",
+        judge=_forward_links,
+        hint="write the target first; one that is missing was left out when the archive was made",
+    ),
+    Check(
+        id="through-links",
+        group="proxmox",
+        heading="Members below a link or a file",
+        why=(
+            "tar makes a link that is absolute or holds '..' at the very end and puts an empty file there until then, "
+            "so a member below it fails with 'Not a directory'. A folder that is there already is never made a link."
+        ),
+        judge=_through_links,
+        hint="write the members below the folder that the link leads to",
+    ),
+    Check(
+        id="zstd-window",
+        group="proxmox",
+        heading="zstd window above 128 MiB",
+        why="tar runs zstd without --long, which then answers 'Window size larger than maximum' (zstd(1)).",
+        judge=_window,
+        hint="compress again with --long=27 or less; `lxcast build FILE` does",
+    ),
+    Check(
+        id="compression",
+        group="proxmox",
+        heading="Compression other than the file's name says",
+        why="Proxmox chooses tar's -z, -J, -j or --zstd by the name of the file (PVE/LXC/Create.pm).",
+        judge=_compression,
+        hint="rename the file, or compress it again",
+    ),
+    Check(
+        id="file-name",
+        group="proxmox",
+        heading="File names that Proxmox refuses or changes",
+        why=(
+            "A template ends in .tar, .tar.gz, .tar.xz, .tar.zst or .tar.bz2. The upload takes upper case too, the "
+            "create does not; all but letters, digits, '_', '.' and '-' becomes '_'; a volume id has 255 characters "
+            "at most (PVE/Storage.pm, PVE/LXC/Create.pm)."
+        ),
+        judge=_file_name,
+        hint="rename it to lower case, such as debian-12-v1.tar.zst",
     ),
 )

@@ -1,0 +1,144 @@
+"""Checks that a container starts: an init that can be executed, on the right kind of processor."""
+
+from collections.abc import Iterator
+
+from lxcast.rootfs.checks.rows import Check, Finding, Subject
+from lxcast.rootfs.checks.wrapping import wrapping
+from lxcast.rootfs.container import systemd, systemd_version
+from lxcast.rootfs.distribution import READS, detect, machine
+from lxcast.rootfs.survey import Survey
+from lxcast.tar.member import DIR, LNK, REG, printable
+
+INIT = b"sbin/init"
+
+OLDEST_SYSTEMD = 232
+"""The first systemd that runs on the unified cgroup hierarchy alone, which is all that Proxmox VE 9 has."""
+
+
+def _init(subject: Subject) -> Iterator[Finding]:
+    survey = subject.survey
+    if wrapping(survey) is not None or survey.type(b"sbin") is None:
+        return
+    found = survey.resolve(INIT)
+    if found is None:
+        link = _link(survey, INIT)
+        if link is None:
+            yield Finding("is missing", INIT)
+        else:
+            target = link.decode("utf-8", "backslashreplace")
+            yield Finding(f"is a link to {target}, which leads nowhere", INIT)
+        return
+    where = "" if found == INIT else f"leads to {printable(found)}, which "
+    if survey.type(found) not in (REG, LNK):
+        yield Finding(f"{where}is a {'folder' if survey.type(found) == DIR else 'special file'}", INIT)
+        return
+    program = survey.executable(INIT)
+    if program is None:
+        yield Finding(f"{where}is not executable", INIT, hint=f"chmod 0755 {printable(found)} in the image")
+    elif program.head.startswith(b"#!"):
+        interpreter = program.head[2:].split(maxsplit=1)[:1]
+        if systemd(survey) is not None:
+            yield Finding(f"{where}is called systemd and is a script", INIT, hint=_OBJDUMP)
+        elif not interpreter or survey.executable(interpreter[0]) is None:
+            name = (interpreter or [b""])[0].decode("utf-8", "backslashreplace")
+            yield Finding(f"{where}is a script for {name!r}, which is missing or not executable", INIT)
+    elif not program.head.startswith(b"\x7fELF"):
+        hint = _OBJDUMP if systemd(survey) is not None else ""
+        yield Finding(f"{where}is neither an ELF program nor a script", INIT, hint=hint)
+
+
+_OBJDUMP = "Proxmox runs objdump on an init called systemd, and the create fails where that fails: call it otherwise"
+
+
+def _link(survey: Survey, path: bytes) -> bytes | None:
+    """Return the text of the link at `path`, links above it followed; None where there is none."""
+    folder, _, name = path.rpartition(b"/")
+    above = survey.resolve(folder)
+    return None if above is None else survey.links.get(above + b"/" + name)
+
+
+def _shell(subject: Subject) -> Iterator[Finding]:
+    survey = subject.survey
+    if survey.resolve(b"bin/sh") is None and wrapping(survey) is None and not machine(survey):
+        message = "is missing: Proxmox finds the architecture there, and scripts need it"
+        yield Finding(message, b"bin/sh", "warning")
+
+
+def _architecture(subject: Subject) -> Iterator[Finding]:
+    survey, asked = subject.survey, subject.arch
+    if wrapping(survey) is not None:
+        return
+    found = machine(survey)
+    if found and asked and found != asked:
+        yield Finding(f"the programs are for {found}, and {asked} was asked for")
+        return
+    if not found and survey.resolve(b"bin/sh") is not None:
+        head = getattr(survey.executable(b"bin/sh"), "head", b"")
+        if head[:4] == b"\x7fELF":
+            message = (
+                f"is for a processor that Proxmox does not know (ELF machine {int.from_bytes(head[18:20], 'little')})"
+            )
+        else:
+            message = "is no ELF program: Proxmox finds no architecture and takes amd64"
+        yield Finding(message, b"bin/sh", "warning")
+    unmanaged = not subject.managed or detect(survey).ostype == "unmanaged"
+    if unmanaged and found not in ("", "amd64"):
+        message = f"Proxmox makes an unmanaged container an amd64 one, and the programs are for {found}"
+        yield Finding(message, level="warning", hint=f"create the container with `--arch {found}`")
+
+
+def _old_systemd(subject: Subject) -> Iterator[Finding]:
+    survey = subject.survey
+    path = systemd(survey)
+    if path is None:
+        return
+    version = systemd_version(survey)
+    if version < OLDEST_SYSTEMD:
+        found = f"systemd {version}" if version else "a systemd from before 230 (it has no libsystemd-shared)"
+        yield Finding(f"is {found}, older than {OLDEST_SYSTEMD}", path, "warning")
+
+
+BOOT = (
+    Check(
+        id="init",
+        group="proxmox",
+        heading="No init, or one that cannot be started",
+        why=(
+            "LXC starts /sbin/init unless the container has another entrypoint; the create never looks at it, so the "
+            "container is made and does not start: 'Failed to exec \"/sbin/init\"'."
+        ),
+        judge=_init,
+        hint="install an init system in the image, such as systemd-sysv or openrc; `docker build` leaves it out",
+    ),
+    Check(
+        id="no-shell",
+        group="proxmox",
+        heading="No /bin/sh",
+        why="Proxmox reads the architecture from the ELF header of /bin/sh; without it the container becomes amd64.",
+        judge=_shell,
+        hint="install a shell; or create the container with `--arch`",
+    ),
+    Check(
+        id="architecture",
+        group="proxmox",
+        heading="Programs for another architecture",
+        why=(
+            "Proxmox knows i386, amd64, armhf, arm64, riscv32 and riscv64 by the ELF header of /bin/sh "
+            "(PVE/LXC/Tools.pm); where it finds none of them, and for every unmanaged container, it takes amd64."
+        ),
+        judge=_architecture,
+        hint="build the image for the node's processor (`docker build --platform`), or ask for the architecture it has",
+        reads=READS,
+    ),
+    Check(
+        id="old-systemd",
+        group="proxmox",
+        heading="systemd older than 232",
+        why=(
+            "Earlier versions need the old cgroup hierarchies, which Proxmox VE 9 no longer has: it warns at each "
+            "start, and the container hangs (PVE/LXC/Setup/Base.pm, unified_cgroupv2_support)."
+        ),
+        judge=_old_systemd,
+        hint="use a newer release of the distribution",
+    ),
+)
