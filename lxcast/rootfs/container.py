@@ -30,7 +30,7 @@ def systemd_version(survey: Survey) -> int:
     """
     if systemd(survey) is None:
         return 0
-    names = (_SHARED_LIBRARY.search(path) for path in survey.paths() if b"libsystemd-shared-" in path)
+    names = (_SHARED_LIBRARY.search(path) for path in survey.paths_with(b"libsystemd-shared-"))
     return max((int(match[1]) for match in names if match), default=0)
 
 

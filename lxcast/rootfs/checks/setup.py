@@ -129,12 +129,11 @@ _HOST_MANAGED = "create containers with `host-managed=1` in net0 (Proxmox VE 9.1
 def _ignored(subject: Subject) -> Iterator[Finding]:
     if not subject.managed:
         return
-    for path in subject.survey.paths():
-        if _IGNORE in path:
-            folder, _, name = path.rpartition(b"/")
-            if name.startswith(_IGNORE):
-                spared = printable((folder + b"/" if folder else b"") + name.removeprefix(_IGNORE))
-                yield Finding(f"makes Proxmox leave {spared} as it is in the template", path, "warning")
+    for path in subject.survey.paths_with(_IGNORE):
+        folder, _, name = path.rpartition(b"/")
+        if name.startswith(_IGNORE):
+            spared = printable((folder + b"/" if folder else b"") + name.removeprefix(_IGNORE))
+            yield Finding(f"makes Proxmox leave {spared} as it is in the template", path, "warning")
 
 
 def _disk(subject: Subject) -> Iterator[Finding]:

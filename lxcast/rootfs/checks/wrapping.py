@@ -84,9 +84,9 @@ def _no_sbin(subject: Subject) -> Iterator[Finding]:
 
 
 def _whiteouts(subject: Subject) -> Iterator[Finding]:
-    for path in subject.survey.paths():
-        if b".wh." in path and path.rpartition(b"/")[2].startswith(b".wh."):
-            folder, _, name = path.rpartition(b"/")
+    for path in subject.survey.paths_with(b".wh."):
+        folder, _, name = path.rpartition(b"/")
+        if name.startswith(b".wh."):
             if name == b".wh..wh..opq":
                 message = f"marks that {printable(folder)} hides what lower layers hold there"
             else:

@@ -70,3 +70,10 @@ def test_an_executable_is_found_through_links_of_both_kinds() -> None:
     assert found.head == b"\x7fELF"
     assert survey.executable(b"bin/data") is None
     assert survey.executable(b"bin/gone") is None
+
+
+def test_paths_are_found_by_a_part_of_them_and_never_across_two() -> None:
+    names = [b"etc/%d" % number for number in range(10_000)]
+    survey = survey_of(*(regular(name, b"") for name in names))
+    assert survey.paths_with(b"c/99") == [name for name in names if name.startswith(b"etc/99")]
+    assert survey.paths_with(b"1etc") == []
