@@ -14,7 +14,7 @@ from lxcast.rootfs.checks.identity import IDENTITY
 from lxcast.rootfs.checks.rows import Check, Finding, Group, Level, Subject
 from lxcast.rootfs.checks.setup import SETUP
 from lxcast.rootfs.checks.sshd import SSH
-from lxcast.rootfs.checks.wrapping import WRAPPING
+from lxcast.rootfs.checks.wrapping import WRAPPING, wrapping
 from lxcast.tar.member import printable
 
 __all__ = [
@@ -76,13 +76,19 @@ def judge(
 ) -> list[Finding]:
     """Return everything that the checks find, in the order of the table.
 
+    Where the archive wraps a root filesystem rather than being one, only the rows about the archive are asked: all
+    that the others would miss is missing for that one reason.
+
     `allow` maps a check's id to the reason for passing it: its findings come back with `allowed` set. Raises
     UsageError as `require` does.
     """
     allow = allow or {}
     require(policy, allow, checks)
     findings: list[Finding] = []
+    wrapped = wrapping(subject.survey) is not None
     for check in checks:
+        if wrapped and not check.archive:
+            continue
         lenient = policy == "default" and check.group in _LENIENT
         found = [
             replace(

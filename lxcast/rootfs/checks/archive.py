@@ -153,6 +153,7 @@ ARCHIVE = (
             "are left out, so `docker export`, whose names have no './', fails at dev/console."
         ),
         judge=_devices,
+        archive=True,
         hint="`lxcast build FILE` leaves them out by default; a container gets its devices from LXC",
     ),
     Check(
@@ -164,6 +165,7 @@ ARCHIVE = (
             "'Cannot change ownership: Invalid argument' to any other and the create fails."
         ),
         judge=_big_ids,
+        archive=True,
         hint="chown the files in the image; such ids come from a user namespace or a directory service of the builder",
     ),
     Check(
@@ -172,6 +174,7 @@ ARCHIVE = (
         heading="Absolute names, and names with '..'",
         why="tar refuses a name with '..' and exits with 2; of an absolute one it says that it removes the '/'.",
         judge=_names,
+        archive=True,
         hint="`lxcast build FILE` writes every name as ./path",
     ),
     Check(
@@ -180,6 +183,7 @@ ARCHIVE = (
         heading="Paths that stand twice",
         why="With --skip-old-files the first of a path stays: layers put one after the other give the oldest files.",
         judge=_repeated,
+        archive=True,
         hint="`lxcast build FILE` keeps the last of each path, as a plain tar would",
     ),
     Check(
@@ -188,6 +192,7 @@ ARCHIVE = (
         heading="Hard links before their target",
         why="tar cannot link to a file that is not there yet: 'Cannot hard link', and the create fails.",
         judge=_forward_links,
+        archive=True,
         hint="write the target first; one that is missing was left out when the archive was made",
     ),
     Check(
@@ -199,6 +204,7 @@ ARCHIVE = (
             "so a member below it fails with 'Not a directory'. A folder that is there already is never made a link."
         ),
         judge=_through_links,
+        archive=True,
         hint="write the members below the folder that the link leads to",
     ),
     Check(
@@ -207,6 +213,7 @@ ARCHIVE = (
         heading="zstd window above 128 MiB",
         why="tar runs zstd without --long, which then answers 'Window size larger than maximum' (zstd(1)).",
         judge=_window,
+        archive=True,
         hint="compress again with --long=27 or less; `lxcast build FILE` does",
     ),
     Check(
@@ -215,6 +222,7 @@ ARCHIVE = (
         heading="Compression other than the file's name says",
         why="Proxmox chooses tar's -z, -J, -j or --zstd by the name of the file (PVE/LXC/Create.pm).",
         judge=_compression,
+        archive=True,
         hint="rename the file, or compress it again",
     ),
     Check(
@@ -227,6 +235,7 @@ ARCHIVE = (
             "at most (PVE/Storage.pm, PVE/LXC/Create.pm)."
         ),
         judge=_file_name,
+        archive=True,
         hint="rename it to lower case, such as debian-12-v1.tar.zst",
     ),
 )

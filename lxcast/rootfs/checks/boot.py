@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from lxcast.rootfs.checks.rows import Check, Finding, Subject
-from lxcast.rootfs.checks.wrapping import wrapping
 from lxcast.rootfs.container import systemd, systemd_version
 from lxcast.rootfs.distribution import READS, detect, machine
 from lxcast.rootfs.survey import Survey
@@ -17,7 +16,7 @@ OLDEST_SYSTEMD = 232
 
 def _init(subject: Subject) -> Iterator[Finding]:
     survey = subject.survey
-    if wrapping(survey) is not None or survey.type(b"sbin") is None:
+    if survey.type(b"sbin") is None:
         return
     found = survey.resolve(INIT)
     if found is None:
@@ -59,15 +58,13 @@ def _link(survey: Survey, path: bytes) -> bytes | None:
 
 def _shell(subject: Subject) -> Iterator[Finding]:
     survey = subject.survey
-    if survey.resolve(b"bin/sh") is None and wrapping(survey) is None and not machine(survey):
+    if survey.resolve(b"bin/sh") is None and not machine(survey):
         message = "is missing: Proxmox finds the architecture there, and scripts need it"
         yield Finding(message, b"bin/sh", "warning")
 
 
 def _architecture(subject: Subject) -> Iterator[Finding]:
     survey, asked = subject.survey, subject.arch
-    if wrapping(survey) is not None:
-        return
     found = machine(survey)
     if found and asked and found != asked:
         yield Finding(f"the programs are for {found}, and {asked} was asked for")

@@ -69,5 +69,7 @@ class Check:
     judge: Callable[[Subject], Iterable[Finding]]
     hint: str = ""
     """What to do about a finding that has no hint of its own."""
+    archive: bool = False
+    """Whether it is about the archive itself, and so judged even where that holds no root filesystem."""
     reads: tuple[str, ...] = ()
     """Patterns (`lxcast.rootfs.globs`) of the small files whose text the survey must keep for it."""

@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator
 
 from lxcast.rootfs.checks.rows import Check, Finding, Subject
-from lxcast.rootfs.checks.wrapping import wrapping
 from lxcast.rootfs.container import root_disk
 from lxcast.rootfs.distribution import READS, Distribution, detect
 from lxcast.rootfs.survey import Survey
@@ -33,8 +32,8 @@ _MANAGERS = {
 
 
 def _judged(subject: Subject) -> Distribution | None:
-    """Return the distribution where Proxmox is to set the container up; None where it is not, or cannot be told."""
-    return None if not subject.managed or wrapping(subject.survey) is not None else detect(subject.survey)
+    """Return the distribution where Proxmox is to set the container up, else None."""
+    return detect(subject.survey) if subject.managed else None
 
 
 def _distribution(subject: Subject) -> Iterator[Finding]:
@@ -53,7 +52,7 @@ def _version(subject: Subject) -> Iterator[Finding]:
 
 def _blocked_files(subject: Subject) -> Iterator[Finding]:
     survey = subject.survey
-    if _judged(subject) is None:
+    if not subject.managed:
         return
     for path in _WRITTEN:
         folder, _, name = path.rpartition(b"/")
@@ -64,7 +63,7 @@ def _blocked_files(subject: Subject) -> Iterator[Finding]:
 
 def _root_home(subject: Subject) -> Iterator[Finding]:
     survey = subject.survey
-    if _judged(subject) is None:
+    if not subject.managed:
         return
     home = b"root"
     if survey.resolve(b"etc/passwd") is not None:

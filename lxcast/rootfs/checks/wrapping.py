@@ -23,10 +23,7 @@ class Wrapping(NamedTuple):
 
 
 def wrapping(survey: Survey) -> Wrapping | None:
-    """Return what the archive holds in place of a root filesystem; None where it may be one.
-
-    Other checks of the content say nothing then: what they miss is missing for this one reason.
-    """
+    """Return what the archive holds in place of a root filesystem; None where it may be one."""
     if any(survey.type(path) is not None for path in (b"etc", b"usr", b"sbin", b"bin")):
         return None
     tops = dict.fromkeys(path.partition(b"/")[0] for path in survey.paths())
@@ -73,13 +70,13 @@ def _image(subject: Subject) -> Iterator[Finding]:
 
 def _few_members(subject: Subject) -> Iterator[Finding]:
     survey = subject.survey
-    if survey.members < FEWEST_MEMBERS and wrapping(survey) is None:
+    if survey.members < FEWEST_MEMBERS:
         yield Finding(f"{survey.members} members, where a root filesystem has {FEWEST_MEMBERS} and more")
 
 
 def _no_sbin(subject: Subject) -> Iterator[Finding]:
     survey = subject.survey
-    if survey.type(b"sbin") not in (DIR, SYM, LNK) and wrapping(survey) is None:
+    if survey.type(b"sbin") not in (DIR, SYM, LNK):
         yield Finding("there is no folder or link 'sbin', where Proxmox starts sbin/init")
 
 
@@ -104,6 +101,7 @@ WRAPPING = (
             "of rootfs.tar.xz and meta.tar.xz in one archive becomes a container with two files in it."
         ),
         judge=_nested,
+        archive=True,
         hint="take it out and build from that: `lxcast build ROOTFS_ARCHIVE` or `lxcast build ROOTFS_FOLDER`",
     ),
     Check(
@@ -116,6 +114,7 @@ WRAPPING = (
             "other image, one of `docker save` or a compressed one, is unpacked as a filesystem, and the task says OK."
         ),
         judge=_image,
+        archive=True,
         hint="build from the image, which merges its layers: `docker load -i FILE`, then `lxcast build IMAGE`",
     ),
     Check(
@@ -127,6 +126,7 @@ WRAPPING = (
             "merge of layers understands that: in a container the deleted files are there again, and the marks too."
         ),
         judge=_whiteouts,
+        archive=True,
         hint="build from the image or from a container's export, which merge the layers",
     ),
     Check(

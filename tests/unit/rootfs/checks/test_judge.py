@@ -1,10 +1,12 @@
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from lxcast.errors import UsageError
 from lxcast.rootfs.checks import CHECKS, Check, Finding, Group, Subject, failure, judge, reads, require
 from lxcast.rootfs.survey import Survey
+from lxcast.tar.member import regular
 
 
 def row(id: str, group: Group, *findings: Finding, hint: str = "", reads: tuple[str, ...] = ()) -> Check:
@@ -15,6 +17,14 @@ def row(id: str, group: Group, *findings: Finding, hint: str = "", reads: tuple[
 
 
 SUBJECT = Subject(Survey())
+
+
+def test_of_an_archive_that_wraps_another_only_the_archive_is_judged() -> None:
+    survey = Survey()
+    survey.see(regular(b"rootfs.tar.xz", b""))
+    about_the_content = row("a", "ssh", Finding("no sshd"))
+    about_the_archive = replace(row("b", "proxmox", Finding("no rootfs")), archive=True)
+    assert [f.check for f in judge(Subject(survey), checks=[about_the_content, about_the_archive])] == ["b"]
 
 
 @pytest.mark.parametrize("group", ["ssh", "secrets", "environment"])
