@@ -1,10 +1,11 @@
 """scripts/check-docs finds what a document says wrongly, and passes what is right."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
-CHECK_DOCS = Path(__file__).resolve().parents[2] / "scripts" / "check-docs"
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 RIGHT = """\
 # A title, `of` it
@@ -25,7 +26,12 @@ def check(folder: Path, **files: str) -> tuple[int, list[str]]:
     subprocess.run(["git", "init", "--quiet", folder], check=True)
     for name, text in files.items():
         (folder / f"{name}.md").write_text(text)
-    done = subprocess.run([sys.executable, CHECK_DOCS, folder], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, REPOSITORY / "scripts" / "check-docs", folder],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+    )
     assert done.stderr == ""
     return done.returncode, done.stdout.replace(f"{folder}/", "").splitlines()
 
