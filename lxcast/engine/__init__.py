@@ -117,22 +117,36 @@ class Engine:
     def created(self, image: Image, warn: Callable[[str], None]) -> Iterator[str]:
         """Make a container of an image, without network and never started, and remove it whatever happens."""
         name = f"lxcast-{os.getpid()}-{secrets.token_hex(4)}"
+        try:
+            self.create(image, name, {_LABEL: _owner()})
+            yield name
+        finally:
+            self.remove(name, warn)
+
+    def create(self, image: Image, name: str, labels: Mapping[str, str]) -> None:
+        """Make a container of an image, without network and never started; EngineError where the name is taken."""
         body: dict[str, object] = {
             "Image": image.id,
-            "Labels": {_LABEL: _owner()},
+            "Labels": dict(labels),
             "NetworkDisabled": True,
             "HostConfig": {"NetworkMode": "none"},
         }
         if not image.config.cmd and not image.config.entrypoint:
             body["Cmd"] = ["/lxcast-never-starts-this"]  # an image without a command cannot be created without one
+        # An interrupt waits until the engine has answered: else it would finish the container after its removal.
+        with _uninterrupted():
+            self._json("POST", f"/containers/create?name={name}", body)
+
+    def remove(self, container: str, warn: Callable[[str], None]) -> None:
+        """Remove a container, running or not, and its anonymous volumes; where that fails, warn how to do it."""
         try:
-            # An interrupt waits until the engine has answered: else it would finish the container after its removal.
+            # v=1: with the anonymous volumes that the image's VOLUME lines made.
             with _uninterrupted():
-                self._json("POST", f"/containers/create?name={name}", body)
-            yield name
-        finally:
-            with _uninterrupted():
-                self._remove(name, warn)
+                self._json("DELETE", f"/containers/{container}?v=1&force=1")
+        except EngineError as error:
+            warn(
+                f"the container {container} was left behind ({error.message}): docker rm --force --volumes {container}"
+            )
 
     def sweep(self, warn: Callable[[str], None]) -> None:
         """Remove the containers that dead runs left behind."""
@@ -141,16 +155,7 @@ class Engine:
             owner = str((one.get("Labels") or {}).get(_LABEL))
             # Another machine's process, or that of an earlier boot, cannot be asked after: no export takes a day.
             if _is_dead(owner) or time.time() - int(one.get("Created") or 0) > _DAY:
-                self._remove(one["Id"], warn)
-
-    def _remove(self, container: str, warn: Callable[[str], None]) -> None:
-        try:
-            # v=1: with the anonymous volumes that the image's VOLUME lines made.
-            self._json("DELETE", f"/containers/{container}?v=1&force=1")
-        except EngineError as error:
-            warn(
-                f"the container {container} was left behind ({error.message}): docker rm --force --volumes {container}"
-            )
+                self.remove(one["Id"], warn)
 
     @contextmanager
     def _stream(self, path: str, *allowed: int) -> Iterator[Reply]:
