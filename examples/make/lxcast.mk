@@ -1,0 +1,45 @@
+# Templates by make. Usable from any Makefile:
+#
+#     IMAGES := images                  # a folder with one folder for each image, as examples/ is
+#     STORAGE := pve-nfs=/mnt/pve/pve-nfs
+#     include path/to/lxcast.mk
+#
+#     make image.build IMAGE=debian-12
+#
+# IMAGE is the folder and the template's name, VERSION is next or vN, PACKER_FLAGS goes to `packer build`. The last line
+# of standard output is the template's id. Packer 1.10 and newer wants `packer init` once in the image's folder.
+
+IMAGE ?= debian-12
+VERSION ?= next
+STORAGE ?= ./storage
+IMAGES ?= $(image_mk)..
+PACKER ?= packer
+PACKER_FLAGS ?=
+
+image_mk := $(dir $(lastword $(MAKEFILE_LIST)))
+image_dir = $(IMAGES)/$(IMAGE)
+# Packer 1.6 does not know required_plugins: it is given the one file instead of the folder.
+image_template = $(if $(filter v1.6.%,$(shell $(PACKER) version)),$(image_dir)/packer.pkr.hcl,$(image_dir))
+# A virtual environment beside the Makefile wins, for this recipe and for the commands that Packer runs.
+image_env = PATH="$(CURDIR)/.venv/bin:$$PATH" CHECKPOINT_DISABLE=1
+image_packer = $(image_env) $(PACKER) build -var name=$(IMAGE) -var version=$(VERSION) -var storage=$(STORAGE)
+image_newest = printf '{"name":"%s","version":"latest","storage":"%s"}' '$(IMAGE)' '$(STORAGE)' | $(image_env) lxcast-data
+image_value = sed -n 's/.*"$(1)": *"\([^"]*\)".*/\1/p'
+
+.PHONY: image.build image.build-next image.check image.list
+
+image.build: ## template of IMAGE; where nothing changed, the newest one again
+	$(image_packer) -var if_changed=true $(PACKER_FLAGS) $(image_template)
+	@$(call image_value,template_id) $(image_dir)/output/receipt.json
+
+image.build-next: ## template of IMAGE, always a new version
+	$(image_packer) $(PACKER_FLAGS) $(image_template)
+	@$(call image_value,template_id) $(image_dir)/output/receipt.json
+
+image.check: ## would Proxmox take the newest template of IMAGE
+	@file=$$($(image_newest) | $(call image_value,file)) && test -n "$$file" && \
+	$(image_env) lxcast check "$(lastword $(subst =, ,$(STORAGE)))/template/cache/$$file"
+	@$(image_newest) | $(call image_value,template_id)
+
+image.list: ## the templates of IMAGE, the newest last
+	@$(image_env) lxcast list --storage $(STORAGE) | awk 'NR == 1 || $$1 == "$(IMAGE)"'
