@@ -1,0 +1,124 @@
+"""Files of the host that go into a template: `--add HOST:PATH[:MODE]`."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from stat import S_ISDIR, S_ISLNK, S_ISREG
+
+from lxcast.errors import SourceError, UsageError
+from lxcast.tar.member import HEAD, REG, Member, directory, symlink
+
+_CHUNK = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """A file or folder of the host, and where it goes: `path` is like `Member.path`, b"" the root.
+
+    A folder adds what it holds. `mode` is that of the regular files; None: 0755 where the owner may execute the file,
+    else 0644, so that the umask of a checkout does not decide the template's bytes.
+    """
+
+    host: Path
+    path: bytes
+    mode: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Addition":
+        """Read HOST:PATH[:MODE], PATH absolute and without a colon, MODE octal; PATH/ puts a file into that folder.
+
+        Raises UsageError.
+        """
+        match = re.fullmatch(r"(.+?):(/[^:]*)(?::([0-7]{3,4}))?", text, re.DOTALL)
+        parts = [part for part in match[2].split("/") if part] if match else []
+        if match is None or {".", ".."} & set(parts):
+            raise UsageError(
+                f"--add {text!r} is not HOST:PATH[:MODE]",
+                hint="PATH is absolute, without '.', '..' and ':'; MODE is octal, as in --add motd:/etc/motd:0644",
+            )
+        host = Path(match[1])
+        if match[2].endswith("/") and not host.is_dir():
+            parts.append(host.name)
+        return cls(host, "/".join(parts).encode("utf-8", "surrogateescape"), int(match[3], 8) if match[3] else None)
+
+
+def read(additions: Iterable[Addition], epoch: int) -> list[Member]:
+    """Return the members that the additions make: root's, with `epoch` as their time; the last of equal paths counts.
+
+    Bodies are read when they are written; that each file can be read is tried now. A link that is named itself is
+    followed; one below a named folder is added as a link. Raises UsageError with every problem.
+    """
+    members: dict[bytes, Member] = {}
+    problems: list[str] = []
+    for addition in additions:
+        for host in _walk(addition.host):
+            below = str(host.relative_to(addition.host)).encode("utf-8", "surrogateescape")
+            path = addition.path if below == b"." else b"/".join(filter(None, (addition.path, below)))
+            try:
+                member = _member(host, path, addition.mode, epoch, follow=below == b".")
+            except OSError as error:
+                problems.append(f"--add {host}: {error.strerror}")
+            except ValueError as error:
+                problems.append(f"--add {host}: {error}")
+            else:
+                members[path] = member
+    members.pop(b"", None)
+    if problems:
+        raise UsageError("; ".join(problems), hint="nothing was built; correct the --add options")
+    return list(members.values())
+
+
+def _walk(host: Path) -> Iterator[Path]:
+    """Yield a path and all that lies below it, in the order of names, no link followed but `host` itself."""
+    yield host
+    if host.is_dir():
+        for child in sorted(host.iterdir()):
+            if child.is_symlink():
+                yield child
+            else:
+                yield from _walk(child)
+
+
+def _member(host: Path, path: bytes, mode: int | None, epoch: int, *, follow: bool) -> Member:
+    status = host.stat(follow_symlinks=follow)
+    if S_ISLNK(status.st_mode):
+        return symlink(path, str(host.readlink()).encode("utf-8", "surrogateescape"), epoch)
+    if S_ISDIR(status.st_mode):
+        return directory(path, 0o755, epoch)
+    if not S_ISREG(status.st_mode):
+        raise ValueError("is neither a file, a folder nor a link")
+    if not path:
+        raise ValueError("a file needs a path below the root")
+    body = _HostFile(host, status.st_size)
+    body.head()
+    kept = mode if mode is not None else 0o755 if status.st_mode & 0o100 else 0o644
+    return Member(path, REG, kept, size=status.st_size, mtime=epoch, body=body)
+
+
+class _HostFile:
+    """The body of a file on the host, opened when it is read; it has no buffer that a writer could use."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self.path = path
+        self.size = size
+        self.buffer = memoryview(b"")
+        self.at = self.filled = 0
+
+    def head(self) -> memoryview:
+        with self.path.open("rb") as file:
+            return memoryview(file.read(HEAD))
+
+    def chunks(self) -> Iterator[memoryview]:
+        left = self.size
+        with self.path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                left -= len(chunk)
+                if left < 0:
+                    break
+                yield memoryview(chunk)
+        if left:
+            raise SourceError(
+                f"--add {self.path}: the file had {self.size} bytes at the start and has others now",
+                hint="build again when nobody writes to it",
+            )

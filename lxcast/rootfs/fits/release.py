@@ -1,0 +1,56 @@
+"""Files that say what a root filesystem is: the distribution's, and lxcast's own."""
+
+import re
+from posixpath import dirname, relpath
+
+from lxcast.rootfs.fit import Fit, Fitting
+from lxcast.tar.member import SYM, printable
+
+RELEASE_FILE = b"etc/lxcast-release"
+
+# Proxmox opens them as ROOT/etc/NAME on the node (PVE/LXC/Setup.pm and Setup/*.pm).
+_READ_ON_THE_HOST = (
+    *("etc/os-release", "etc/lsb-release", "etc/debian_version", "etc/devuan_version", "etc/fedora-release"),
+    *("etc/redhat-release", "etc/centos-release", "etc/SuSE-release", "etc/SuSE-brand", "etc/arch-release"),
+    *("etc/alpine-release", "etc/gentoo-release", "etc/openEuler-release", "usr/lib/os-release"),
+)
+
+
+# Within double quotes (os-release(5), which a shell can source).
+_SPECIAL, _ESCAPED = re.compile(r'([$`"\\])'), r"\\\1"
+
+
+def _relative_links(fitting: Fitting) -> None:
+    for path in map(str.encode, _READ_ON_THE_HOST):
+        member, found = fitting.get(path), fitting.resolve(path)
+        if member is None or member.type != SYM or found is None or fitting.resolve(path, chrooted=False) == found:
+            continue
+        target = relpath(b"/" + found, b"/" + dirname(path))
+        fitting.link(path, target, f"made the link {printable(path)} relative: {target.decode(errors='replace')}")
+
+
+def _release_file(fitting: Fitting) -> None:
+    release = fitting.options.release.items()
+    text = "".join(f'{key}="{_SPECIAL.sub(_ESCAPED, value)}"\n' for key, value in release)
+    fitting.write(RELEASE_FILE, text, f"wrote {printable(RELEASE_FILE)}")
+
+
+FITS = (
+    Fit(
+        "relative-release-links",
+        True,
+        "links to os-release and version files that the node can follow",
+        "Proxmox reads these files from the node's side, where an absolute link leads to the node's own file or"
+        " nowhere, and the create fails.",
+        _relative_links,
+        holds=_READ_ON_THE_HOST,
+    ),
+    Fit(
+        "release",
+        False,
+        "/etc/lxcast-release with name, version and what the user passes",
+        "Tells a running container's template. Off, since it makes the content of each version differ.",
+        _release_file,
+        holds=(RELEASE_FILE.decode(),),
+    ),
+)
