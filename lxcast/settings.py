@@ -97,7 +97,8 @@ SETTINGS: tuple[Setting, ...] = (
         "release_metadata",
         "table",
         {},
-        "Keys and values for /etc/lxcast-release, which is written with the name and version when there are any.",
+        "Keys and values for /etc/lxcast-release, which is then written; `--enable release` alone writes it with name "
+        "and version.",
         unit="KEY=VALUE",
     ),
     Setting("if_changed", "flag", False, "Publish nothing when the newest version has the same content."),

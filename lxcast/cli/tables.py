@@ -6,12 +6,13 @@ from typing import Any
 
 from lxcast.cli.console import columns
 from lxcast.rootfs.checks import CHECKS
+from lxcast.rootfs.fits import FITS
 from lxcast.rootfs.operations import OPERATIONS
 
 
 def row_names(*, default: bool) -> list[str]:
     """Return the identifiers of the cleanup and fit rows that are on, or off, by default."""
-    return [row.id for row in OPERATIONS if row.default == default]
+    return [row.id for row in (*OPERATIONS, *FITS) if row.default == default]
 
 
 def check_names() -> list[str]:
@@ -21,17 +22,20 @@ def check_names() -> list[str]:
 
 def operations_as_json() -> dict[str, Any]:
     """Return the three tables, each row with what it declares."""
-    return {"cleanup": _plain(OPERATIONS), "checks": _plain(CHECKS)}
+    return {"cleanup": _plain(OPERATIONS), "fit": _plain(FITS), "checks": _plain(CHECKS)}
 
 
 def operations_as_text() -> str:
     """Return the three tables for people: identifier, whether it runs by default, heading."""
     cleanup = [(f"  {row.id}", "on" if row.default else "off", row.heading) for row in OPERATIONS]
+    fit = [(f"  {row.id}", "on" if row.default else "off", row.heading) for row in FITS]
     checks = [(f"  {check.id}", check.group, check.heading) for check in CHECKS]
     return "\n".join(
         [
             "cleanup: what is left out or emptied (--enable, --disable)",
             columns(cleanup),
+            "fit: what is changed or added for Proxmox (--enable, --disable)",
+            columns(fit),
             "checks: what Proxmox would refuse or a template should not carry (--allow CHECK=REASON)",
             columns(checks),
         ]

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from lxcast.errors import UsageError
+from lxcast.rootfs.additions import Addition
 from lxcast.settings import BY_NAME, Settings, convert, merge
 
-_MODE = re.compile(r"[0-7]{3,4}")
 _VERSION = re.compile(r"next|v[1-9][0-9]*")
 
 
@@ -19,7 +19,8 @@ class BuildOptions:
 
     What they mean and what they may be stands in `lxcast.settings.SETTINGS`. `output` is a folder that takes the place
     of `storage`, which then is None. `version` is "next" or "vN". `arch`, "" for any, is compared with the source's.
-    `release_metadata` is None where no release file is wanted. Sizes are in bytes; `threads` 0 is one a processor.
+    `release_metadata` is None where no release file is wanted, empty where it shall have name and version alone.
+    Sizes are in bytes; `threads` 0 is one a processor.
 
     Raises UsageError with everything that is wrong at once.
     """
@@ -61,41 +62,15 @@ class BuildOptions:
             problems.append(f"--storage {self.storage} and --output {self.output}: a template goes to one of them")
         if not _VERSION.fullmatch(self.version):
             problems.append(f"--version {self.version}: should be next, or a number such as v3")
+        hint = ""
         for text in self.add:
             try:
                 Addition.parse(text)
-            except ValueError as error:
-                problems.append(f"--add {text}: {error}")
+            except UsageError as error:
+                problems.append(error.message)
+                hint = error.hint
         if problems:
-            raise UsageError("\n".join(problems))
-
-
-@dataclass(frozen=True, slots=True)
-class Addition:
-    """A file to put into the template: where it is here, the path there (as a member's), and the mode there.
-
-    Without a mode it is 0755 where the owner may execute the file here, else 0644: the rest of a file's mode follows
-    the umask of whoever checked it out.
-    """
-
-    host: Path
-    path: bytes
-    mode: int | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> "Addition":
-        """Read HOST:PATH[:MODE], such as files/motd:/etc/motd:644; only HOST may hold a colon. Raises ValueError."""
-        head, colon, last = text.rpartition(":")
-        mode = None
-        if _MODE.fullmatch(last) and ":" in head:
-            mode = int(last, 8)
-            head, colon, last = head.rpartition(":")
-        parts = last.split("/")
-        if not head or not colon or parts[0] or parts[-1] in ("", ".") or ".." in parts or "\0" in text:
-            raise ValueError(
-                "should be HOST:PATH[:MODE] with PATH as the container sees it, such as motd:/etc/motd:644"
-            )
-        return cls(Path(head), "/".join(part for part in parts if part not in ("", ".")).encode(), mode)
+            raise UsageError("\n".join(problems), hint=hint)
 
 
 def build_options(settings: Settings, given: Mapping[str, Any]) -> BuildOptions:
@@ -110,4 +85,6 @@ def build_options(settings: Settings, given: Mapping[str, Any]) -> BuildOptions:
             values[name] = merge(values[name], value) if name in BY_NAME else value
     if given.get("output") is not None and given.get("storage") is None:
         values["storage"] = None
-    return BuildOptions(**{**values, "release_metadata": values["release_metadata"] or None})
+    if not values["release_metadata"] and "release" not in values["enable"]:
+        values["release_metadata"] = None
+    return BuildOptions(**values)

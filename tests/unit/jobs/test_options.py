@@ -5,12 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lxcast.errors import UsageError
-from lxcast.jobs.options import Addition, BuildOptions, build_options
-from lxcast.settings import Settings, load
-
-component = st.text(st.characters(codec="utf-8", exclude_characters="/:\0"), min_size=1).filter(
-    lambda text: text not in (".", "..")
-)
+from lxcast.jobs.options import BuildOptions, build_options
+from lxcast.model import FORMATS
+from lxcast.naming import DEFAULT_PATTERN
+from lxcast.rootfs.additions import Addition
+from lxcast.rootfs.checks import POLICIES
+from lxcast.settings import BY_NAME, Settings, load
+from lxcast.tar.reader import Limits
 
 
 def test_the_command_wins_over_the_settings_and_lists_are_joined(tmp_path: Path) -> None:
@@ -41,27 +42,35 @@ def test_every_problem_is_told_at_once() -> None:
         "--policy silver",
         "--threads -1",
         "--version 4",
-        "--add motd",
-        "--add a",
+        "--add 'motd' is not HOST",
+        "--add 'a",
     ]
 
 
+def test_the_release_row_alone_asks_for_a_release_file() -> None:
+    assert build_options(Settings(), {"name": "d"}).release_metadata is None
+    assert build_options(Settings(), {"name": "d", "enable": ("release",)}).release_metadata == {}
+    assert build_options(Settings(), {"name": "d", "release_metadata": {"A": "b"}}).release_metadata == {"A": "b"}
+
+
+def test_the_choices_are_those_of_the_code_that_acts_on_them() -> None:
+    assert BY_NAME["format"].choices == tuple(FORMATS)
+    assert BY_NAME["policy"].choices == tuple(POLICIES)
+    assert BY_NAME["pattern"].default == DEFAULT_PATTERN
+    assert (BY_NAME["max_members"].default, BY_NAME["max_size"].default) == (Limits().members, Limits().size)
+
+
+component = st.text(st.characters(codec="utf-8", exclude_characters="/:\0"), min_size=1)
+
+
 @given(
-    st.text(st.characters(codec="utf-8"), min_size=1),
-    st.lists(component, min_size=1),
+    st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1),
+    st.lists(component.filter(lambda part: part not in (".", "..")), min_size=1),
     st.none() | st.integers(0, 0o7777),
 )
 def test_an_addition_is_read_back(host: str, parts: list[str], mode: int | None) -> None:
-    if "\0" in host:
-        return
     text = f"{host}:/{'/'.join(parts)}" + ("" if mode is None else f":{mode:03o}")
-    assert Addition.parse(text) == Addition(Path(host), "/".join(parts).encode(), mode)
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", ":", "a", "a:", ":/b", "a:b", "a:/", "a:/b/", "a:/b/.", "a:/../b", "a:/b/../c", "a:/b:9", "a:644", "a:/b\0"],
-)
-def test_what_is_no_addition_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="HOST:PATH"):
-        Addition.parse(text)
+    (kept,) = BuildOptions(name="d", add=(text,)).add
+    found = Addition.parse(kept)
+    assert (found.path, found.mode) == ("/".join(parts).encode(), mode)
+    assert found.host == Path(host)

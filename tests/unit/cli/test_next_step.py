@@ -1,0 +1,84 @@
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import hcl2
+
+from lxcast.cli.next_step import next_step
+from lxcast.record import Origin, Record
+
+RECORD = Record(
+    name="debian_12.x",
+    version="v4",
+    file="debian_12.x-v4.tar.zst",
+    template_id="pve-nfs:vztmpl/debian_12.x-v4.tar.zst",
+    storage="pve-nfs",
+    size=1,
+    unpacked_size=1,
+    members=1,
+    sha256="0" * 64,
+    diff_id="sha256:" + "0" * 64,
+    format="zst",
+    compressor="zstd",
+    ostype="debian",
+    arch="amd64",
+    created="2026-11-21T10:00:00Z",
+    lxcast="0",
+    source=Origin("tar", "x.tar"),
+    hints={"disk_gb": 3, "nesting": True},
+)
+PATH = Path("/mnt/pve/pve-nfs/template/cache/debian_12.x-v4.tar.zst")
+
+
+def command(text: str) -> dict[str, str]:
+    """Return the options of the pct line by name; the template is "create"."""
+    line = text[text.index("pct create") :].partition("\n\n")[0]
+    words = shlex.split(line.replace("\\\n", " "))
+    assert words[:3] == ["pct", "create", "VMID"]
+    return {"create": words[3]} | dict(zip(words[4::2], words[5::2], strict=True))
+
+
+def resources(text: str) -> str:
+    return text.partition("or with Terraform:\n")[2]
+
+
+def test_the_command_has_what_the_template_needs() -> None:
+    assert command(next_step(RECORD, PATH)) == {
+        "create": "pve-nfs:vztmpl/debian_12.x-v4.tar.zst",
+        "--hostname": "debian-12.x",
+        "--unprivileged": "1",
+        "--arch": "amd64",
+        "--features": "nesting=1",
+        "--rootfs": "local-lvm:3",
+        "--net0": "name=eth0,bridge=vmbr0,ip=dhcp",
+        "--ssh-public-keys": "~/.ssh/authorized_keys",
+    }
+
+
+def test_an_unmanaged_container_gets_no_keys_of_proxmox() -> None:
+    options = command(next_step(replace(RECORD, ostype="unmanaged", arch="", hints={}), PATH))
+    assert options["--ostype"] == "unmanaged"
+    assert {"--ssh-public-keys", "--features", "--arch"}.isdisjoint(options)
+
+
+def test_the_hcl_parses_and_reads_the_template_by_its_version() -> None:
+    read = hcl2.loads(resources(next_step(RECORD, PATH)) + "\n")
+    assert "data.external.debian_12-x.result.template_id" in str(read)
+    assert {"'\"v4\"'", "'\"pve-nfs=/mnt/pve/pve-nfs\"'"} <= set(str(read).replace(",", " ").replace("}", " ").split())
+
+
+def test_a_name_without_a_version_is_written_out() -> None:
+    text = resources(next_step(replace(RECORD, name="9x", version=""), PATH))
+    assert 'template_file_id = "pve-nfs:vztmpl/debian_12.x-v4.tar.zst"' in text
+    assert 'resource "proxmox_virtual_environment_container" "_9x"' in text
+    assert "data.external" not in str(hcl2.loads(text + "\n"))
+
+
+def test_a_folder_that_no_node_mounts_is_copied_first() -> None:
+    local = Path("/srv/storage/template/cache/x.tar.zst")
+    assert "scp /srv/storage/template/cache/x.tar.zst root@NODE" in next_step(RECORD, local)
+    assert "scp" not in next_step(RECORD, PATH)
+    plain = next_step(replace(RECORD, template_id="", storage=""), Path("/srv/out/x.tar.zst"))
+    assert command(plain)["create"] == "local:vztmpl/debian_12.x-v4.tar.zst"
+    assert "scp /srv/out/x.tar.zst" in plain
+    assert "Terraform" not in plain
