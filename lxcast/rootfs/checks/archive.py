@@ -132,6 +132,8 @@ def _file_name(subject: Subject) -> Iterator[Finding]:
         yield Finding(f"{name!r} does not end in {', '.join(sorted(_SUFFIXES))}: the upload is refused")
     elif match[0] != match[0].lower():
         yield Finding(f"{name!r} ends in upper case: it can be uploaded, but no container made of it")
+    elif _SUFFIX.search(name[: match.start()]):
+        yield Finding(f"{name!r} carries an ending twice", level="warning")
     elif match[0] == ".tar":
         yield Finding(f"{name!r} is a plain .tar, which Proxmox VE takes from 9.1 on", level="warning")
     if name.startswith("."):

@@ -7,13 +7,16 @@ from lxcast.rootfs.checks.rows import Check, Finding, Subject
 from lxcast.rootfs.container import root_disk
 from lxcast.rootfs.distribution import READS, Distribution, detect
 from lxcast.rootfs.survey import Survey
-from lxcast.tar.member import DIR, printable
+from lxcast.tar.member import DIR, LNK, REG, printable
 
 DEFAULT_DISK = 4
 """GiB of a container's root disk where none is asked for (PVE/API2/LXC.pm)."""
 
 _WRITTEN = (b"etc/hostname", b"etc/hosts", b"etc/resolv.conf")
 """Files that Proxmox writes at create and at every start (PVE/LXC/Setup/Base.pm)."""
+
+_CRONTABS = b"etc/cron.d/"
+_CRONTAB = re.compile(_CRONTABS + rb"[A-Za-z0-9_-]+")
 
 _IGNORE = b".pve-ignore."
 
@@ -59,6 +62,12 @@ def _blocked_files(subject: Subject) -> Iterator[Finding]:
         ignored = survey.type(folder + b"/" + _IGNORE + name) is not None
         if survey.type(path) == DIR and not ignored:
             yield Finding("is a folder, and Proxmox writes a file there", path)
+    for path in survey.paths_with(_CRONTABS):
+        if _CRONTAB.fullmatch(path):
+            found = survey.resolve(path)
+            if found is None or survey.type(found) not in (REG, LNK):
+                kind = "leads nowhere" if found is None else "is no file"
+                yield Finding(f"{kind}, and Proxmox reads every crontab there", path, hint="remove it")
 
 
 def _root_home(subject: Subject) -> Iterator[Finding]:
@@ -114,7 +123,7 @@ def _network(subject: Subject) -> Iterator[Finding]:
     # Proxmox's preset turns networkd off on Debian, where it comes with systemd and is no choice of anybody.
     useless = ("systemd-networkd",) if found.ostype == "debian" else ()
     others = [name for name in _MANAGERS if name not in useless and _has(subject.survey, name)]
-    wants = f"Proxmox sets the network of {found.ostype} up for {' or '.join(wanted)}, which is not installed"
+    wants = f"in {found.ostype} Proxmox configures {' or '.join(wanted)}, which is not installed"
     if others:
         message = f"{wants}; what a container's net0 says does not reach {', '.join(others)}"
         yield Finding(message, level="warning", hint=_HOST_MANAGED)
@@ -175,8 +184,12 @@ SETUP = (
     Check(
         id="blocked-files",
         group="proxmox",
-        heading="Folders where Proxmox writes files",
-        why="Proxmox writes these files anew; a folder in their place fails the create, a missing file does not.",
+        heading="Files that Proxmox cannot write or read",
+        why=(
+            "Proxmox writes hostname, hosts and resolv.conf anew and moves the minutes in root's crontabs; a folder in "
+            "the place of one, or a crontab that is a link to nothing, fails the create (PVE/LXC/Setup/Base.pm). A "
+            "missing file does not."
+        ),
         judge=_blocked_files,
         hint="remove the folder: it is left where a mount of the build had no file to cover",
     ),

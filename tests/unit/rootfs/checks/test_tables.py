@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lxcast.rootfs.checks import CHECKS, Subject, judge
 from lxcast.tar.member import BLK, CHR, DIR, LNK, REG, Member, directory, regular, symlink
@@ -123,6 +125,7 @@ FOUND = [
     Case("file-name", DEBIAN, None, "upper case", form={"file_name": "x.TAR.GZ"}),
     Case("file-name", DEBIAN, None, "begins with a dot", form={"file_name": "/srv/.x.tar.gz"}),
     Case("file-name", DEBIAN, None, "'a_b_1.tar.zst'", "warning", form={"file_name": "a b+1.tar.zst"}),
+    Case("file-name", DEBIAN, None, "twice", "warning", form={"file_name": "x.tar.gz.tar.zst"}),
     Case("file-name", DEBIAN, None, "9.1", "warning", form={"file_name": "x.tar"}),
     Case("file-name", DEBIAN, None, "254 characters", form={"file_name": "x" * 246 + ".tar.zst"}),
     # Whether it boots
@@ -150,18 +153,20 @@ FOUND = [
     Case("blocked-files", debian(directory(b"etc/hosts")), b"etc/hosts", "is a folder"),
     Case("blocked-files", debian(directory(b"etc/hostname")), b"etc/hostname", "is a folder"),
     Case("blocked-files", debian(directory(b"etc/resolv.conf")), b"etc/resolv.conf", "is a folder"),
+    Case("blocked-files", debian(symlink(b"etc/cron.d/run-me", b"/gone")), b"etc/cron.d/run-me", "nowhere"),
+    Case("blocked-files", debian(directory(b"etc/cron.d/old")), b"etc/cron.d/old", "no file"),
     Case("root-home", without(DEBIAN, b"root"), b"root", "no folder"),
     Case("root-home", without(DEBIAN, b"root", b"etc/passwd"), b"root", "no folder"),
     Case("root-home", debian(regular(b"etc/passwd", b"root:x:0:0:root:/srv/r:/bin/sh\n")), b"srv/r", "no folder"),
     Case("root-home", debian(regular(b"etc/passwd", b"toor:x:0:0:root:/root:/bin/sh\n")), b"etc/passwd", "no home"),
-    Case("network-manager", without(DEBIAN, b"usr/sbin/ifup"), None, "debian up for ifupdown"),
+    Case("network-manager", without(DEBIAN, b"usr/sbin/ifup"), None, "debian Proxmox configures ifupdown"),
     Case("network-manager", replaced(without(DEBIAN, b"usr/sbin/ifup"), NETWORKD), None, "no network"),
     Case("network-manager", replaced(without(DEBIAN, b"usr/sbin/ifup"), NM), None, "reach NetworkManager", "warning"),
     Case("network-manager", UBUNTU, None, "systemd-networkd"),
     Case("network-manager", FEDORA, None, "systemd-networkd"),
     Case("network-manager", ALPINE, None, "OpenRC"),
     Case("network-manager", el("9.4"), None, "network-scripts or NetworkManager"),
-    Case("network-manager", [*el("10.0"), NETWORKD], None, "for NetworkManager", "warning"),
+    Case("network-manager", [*el("10.0"), NETWORKD], None, "configures NetworkManager", "warning"),
     Case("network-manager", distribution("ID=arch\n"), None, "systemd-networkd"),
     Case("network-manager", distribution('ID=opensuse\nVERSION_ID="15.6"\n'), None, "wicked"),
     Case(
@@ -244,6 +249,7 @@ FINE = [
     Case("distribution-version", distribution("ID=wolfi\n")),
     Case("blocked-files", debian(directory(b"etc/hosts")), ostype="unmanaged"),
     Case("blocked-files", debian(directory(b"etc/hosts"), regular(b"etc/.pve-ignore.hosts", b""))),
+    Case("blocked-files", debian(directory(b"etc/cron.d/a.b"), regular(b"etc/cron.d/c", b""))),
     Case("blocked-files", without(DEBIAN, b"etc/hosts", b"etc/hostname", b"etc/resolv.conf")),
     Case("root-home", [*without(DEBIAN, b"root"), symlink(b"root", b"/home")]),
     Case("root-home", without(DEBIAN, b"root"), ostype="unmanaged"),
@@ -290,6 +296,27 @@ def test_an_archive_that_wraps_another_is_told_once_and_not_for_each_thing_that_
 def test_every_row_has_a_case_of_both_kinds() -> None:
     rows = {check.id for check in CHECKS if check.group in ("proxmox", "identity")}
     assert rows == {case.check for case in FOUND} == {case.check for case in FINE}
+
+
+PATHS = sorted({member.path for case in (*FOUND, *FINE) for member in case.members})
+TYPES = st.sampled_from([REG, LNK, DIR, CHR, b"2"])
+TARGETS = st.sampled_from([*PATHS, b"..", b"/", b"", b"."]) | st.binary(max_size=9)
+CONTENTS = st.sampled_from([b"", b"#!", b"#! \n", b"\x7fELF", elf(), b"LXC_NAME", b"root:"]) | st.binary(max_size=40)
+MEMBERS = st.builds(
+    lambda path, kind, mode, link, body: Member(path, kind, mode, link=link, size=len(body), body=body),
+    st.sampled_from(PATHS) | st.binary(min_size=1, max_size=9),
+    TYPES,
+    st.sampled_from([0, 0o644, 0o755]),
+    TARGETS,
+    CONTENTS,
+)
+
+
+@given(st.lists(MEMBERS, max_size=40), st.sampled_from(["", "unmanaged"]))
+def test_whatever_stands_in_the_places_that_checks_look_at_they_give_an_answer(more: list[Member], ostype: str) -> None:
+    for finding in judge(Subject(surveyed([*DEBIAN, *more]), "amd64", ostype), "golden"):
+        assert finding.message
+        assert all(isinstance(value, str) for value in finding.as_dict().values())
 
 
 def test_an_error_always_says_what_to_do() -> None:
