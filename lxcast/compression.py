@@ -8,10 +8,12 @@ import bz2
 import io
 import lzma
 import os
+import threading
 import zlib
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from lxcast.errors import ArchiveError
@@ -101,6 +103,59 @@ class Peeked(io.RawIOBase):
         return count
 
 
+class Prefetch:
+    """Reads ahead in a thread: decompression, or an engine's export, runs beside what is done with the bytes."""
+
+    def __init__(self, raw: Readable, buffers: int = 3) -> None:
+        self._raw = raw
+        self._free: SimpleQueue[bytearray | None] = SimpleQueue()
+        self._full: SimpleQueue[tuple[bytearray, int] | BaseException] = SimpleQueue()
+        for _ in range(buffers):
+            self._free.put(bytearray(READ))
+        self._current: bytearray | None = None
+        self._at = self._end = 0
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="lxcast-read", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            while (buffer := self._free.get()) is not None and not self._closed:
+                view, got = memoryview(buffer), 0
+                while got < len(buffer) and (more := self._raw.readinto(view[got:])):
+                    got += more
+                self._full.put((buffer, got))
+                if not got:
+                    return
+        except BaseException as error:
+            self._full.put(error)
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill the start of `buffer`; what the thread met is raised here."""
+        if self._at == self._end:
+            if self._current is not None:
+                if not self._end:
+                    return 0
+                self._free.put(self._current)
+                self._current = None
+            item = self._full.get()
+            if isinstance(item, BaseException):
+                self._full.put(item)
+                raise item
+            (self._current, self._end), self._at = item, 0
+        assert self._current is not None
+        count = min(len(buffer), self._end - self._at)
+        buffer[:count] = memoryview(self._current)[self._at : self._at + count]
+        self._at += count
+        return count
+
+    def close(self) -> None:
+        """End the thread; one that waits for a silent pipe is left to the end of the process."""
+        self._closed = True
+        self._free.put(None)
+        self._thread.join(timeout=1)
+
+
 def decompress(peeked: Peeked, name: str) -> Readable:
     """Return the uncompressed stream of what `peeked` holds, told by its content; `name` is for messages.
 
@@ -119,11 +174,77 @@ def decompress(peeked: Peeked, name: str) -> Readable:
     return _Decompressed(_DECOMPRESSORS[kind](io.BufferedReader(peeked, READ)), kind, name)
 
 
+class _ZstdFrames(io.RawIOBase):
+    """Passes zstd data on and follows its frames (RFC 8878, 3.1): the library takes a cut frame for a finished one."""
+
+    def __init__(self, raw: io.BufferedReader) -> None:
+        super().__init__()
+        self._raw = raw
+        self._skip = 0  # bytes until the next header
+        self._header = b""
+        self._next: Callable[[bytes], None] = self._magic
+        self._wanted = 4
+        self._checksum = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "Buffer", /) -> int:
+        got = self._raw.readinto(buffer)
+        if not got and (self._skip or self._header or self._next != self._magic):
+            raise EOFError("it ends within a frame")
+        self._follow(bytes(memoryview(buffer)[:got]))
+        return got
+
+    def _follow(self, data: bytes) -> None:
+        at = 0
+        while at < len(data):
+            if self._skip:
+                step = min(self._skip, len(data) - at)
+                self._skip -= step
+                at += step
+                continue
+            part = data[at : at + self._wanted - len(self._header)]
+            self._header += part
+            at += len(part)
+            if len(self._header) == self._wanted:
+                header, self._header = self._header, b""
+                self._next(header)
+
+    def _magic(self, header: bytes) -> None:
+        if header == _MAGIC[0][0]:
+            self._expect(self._descriptor, 1)
+        else:
+            self._expect(self._skippable, 4)  # 0x184D2A5?; the library refuses anything else
+
+    def _skippable(self, header: bytes) -> None:
+        self._skip = int.from_bytes(header, "little")
+        self._expect(self._magic, 4)
+
+    def _descriptor(self, header: bytes) -> None:
+        flags = header[0]
+        single = flags >> 5 & 1
+        self._checksum = 4 * (flags >> 2 & 1)
+        self._skip = (1 - single) + (0, 1, 2, 4)[flags & 3] + (single, 2, 4, 8)[flags >> 6]
+        self._expect(self._block, 3)
+
+    def _block(self, header: bytes) -> None:
+        value = int.from_bytes(header, "little")
+        self._skip = 1 if value >> 1 & 3 == 1 else value >> 3  # a run is one byte, however long
+        if value & 1:
+            self._skip += self._checksum
+            self._expect(self._magic, 4)
+
+    def _expect(self, what: Callable[[bytes], None], wanted: int) -> None:
+        self._next, self._wanted = what, wanted
+
+
 def _read_zstd(raw: io.BufferedReader) -> Readable:
     import zstandard
 
     decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 31)
-    return decompressor.stream_reader(raw, read_size=READ, read_across_frames=True)
+    frames = io.BufferedReader(_ZstdFrames(raw), READ)
+    return decompressor.stream_reader(frames, read_size=READ, read_across_frames=True)
 
 
 def _read_gzip(raw: io.BufferedReader) -> Readable:

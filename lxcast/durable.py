@@ -42,6 +42,13 @@ class Temporary:
             view = view[done:]
         return len(data)
 
+    def clear(self) -> None:
+        """Take back everything that was written."""
+        with explained(self.folder):
+            os.lseek(self._fd, 0, os.SEEK_SET)
+            os.ftruncate(self._fd, 0)
+        self.size = 0
+
     def fileno(self) -> int:
         """Return the file's descriptor, open for reading and writing."""
         return self._fd

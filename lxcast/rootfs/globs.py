@@ -6,55 +6,60 @@ lies below it.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from itertools import takewhile
+from collections.abc import Mapping
 from typing import Generic, TypeVar
 
 from lxcast.errors import UsageError
 
 Value = TypeVar("Value")
 
-_ANY_FOLDERS = "(?:[^/]+/)*"
+Component = bytes | re.Pattern[bytes] | None
+"""A name, an expression that a name must match, or None for any number of folders."""
+
+_Places = tuple[int | None, frozenset[tuple[int, int]]]
+"""The first pattern that covers a folder, and the places in patterns, (number, component), that can go on below it."""
+
+_NOWHERE: _Places = (None, frozenset())
+_REMEMBERED = 16384  # folders whose places are kept
 
 
-def _component(text: str) -> str:
-    """Translate one component of a pattern, or a choice in braces of one, to a regular expression."""
-    choice = re.search(r"\{([^{}]*)\}", text)
-    if choice:
-        inside = "|".join(map(_component, choice[1].split(",")))
-        return f"{_component(text[: choice.start()])}(?:{inside}){_component(text[choice.end() :])}"
+def _component(text: str) -> Component:
+    """Compile one component of a pattern."""
+    if text == "**":
+        return None
+    if not set(text) & set("*?["):
+        return text.encode("latin-1")
     out, at = "", 0
     while at < len(text):
         char = text[at]
         at += 1
         if char in "*?":
-            out += "[^/]" + char.replace("?", "")
+            out += ".*" if char == "*" else "."
         elif char == "[":
             end = text.find("]", at + 1)
             if end < 0:
                 raise UsageError(f"pattern component {text!r}: the class opened by '[' is never closed")
             inside = text[at:end].replace("\\", "\\\\")
-            out += f"[^/{inside[1:]}]" if inside.startswith("!") else f"[{inside}]"
+            out += f"[^{inside[1:]}]" if inside.startswith("!") else f"[{inside}]"
             at = end + 1
         else:
             out += re.escape(char)
-    return out
+    return re.compile(out.encode("latin-1"), re.DOTALL)
 
 
 def _alternatives(pattern: str) -> list[str]:
-    """Expand the {a,b} of a pattern that stand in its first component, which is looked up, or hold a "/"."""
-    for match in re.finditer(r"\{([^{}]*)\}", pattern):
-        head, tail = pattern[: match.start()], pattern[match.end() :]
-        if "/" in match[1] or "/" not in head:
-            return [full for choice in match[1].split(",") for full in _alternatives(head + choice + tail)]
-    return [pattern]
+    """Expand every {a,b} of a pattern."""
+    match = re.search(r"\{([^{}]*)\}", pattern)
+    if match is None:
+        return [pattern]
+    head, tail = pattern[: match.start()], pattern[match.end() :]
+    return [full for choice in match[1].split(",") for full in _alternatives(head + choice + tail)]
 
 
-def _translate(pattern: str) -> tuple[bytes, str]:
-    """Return the leading literal components, at most two of them (b"var/lib"), and the whole pattern's expression.
+def _compile(pattern: str) -> tuple[Component, ...]:
+    """Compile a pattern; UsageError where it is no path below the root.
 
-    Raises UsageError for a pattern that is no path below the root. Patterns are UTF-8 and match bytes: the expression
-    is written in latin-1, one character for one byte.
+    Patterns are UTF-8 and match bytes: inside they are latin-1, one character for one byte.
     """
     parts = pattern.encode().decode("latin-1").strip("/").split("/")
     if any(part in ("", ".", "..") for part in parts) or parts[-1] == "**":
@@ -62,52 +67,63 @@ def _translate(pattern: str) -> tuple[bytes, str]:
             f"pattern {pattern!r} is no path below the root filesystem",
             hint="write a path such as etc/foo/*.log, without '.', '..', '//' or a closing '**'",
         )
-    literal = list(takewhile(lambda part: not set(part) & set("*?[{"), parts[:2]))
-    expression = "".join(_ANY_FOLDERS if part == "**" else _component(part) + "/" for part in parts)
-    return "/".join(literal).encode("latin-1"), expression.removesuffix("/") + "(?:/|$)"
+    return tuple(_component(part) for part in parts)
 
 
 class Matcher(Generic[Value]):
-    """Many patterns, each with a value; where several cover one path, the first in the mapping's order wins."""
+    """Many patterns, each with a value; where several cover one path, the first in the mapping's order wins.
+
+    How far each pattern has come in a folder is worked out once for the folder: for a file in one where no pattern
+    goes on, a single look-up is the answer.
+    """
 
     def __init__(self, patterns: Mapping[str, Value]) -> None:
-        rows = [(*_translate(full), value) for pattern, value in patterns.items() for full in _alternatives(pattern)]
-        # Grouped by the first two components: most paths are ruled out by a look-up, the rest meet a short expression.
-        groups = {head: _compile([row for row in rows if _meets(row[0], head)]) for head, _, _ in rows}
-        self._others = groups.pop(b"", None)
-        tops = {head.partition(b"/")[0] for head in groups}
-        self._tops = {top: (groups, groups.get(top, self._others)) for top in tops}
+        rows = [(_compile(full), value) for pattern, value in patterns.items() for full in _alternatives(pattern)]
+        self._patterns = [components for components, _ in rows]
+        self._values = [value for _, value in rows]
+        start = frozenset(place for number in range(len(rows)) for place in self._open(number, 0))
+        self._folders: dict[bytes, _Places] = {}
+        self._root: _Places = (None, start) if rows else _NOWHERE
 
     def find(self, path: bytes) -> Value | None:
-        """Return the value of the first pattern that covers `path` (b"etc/passwd"), or None.
-
-        This runs for every member: the look-ups are written out.
-        """
-        cut = path.find(b"/")
-        top = self._tops.get(path if cut < 0 else path[:cut])
-        if top is None:
-            group = self._others
+        """Return the value of the first pattern that covers `path` (b"etc/passwd"), or None."""
+        cut = path.rfind(b"/")
+        if cut < 0:
+            places = self._root
         else:
-            groups, rest = top
-            second = path.find(b"/", cut + 1)
-            group = groups.get(path if second < 0 else path[:second], rest)
-        if group is None:
+            folder = path[:cut]
+            places = self._folders.get(folder) or self._enter(folder)
+        if places is _NOWHERE:
             return None
-        match, values = group
-        found = match(path)
-        return values[found.lastindex or 0] if found else None
+        number, _ = self._step(places, path[cut + 1 :])
+        return None if number is None else self._values[number]
 
+    def _enter(self, folder: bytes) -> _Places:
+        """Work out a folder's places from those of the folder above."""
+        above, _, name = folder.rpartition(b"/")
+        places = self._root if not above else self._folders.get(above) or self._enter(above)
+        if len(self._folders) > _REMEMBERED:
+            self._folders.clear()
+        found = self._folders[folder] = places if places is _NOWHERE else self._step(places, name)
+        return found
 
-def _meets(head: bytes, other: bytes) -> bool:
-    """Say whether a pattern that begins with `head` may cover a path of the group `other`."""
-    return other == head or not head or other.startswith(head + b"/")
+    def _step(self, places: _Places, name: bytes) -> _Places:
+        covered, before = places
+        after: set[tuple[int, int]] = set()
+        for number, at in before:
+            component = self._patterns[number][at]
+            if component is None:
+                after.update(self._open(number, at))
+            elif component == name if isinstance(component, bytes) else component.fullmatch(name):
+                if at + 1 < len(self._patterns[number]):
+                    after.update(self._open(number, at + 1))
+                elif covered is None or number < covered:
+                    covered = number
+        return (covered, frozenset(after)) if after or covered is not None else _NOWHERE
 
-
-def _compile(
-    rows: list[tuple[bytes, str, Value]],
-) -> tuple[Callable[[bytes], re.Match[bytes] | None], list[Value]] | None:
-    """Join expressions so that the number of the group that matched tells the row."""
-    if not rows:
-        return None
-    joined = "|".join(f"{expression}()" for _, expression, _ in rows)
-    return re.compile(joined.encode("latin-1"), re.DOTALL).match, [rows[0][2], *(value for _, _, value in rows)]
+    def _open(self, number: int, at: int) -> list[tuple[int, int]]:
+        """Return a place, and the one behind it where any number of folders may be none."""
+        places = [(number, at)]
+        if self._patterns[number][at] is None:
+            places += self._open(number, at + 1)
+        return places

@@ -45,10 +45,16 @@ class Survey:
     """What was seen of the members, and questions about it; paths are like `Member.path`.
 
     `reads` are the patterns whose files' text and owner are kept; `scan` judges the first 64 KiB of the regular files
-    below `scan_roots` (paths with a closing "/").
+    below `scan_roots` (paths with a closing "/"). `form` is the one that the archive's reader fills, if any.
     """
 
-    def __init__(self, reads: Iterable[str] = (), scan: Scan | None = None, scan_roots: tuple[bytes, ...] = ()) -> None:
+    def __init__(
+        self,
+        reads: Iterable[str] = (),
+        scan: Scan | None = None,
+        scan_roots: tuple[bytes, ...] = (),
+        form: Form | None = None,
+    ) -> None:
         self.unpacked_size = 0
         """The bytes of all regular files."""
         self.links: dict[bytes, bytes] = {}
@@ -63,11 +69,12 @@ class Survey:
         self.devices: list[bytes] = []
         self.big_ids: list[tuple[bytes, int, int]] = []
         """(path, uid, gid) where one of the two is above 65535."""
-        self.form = Form()
+        self.form = form or Form()
         # path -> type, (mode, uid, gid) by number and mtime in one small int: with the path itself the only thing that
         # is kept of every member, so that its size decides the memory of a run.
         self._entries: dict[bytes, int] = {}
-        self._owners: dict[tuple[int, int, int], int] = {}
+        self._keys: dict[tuple[int, int, int, bytes], int] = {}
+        self._owners: list[tuple[int, int, int]] = []
         self._reads = Matcher(dict.fromkeys(reads, True))
         self._scan = scan
         self._scan_roots = scan_roots
@@ -78,29 +85,45 @@ class Survey:
 
         A path that stands twice and a hard link before its target are noted in `form`.
         """
-        path, type, mode = member.path, member.type, member.mode
-        entries = self._entries
-        owner = (mode, member.uid, member.gid)
-        number = self._owners.get(owner)
-        if number is None:
-            number = self._owners[owner] = len(self._owners)
-            if member.uid > MAX_ID or member.gid > MAX_ID:
-                self.big_ids.append((path, member.uid, member.gid))
-        if path in entries:
-            self.form.repeated.append(path)
-        entries[path] = (member.mtime << _MTIME) | (number << _OWNER) | type[0] & _TYPE
+        path, type = member.path, member.type
+        self._enter(member)
         if type == REG:
             self.unpacked_size += member.size
-            if mode & 0o111 or path.startswith(self._scan_roots) or self._reads.find(path):
+            if member.mode & 0o111 or path.startswith(self._scan_roots) or self._reads.find(path):
                 self._look_inside(member)
         elif type == SYM:
             self.links[path] = member.link
         elif type == LNK:
             self.hard_links[path] = member.link
-            if member.link not in entries:
+            if self.type(member.link) is None:
                 self.form.forward_links.append(path)
         elif type in (CHR, BLK):
             self.devices.append(path)
+
+    def note(self, member: Member) -> None:
+        """Take note of a regular file that no pattern and no scan asks for: the same as `see`, in less time."""
+        self.unpacked_size += member.size
+        self._enter(member)
+        if member.mode & 0o111:
+            self._look_inside(member)
+
+    def _enter(self, member: Member) -> None:
+        entries = self._entries
+        known = len(entries)
+        key = (member.mode, member.uid, member.gid, member.type)
+        low = self._keys.get(key)
+        if low is None:
+            low = self._keys[key] = self._new_key(member)
+        entries[member.path] = member.mtime << _MTIME | low
+        if len(entries) == known:
+            self.form.repeated.append(member.path)
+
+    def _new_key(self, member: Member) -> int:
+        """Give a combination of owner, mode and type its number."""
+        if member.uid > MAX_ID or member.gid > MAX_ID:
+            self.big_ids.append((member.path, member.uid, member.gid))
+        self._owners.append((member.mode, member.uid, member.gid))
+        return (len(self._owners) - 1) << _OWNER | member.type[0] & _TYPE
 
     def _look_inside(self, member: Member) -> None:
         """Keep what a rule may ask about the content of a regular file."""
@@ -131,7 +154,7 @@ class Survey:
         entry = self._entries.get(path)
         if entry is None:
             return None
-        return list(self._owners)[entry >> _OWNER & _OWNER_MASK]
+        return self._owners[entry >> _OWNER & _OWNER_MASK]
 
     def mtime(self, path: bytes) -> int | None:
         """Return the modification time of the member at `path` in seconds, links not followed."""

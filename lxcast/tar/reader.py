@@ -84,7 +84,7 @@ class Reader:
         owners: dict[bytes, tuple[int, int, int]] = {}
         sums: dict[bytes, int] = {}
         judged = self._form is not None
-        usual_rest = b""
+        usual_rest = folder = b""
         extended: dict[bytes, bytes] = {}
         members = total = 0
         max_members, max_size = self._limits.members, self._limits.size
@@ -95,9 +95,8 @@ class Reader:
             if after > self.filled:
                 at, after = self._fill(BLOCK), BLOCK
             name, owner, size_field, time, checksum, type, link, rest = unpack(view, at)
-            middle = at + 256
-            # Two halves, since Adler-32's low half is 1 + the sum of the bytes only up to 65520 (see header.byte_sum).
-            if sums.get(checksum) != (adler(view[at:middle]) & 0xFFFF) + (adler(view[middle:after]) & 0xFFFF):
+            # Adler-32's low half is 1 + the sum of the bytes, modulo 65521: the quickest sum that there is.
+            if sums.get(checksum) != adler(view[at:after]) & 0xFFFF:
                 block = bytes(view[at:after])
                 if not any(block):
                     self._finish(extended)
@@ -106,7 +105,7 @@ class Reader:
                     raise self._error(f"{printable(text(name))} has a wrong checksum in its header")
                 if len(sums) > _REMEMBERED:
                     sums.clear()
-                sums[checksum] = number(checksum) + sum(checksum) - 256 + 2
+                sums[checksum] = (number(checksum) + sum(checksum) - 8 * ord(" ") + 1) % 65521
             size = seen.get(size_field)
             mtime = seen.get(time)
             meta = owners.get(owner)
@@ -136,8 +135,11 @@ class Reader:
             if type == REG and not extended and not self._globals and path[-1:] != b"/" and not judged:
                 if path[:2] == b"./":
                     path = path[2:]
-                if path[:1] in b"./" or b"/." in path or b"//" in path or b"\0" in path:
+                # A folder's name is looked at once for all files in it; a file's own cannot hurt but by a first dot.
+                cut = path.rfind(b"/") + 1
+                if path[:cut] != folder or path[cut : cut + 1] in b"." or b"\0" in path:
                     path = self._path(text(path))
+                    folder = path[: path.rfind(b"/") + 1]
                 self._body = size
                 member.path = path
                 member.type = REG

@@ -1,0 +1,136 @@
+"""The main job: a source becomes a template in a storage."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from lxcast import __version__, compression
+from lxcast.errors import UsageError
+from lxcast.jobs.casting import Cast, Rules, run
+from lxcast.jobs.options import BuildOptions
+from lxcast.model import DirectoryRef, Version, moment, parse_storage, rfc3339
+from lxcast.naming import naming
+from lxcast.progress import Progress
+from lxcast.record import Origin, Record
+from lxcast.rootfs import checks
+from lxcast.rootfs.container import needs_nesting, root_disk
+from lxcast.rootfs.distribution import detect, machine
+from lxcast.sources import open_source
+from lxcast.storages.directory import DirectoryStorage
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A finished build: the template's record, where it lies, and what was done and found."""
+
+    record: Record
+    path: Path
+    findings: list[checks.Finding] = field(default_factory=list)
+    cleanup: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    fit: Mapping[str, list[str]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    unchanged: bool = False
+    """Whether the template was there before this build."""
+
+    @property
+    def volid(self) -> str:
+        """The template's id; outside of a storage its path."""
+        return self.record.template_id or str(self.path)
+
+
+def build(source: str, options: BuildOptions, progress: Progress) -> Built:
+    """Make a template of a source and publish it.
+
+    Raises UsageError, SourceError, CheckError, StorageError and their children. The source stays as it was, and a
+    failure leaves nothing in the storage but, where the version had entered the content, its burnt number.
+    """
+    checks.require(options.policy, options.allow)
+    storage = _place(options)
+    template = naming(
+        options.name,
+        options.pattern,
+        variant=options.variant,
+        release=options.release,
+        arch=options.arch,
+        for_storage=options.output is None,
+    )
+    asked = None if options.version == "next" else Version.parse(options.version)
+    archive = open_source(source)
+    with ExitStack() as stack:
+        if not options.dry_run:
+            storage.prepare()
+        claim = None
+        release: dict[str, str] = {}
+        if options.release_metadata is not None or "release" in options.enable:
+            # The version enters the content, so it must be known, and be this build's alone, before the first byte.
+            if not options.dry_run:
+                claim = stack.enter_context(storage.claimed(template, asked))
+            version = claim.version if claim else asked or storage.next_version(template)
+            release = {"NAME": options.name, "VERSION": str(version or ""), **(options.release_metadata or {})}
+        rules = Rules.chosen(options, release)
+        file = None if options.dry_run else stack.enter_context(storage.open_temporary())
+        with progress.step(f"reading {archive.origin.kind} {archive.origin.reference}"):
+            cast = run(archive, rules, options, file, progress)
+        with progress.step("checking"):
+            subject = checks.Subject(cast.survey, arch=options.arch)
+            findings = checks.judge(subject, options.policy, options.allow)
+        done = (findings, cast.cleanup, cast.fit, archive.warnings)
+        failure = checks.failure(findings, archive.origin.reference)
+        if failure:
+            if claim is not None:
+                storage.burn(claim)
+            raise failure
+        record = _record(cast, archive.origin, options, findings)
+        template = replace(template, digest=record.diff_id, arch=template.arch or record.arch)
+        known = storage.newest(template) if options.if_changed else None
+        if known is not None and (known.diff_id, known.format) == (record.diff_id, record.format):
+            return Built(known, storage.folder / known.file, *done, unchanged=True)
+        if file is None:
+            return Built(record, storage.folder, *done)
+        with progress.step("publishing"):
+            if claim is None:
+                claim = stack.enter_context(storage.claimed(template, asked))
+            record = storage.put(file, claim, record)
+        return Built(record, storage.folder / record.file, *done, unchanged=claim.taken)
+
+
+def _place(options: BuildOptions) -> DirectoryStorage:
+    if options.output is not None:
+        return DirectoryStorage.plain(options.output)
+    ref = parse_storage(options.storage or "./storage")
+    if not isinstance(ref, DirectoryRef):
+        raise UsageError(
+            f"--storage {ref}: lxcast builds into folders", hint="build into a folder that the node mounts as a storage"
+        )
+    return DirectoryStorage(ref)
+
+
+def _record(cast: Cast, origin: Origin, options: BuildOptions, findings: list[checks.Finding]) -> Record:
+    """Return what is known of the template before it has a name."""
+    survey = cast.survey
+    distribution = detect(survey)
+    hints: dict[str, Any] = {"unprivileged": True, "disk_gb": root_disk(survey)}
+    if needs_nesting(survey):
+        hints["nesting"] = True
+    return Record(
+        name=options.name,
+        size=cast.size,
+        unpacked_size=survey.unpacked_size,
+        members=survey.members,
+        sha256=cast.sha256,
+        diff_id=cast.diff_id,
+        format=options.format,
+        compressor=compression.version(options.format),
+        ostype=distribution.ostype,
+        release=options.release or distribution.release,
+        arch=options.arch or machine(survey),
+        created=rfc3339(moment()),
+        lxcast=__version__,
+        source=origin,
+        cleanup={row: count for row, count in cast.cleanup.items() if count["members"]},
+        fit={row: notes for row, notes in cast.fit.items() if notes},
+        checks={"policy": options.policy, "findings": [finding.as_dict() for finding in findings]},
+        hints=hints,
+    )

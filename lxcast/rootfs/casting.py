@@ -1,0 +1,233 @@
+"""Casting: the members of a source pass through cleanup, fit and survey to the writer, once."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from lxcast.errors import SourceError
+from lxcast.rootfs.cleanup import Cleanup, Hit
+from lxcast.rootfs.fit import Fitting
+from lxcast.rootfs.globs import Matcher
+from lxcast.rootfs.survey import Survey
+from lxcast.tar.member import DIR, LNK, REG, Member, directory, printable
+from lxcast.tar.writer import Writer
+
+_TOUCHED = frozenset((b"dev", b"etc"))
+"""Folders whose time an engine changes when it starts a container (mount points are made in them)."""
+
+
+class Members(Protocol):
+    """A stream of members; `before_refill` is called before handed out bytes are overwritten."""
+
+    before_refill: Callable[[], None]
+
+    def __iter__(self) -> Iterator[Member]:
+        """Yield each member."""
+
+
+@dataclass(slots=True)
+class Repairs:
+    """What a first reading found that only a second one can put right."""
+
+    repeated: dict[bytes, int] = field(default_factory=dict)
+    """How often a path stands in the source, where more than once: the last one counts."""
+    folders: dict[bytes, Member] = field(default_factory=dict)
+    """The last form of a folder that is repeated; it takes the first one's place, before what is in the folder."""
+    promoted: dict[bytes, bytes] = field(default_factory=dict)
+    """A file that cleanup drops -> the hard link to it that stays and takes its content."""
+    parents: dict[bytes, Member] = field(default_factory=dict)
+    """The folders above such a link, which may come too late."""
+    rows: dict[bytes, str] = field(default_factory=dict)
+    """The row that drops the file."""
+
+    def __bool__(self) -> bool:
+        return bool(self.repeated or self.promoted)
+
+    def refuse(self, name: str) -> SourceError:
+        """Return the error for a source that cannot be read twice."""
+        problems = [
+            f"{printable(path)} stands {count} times in it" for path, count in sorted(self.repeated.items())
+        ] + [
+            f"{printable(link)} is a hard link to {printable(target)}, which the row {self.rows[target]} drops"
+            for target, link in sorted(self.promoted.items())
+        ]
+        rows = sorted({self.rows[target] for target in self.promoted})
+        either = "".join(f", or --disable {row}" for row in rows)
+        return SourceError(
+            f"{name}: {'; '.join(problems)}", hint=f"give a source that can be read twice, such as a file{either}"
+        )
+
+
+class Casting:
+    """One reading of a source.
+
+    `made` is the time of what lxcast makes or changes, `clamp` the latest time of anything else; None leaves times as
+    they are. `repairs` are what an earlier reading found.
+    """
+
+    def __init__(
+        self,
+        cleanup: Cleanup,
+        fitting: Fitting,
+        survey: Survey,
+        writer: Writer,
+        *,
+        interests: Iterable[str],
+        made: int = 0,
+        clamp: int | None = None,
+        repairs: Repairs | None = None,
+    ) -> None:
+        self._cleanup, self._fitting, self._survey, self._writer = cleanup, fitting, survey, writer
+        # Most members are of no interest to any table: one look-up tells.
+        self._interest = Matcher(dict.fromkeys(interests, True)).find
+        self._made, self._clamp = made, clamp
+        self._repairs = repairs or Repairs()
+        self._found = Repairs()
+        self._left = dict(self._repairs.repeated)
+        self._dropped: dict[bytes, str] = {}
+        self._waiting: dict[bytes, list[Member]] = {}
+        self._early: set[bytes] = set()
+        self._placed: set[bytes] = set()
+
+    def run(self, members: Members) -> Repairs:
+        """Take every member through; return what a second reading must repair (nothing: the template is whole).
+
+        Raises SourceError for a hard link whose target never comes.
+        """
+        survey, writer, interest, clamp = self._survey, self._writer, self._interest, self._clamp
+        note, add, waiting = survey.note, writer.add, self._waiting
+        members.before_refill = writer.flush
+        plain = not self._repairs
+        # Every source has a root folder, but not every archive a member for it, and one that was packed from a
+        # temporary folder has it closed to all but root.
+        self._write(directory(b"", 0o755, self._made))
+        for member in members:
+            path = member.path
+            if plain and member.type == REG and interest(path) is None and path not in waiting:
+                if clamp is not None and member.mtime > clamp:
+                    member.mtime = clamp
+                note(member)
+                add(member)
+            else:
+                self._take(member)
+        if self._waiting:
+            raise SourceError(_nowhere(self._waiting), hint="the archive was cut, or made from a part of a folder")
+        for member in self._fitting.finish(survey):
+            self._write(member)
+        writer.finish()
+        return self._result()
+
+    def _take(self, member: Member) -> None:
+        """Take one member that a table, a link or a repair may concern."""
+        path = member.path
+        if not path:
+            return
+        if path in self._left and not self._is_last(member):
+            return
+        if path in self._early:
+            return
+        hit = self._cleanup.action(path, member.type)
+        if hit is not None and not self._clean(member, hit):
+            return
+        if hit is not None and hit.verb == "truncate":
+            member = member.changed(size=0, body=b"", sparse=None)
+        if member.type == LNK:
+            self._take_link(member)
+        elif self._fitting.holds(path):
+            self._fitting.hold(member)
+        else:
+            self._write(member)
+
+    def _clean(self, member: Member, hit: Hit) -> bool:
+        """Carry out a hit; return whether the member stays (emptied, or under a link's name)."""
+        self._cleanup.count(hit, member)
+        if hit.verb != "drop":
+            return True
+        link = self._repairs.promoted.get(member.path)
+        if link is not None:
+            for parent in _parents(link):
+                if self._survey.type(parent) is None:
+                    self._write(self._repairs.parents[parent])
+                    self._early.add(parent)
+            self._early.add(link)
+            self._write(member.changed(path=link))
+        elif member.type == REG:
+            self._dropped[member.path] = hit.row
+            for waiting in self._waiting.pop(member.path, ()):
+                self._take_link(waiting)
+        return False
+
+    def _take_link(self, member: Member) -> None:
+        """Take a hard link: to a file that was written, is held, was dropped, or is still to come."""
+        survey = self._survey
+        target = self._repairs.promoted.get(member.link, member.link)
+        target = survey.hard_links.get(target, target)
+        if target in self._dropped:
+            row = self._dropped[target]
+            link = self._found.promoted.setdefault(target, member.path)
+            self._found.rows[target] = row
+            if link == member.path:
+                # Written as an empty file, so that further links have a target; this reading is thrown away.
+                self._write(Member(link, REG, member.mode, member.uid, member.gid))
+        elif self._fitting.holds(target):
+            self._fitting.hold(member.changed(link=target, body=b""))
+        elif survey.type(target) is None:
+            self._waiting.setdefault(target, []).append(member.changed(link=target, body=b""))
+        else:
+            mode, uid, gid = survey.owner(target) or (member.mode, member.uid, member.gid)
+            mtime = survey.mtime(target) or 0
+            changes = {"link": target, "mode": mode, "uid": uid, "gid": gid, "mtime": mtime, "xattrs": None}
+            self._write(member.changed(**changes))
+
+    def _write(self, member: Member) -> None:
+        path = member.path
+        if path in _TOUCHED:
+            member.mtime = self._made
+        elif self._clamp is not None and member.mtime > self._clamp:
+            member.mtime = self._clamp
+        if member.type == DIR and self._survey.type(path) is not None:
+            self._found.folders[path] = member.changed(body=b"")
+        self._survey.see(member)
+        self._writer.add(member)
+        for waiting in self._waiting.pop(path, ()):
+            self._take_link(waiting)
+
+    def _is_last(self, member: Member) -> bool:
+        """Count down a repeated path; a folder's first place takes the last one's form."""
+        path = member.path
+        self._left[path] -= 1
+        folder = self._repairs.folders.get(path)
+        if folder is None:
+            return self._left[path] == 0
+        if member.type != DIR or path in self._placed:
+            return False
+        self._placed.add(path)
+        for name in ("mode", "uid", "gid", "mtime", "xattrs"):
+            setattr(member, name, getattr(folder, name))
+        return True
+
+    def _result(self) -> Repairs:
+        found, survey = self._found, self._survey
+        for path in survey.form.repeated:
+            found.repeated[path] = found.repeated.get(path, 1) + 1
+            if survey.type(path) != DIR:
+                found.folders.pop(path, None)
+        for link in found.promoted.values():
+            for parent in _parents(link):
+                mode, uid, gid = survey.owner(parent) or (0o755, 0, 0)
+                found.parents[parent] = Member(parent, DIR, mode, uid, gid, mtime=survey.mtime(parent) or 0)
+        return found
+
+
+def _parents(path: bytes) -> list[bytes]:
+    parts = path.split(b"/")
+    return [b"/".join(parts[:depth]) for depth in range(1, len(parts))]
+
+
+def _nowhere(waiting: dict[bytes, list[Member]]) -> str:
+    lines = [
+        f"{printable(link.path)} is a hard link to {printable(target)}, which is not in the source"
+        for target, links in waiting.items()
+        for link in links
+    ]
+    return "; ".join(lines[:10]) + (f"; and {len(lines) - 10} more" if len(lines) > 10 else "")

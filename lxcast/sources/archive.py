@@ -1,0 +1,106 @@
+"""A root filesystem in a tar stream: a file, standard input, or what an engine exports."""
+
+import io
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lxcast.compression import Peeked, Prefetch, Readable, decompress, sniff, window_log
+from lxcast.errors import SourceError
+from lxcast.record import Origin
+from lxcast.tar.form import Form
+from lxcast.tar.reader import Limits, Reader
+
+Opener = Callable[[], AbstractContextManager[Readable]]
+
+
+@dataclass(slots=True)
+class Archive:
+    """A tar stream, compressed or not, that can be opened for reading."""
+
+    origin: Origin
+    opener: Opener
+    rereadable: bool
+    """Whether a second opening gives the same bytes."""
+    size: int | None = None
+    """Bytes that will be read, where that is known."""
+    warnings: list[str] = field(default_factory=list)
+
+    read: int = 0
+    """Bytes that were read so far, as they come: before decompression. A thread may count them."""
+
+    @contextmanager
+    def members(self, limits: Limits | None = None, form: Form | None = None) -> Iterator[Reader]:
+        """Open the stream and yield its members.
+
+        With `form` the archive is judged rather than trusted (see Reader), and `form` told how it is compressed.
+        """
+        name = self.origin.reference
+        with self.opener() as raw:
+            self.read = 0
+            peeked = Peeked(_Counted(raw, self))
+            stream = decompress(peeked, name)
+            if form is not None:
+                form.compression = sniff(peeked.start)
+                form.window_log = window_log(peeked.start) if form.compression == "zstd" else 0
+            if stream is peeked and self.size is not None:
+                yield Reader(stream, name, limits, form)  # a plain file is read faster than a thread hands it over
+            else:
+                with closing(Prefetch(stream)) as ahead:
+                    yield Reader(ahead, name, limits, form)
+
+
+class _Counted:
+    def __init__(self, raw: Readable, archive: Archive) -> None:
+        self._raw, self._archive = raw, archive
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        got = self._raw.readinto(buffer)
+        self._archive.read += got or 0
+        return got
+
+
+def open_file(path: Path) -> Archive:
+    """Return the archive in a file. Raises SourceError where it cannot be read."""
+    with open_for_reading(path) as file:
+        status = os.fstat(file.fileno())
+    regular = stat.S_ISREG(status.st_mode)
+    size = status.st_size if regular else None
+
+    @contextmanager
+    def opener() -> Iterator[Readable]:
+        with open_for_reading(path) as file:
+            yield file
+
+    return Archive(Origin("tar", str(path)), opener, regular, size)
+
+
+def open_for_reading(path: Path) -> io.FileIO:
+    """Open a file unbuffered; SourceError says why it cannot be."""
+    try:
+        return path.open("rb", buffering=0)
+    except FileNotFoundError as error:
+        raise SourceError(f"{path}: no such file", hint=f"here is {Path.cwd()}") from error
+    except IsADirectoryError as error:
+        raise SourceError(f"{path}: is a folder", hint=f"tar -C {path} -c . | lxcast build - ...") from error
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}", hint="see `ls -l` of it") from error
+
+
+def open_stdin() -> Archive:
+    """Return the archive on standard input. Raises SourceError where that is a terminal."""
+    if sys.stdin is None or sys.stdin.isatty():
+        raise SourceError(
+            "standard input is a terminal, no archive", hint="docker export CONTAINER | lxcast build - ..."
+        )
+
+    @contextmanager
+    def opener() -> Iterator[Readable]:
+        with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as file:
+            yield file
+
+    return Archive(Origin("tar", "-"), opener, rereadable=False)
