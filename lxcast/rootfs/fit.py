@@ -29,8 +29,8 @@ _LINKS_FOLLOWED = 40
 class Fit:
     """A row of the fit table.
 
-    `holds` are the patterns (`globs.py`) of all that `apply` may change or make, `reads` those of the files whose text
-    it asks the survey for.
+    `holds` are the paths of all that `apply` may change, or make where something may be; `reads` are the patterns
+    (`globs.py`) of the files whose text it asks the survey for.
     """
 
     id: str
@@ -38,7 +38,7 @@ class Fit:
     heading: str
     why: str
     apply: "Callable[[Fitting], None]"
-    holds: tuple[str, ...] = ()
+    holds: tuple[bytes, ...] = ()
     reads: tuple[str, ...] = ()
 
 
@@ -75,9 +75,9 @@ class Fitting:
     def __init__(self, rows: Iterable[Fit], options: FitOptions) -> None:
         self.options = options
         self._rows = tuple(rows)
-        self._find = Matcher({pattern: row.id for row in self._rows for pattern in row.holds}).find
         self._additions = {member.path: member for member in read(options.additions, options.epoch)}
         self._targets = {path for path, member in self._additions.items() if member.type != DIR}
+        self._holders = dict.fromkeys(self._targets, ADD) | {path: row.id for row in self._rows for path in row.holds}
         self._held: dict[bytes, Member] = {}
         self._made: dict[bytes, Member] = {}
         self._row = ADD
@@ -86,7 +86,7 @@ class Fitting:
 
     def holds(self, path: bytes) -> bool:
         """Say whether the member at `path`, or a hard link whose target is `path`, must be given to `hold`."""
-        return path in self._targets or self._find(path) is not None
+        return path in self._holders
 
     def hold(self, member: Member) -> None:
         """Keep a member until `finish`.
@@ -101,7 +101,7 @@ class Fitting:
         if member.size > HELD_LIMIT:
             raise ArchiveError(
                 f"{printable(path)} has {member.size} bytes, and a fit row holds at most {HELD_LIMIT}",
-                hint=f"look whether that file is right, or build with --disable {self._find(path)}",
+                hint=f"look whether that file is right, or build with --disable {self._holders[path]}",
             )
         held = member.held()
         self._held[path] = _expanded(held) if held.sparse is not None else held

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,11 @@ from lxcast.tar.member import DIR, LNK, REG, SYM, Member, directory, regular, sy
 from tests.unit.rootfs.pipeline import attributes, fitted
 
 
-def row(apply: object, *holds: str) -> Fit:
-    assert callable(apply)
-    return Fit("row", True, "heading", "why.", apply, holds=holds)
+def row(apply: Callable[[Fitting], object], *holds: str) -> Fit:
+    def run(fitting: Fitting) -> None:
+        apply(fitting)
+
+    return Fit("row", True, "heading", "why.", run, holds=tuple(map(str.encode, holds)))
 
 
 def link(path: bytes, target: bytes) -> Member:
@@ -30,7 +33,7 @@ def test_a_held_member_that_no_row_changes_comes_back_as_it_was() -> None:
         link(b"etc/e", b"etc/a"),
     ]
     members, order, fitting = fitted(
-        [directory(b"etc"), *held], [row(lambda _: None, "etc/a", "etc/b", "etc/c", "etc/e")]
+        [directory(b"etc"), *held], [row(lambda _: None, "etc/a", "etc/b", "etc/c", "etc/c/d", "etc/e")]
     )
     assert order == [b"etc", b"etc/a", b"etc/b", b"etc/c", b"etc/c/d", b"etc/e"]
     assert [attributes(members[member.path]) for member in held] == [attributes(member) for member in held]
@@ -39,7 +42,7 @@ def test_a_held_member_that_no_row_changes_comes_back_as_it_was() -> None:
 
 def test_a_sparse_file_that_is_held_keeps_its_content() -> None:
     sparse = Member(b"etc/a", REG, size=8, body=b"abc", sparse=((1, 2), (6, 1)))
-    members, _, fitting = fitted([sparse], [row(lambda f: f.note(f.text(b"etc/a")), "etc/a")])
+    members, _, fitting = fitted([sparse], [row(lambda f: f.note(f.text(b"etc/a") or ""), "etc/a")])
     assert attributes(members[b"etc/a"])["body"] == b"\0ab\0\0\0c\0"
     assert fitting.report() == {"row": ["\0ab\0\0\0c\0"]}
 
@@ -110,7 +113,7 @@ def test_links_are_followed_through_held_members() -> None:
     def apply(fitting: Fitting) -> None:
         seen.append((fitting.resolve(b"etc/a"), fitting.resolve(b"etc/a", chrooted=False), fitting.text(b"etc/a")))
 
-    held = Fit("row", True, "h", "w.", apply, holds=("etc/*",), reads=("usr/file",))
+    held = Fit("row", True, "h", "w.", apply, holds=(b"etc/a", b"etc/b"), reads=("usr/file",))
     fitted([symlink(b"etc/a", b"b"), symlink(b"etc/b", b"/usr/file"), regular(b"usr/file", b"text")], [held])
     fitted([symlink(b"etc/a", b"b"), symlink(b"etc/b", b"../usr/file"), regular(b"usr/file", b"text")], [held])
     fitted([symlink(b"etc/a", b"b"), symlink(b"etc/b", b"a")], [held])
