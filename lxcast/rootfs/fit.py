@@ -38,7 +38,7 @@ class Fit:
     heading: str
     why: str
     apply: "Callable[[Fitting], None]"
-    holds: tuple[bytes, ...] = ()
+    holds: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
 
 
@@ -77,7 +77,8 @@ class Fitting:
         self._rows = tuple(rows)
         self._additions = {member.path: member for member in read(options.additions, options.epoch)}
         self._targets = {path for path, member in self._additions.items() if member.type != DIR}
-        self._holders = dict.fromkeys(self._targets, ADD) | {path: row.id for row in self._rows for path in row.holds}
+        held = {path.encode(): row.id for row in self._rows for path in row.holds}
+        self._holders = dict.fromkeys(self._targets, ADD) | held
         self._held: dict[bytes, Member] = {}
         self._made: dict[bytes, Member] = {}
         self._row = ADD
@@ -168,8 +169,8 @@ class Fitting:
     def files(self, reads: Iterable[str]) -> list[bytes]:
         """Return the regular files whose text the patterns `reads` asked for, held and made ones included."""
         find = Matcher(dict.fromkeys(reads, True)).find
-        own = (path for path, member in (self._held | self._made).items() if member.type == REG)
-        return [path for path in {**self.survey.texts, **dict.fromkeys(own)} if find(path)]
+        own = dict.fromkeys(path for path, member in (self._held | self._made).items() if member.type == REG)
+        return [path for path in {**self.survey.texts, **self.survey.hard_links, **own} if find(path)]
 
     def write(self, path: bytes, content: str, note: str, mode: int = 0o644) -> None:
         """Make a regular file of root's, in the place of whatever is held there."""

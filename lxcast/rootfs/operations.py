@@ -23,6 +23,7 @@ OPERATIONS = (
         " boot (machine-id(5)). It is emptied and not dropped, since a read-only /etc needs the file to mount over.",
         drop=("var/lib/dbus/machine-id", "etc/hostid", "var/lib/yum/uuid", "var/lib/zypp/AnonymousUniqueId"),
         truncate=("etc/machine-id",),
+        spares=(SYM,),  # a link to /etc/machine-id has no identity of its own
     ),
     Operation(
         "apt-cache",

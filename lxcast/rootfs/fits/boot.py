@@ -34,7 +34,7 @@ FITS = (
         "The kernel's debugfs and configfs cannot be mounted in a user namespace, nor modules loaded: the units fail,"
         " and the container starts as 'degraded'. A unit of the image's own in /etc stays.",
         _container_masks,
-        holds=tuple(_ETC + name for name in MASKED),
+        holds=tuple((_ETC + name).decode() for name in MASKED),
     ),
     Fit(
         "getty-folder",

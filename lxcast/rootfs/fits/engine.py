@@ -52,7 +52,7 @@ FITS = (
         "An engine mounts its own over it, which leaves an empty file of mode 0755 in an export. Empty means: keep the"
         " name that the container was given (hostname(5)); Proxmox writes it anew.",
         _hostname,
-        holds=(b"etc/hostname",),
+        holds=("etc/hostname",),
     ),
     Fit(
         "hosts",
@@ -61,7 +61,7 @@ FITS = (
         "An engine mounts its own over it, so an export has an empty file where the image may have names. Proxmox adds"
         " the container's.",
         _hosts,
-        holds=(b"etc/hosts",),
+        holds=("etc/hosts",),
     ),
     Fit(
         "resolv-conf",
@@ -70,7 +70,7 @@ FITS = (
         "An engine mounts its own over it, so whether it was a link is lost. It becomes systemd-resolved's where that"
         " is enabled, resolvconf's where that is installed, else an empty file; Proxmox replaces it.",
         _resolv_conf,
-        holds=(b"etc/resolv.conf",),
+        holds=("etc/resolv.conf",),
     ),
     Fit(
         "mtab",
@@ -78,7 +78,7 @@ FITS = (
         "/etc/mtab as a link to the kernel's list",
         "Docker replaces it by an absolute link to /proc/mounts.",
         _mtab,
-        holds=(b"etc/mtab",),
+        holds=("etc/mtab",),
     ),
     Fit(
         "lxc-name",
@@ -87,6 +87,6 @@ FITS = (
         "Root filesystems of distrobuilder carry the literal LXC_NAME in hostname and hosts, for LXC's create to"
         " replace, which Proxmox does not. It matters where the rows hostname and hosts are off.",
         _lxc_name,
-        holds=(b"etc/hostname", b"etc/hosts"),
+        holds=("etc/hostname", "etc/hosts"),
     ),
 )

@@ -116,7 +116,7 @@ FITS = (
         " Docker images lack it. A file that says something stays; DHCP, for plain LXC and unmanaged containers, is"
         " added in the form of the program that the image brings the network up with.",
         _network,
-        holds=(INTERFACES, NETWORKD, NETWORK_MANAGER, _NETWORKD_LINK),
+        holds=tuple(map(bytes.decode, (INTERFACES, NETWORKD, NETWORK_MANAGER, _NETWORKD_LINK))),
         reads=("etc/os-release", "usr/lib/os-release"),
     ),
 )

@@ -10,9 +10,9 @@ RELEASE_FILE = b"etc/lxcast-release"
 
 # Proxmox opens them as ROOT/etc/NAME on the node (PVE/LXC/Setup.pm and Setup/*.pm).
 _READ_ON_THE_HOST = (
-    *(b"etc/os-release", b"etc/lsb-release", b"etc/debian_version", b"etc/devuan_version", b"etc/fedora-release"),
-    *(b"etc/redhat-release", b"etc/centos-release", b"etc/SuSE-release", b"etc/SuSE-brand", b"etc/arch-release"),
-    *(b"etc/alpine-release", b"etc/gentoo-release", b"etc/openEuler-release"),
+    *("etc/os-release", "etc/lsb-release", "etc/debian_version", "etc/devuan_version", "etc/fedora-release"),
+    *("etc/redhat-release", "etc/centos-release", "etc/SuSE-release", "etc/SuSE-brand", "etc/arch-release"),
+    *("etc/alpine-release", "etc/gentoo-release", "etc/openEuler-release"),
 )
 
 
@@ -21,7 +21,7 @@ _SPECIAL, _ESCAPED = re.compile(r'([$`"\\])'), r"\\\1"
 
 
 def _relative_links(fitting: Fitting) -> None:
-    for path in _READ_ON_THE_HOST:
+    for path in map(str.encode, _READ_ON_THE_HOST):
         member, found = fitting.get(path), fitting.resolve(path)
         if member is None or member.type != SYM or found is None or fitting.resolve(path, chrooted=False) == found:
             continue
@@ -51,6 +51,6 @@ FITS = (
         "/etc/lxcast-release with name, version and what the user passes",
         "Tells a running container's template. Off, since it makes the content of each version differ.",
         _release_file,
-        holds=(RELEASE_FILE,),
+        holds=(RELEASE_FILE.decode(),),
     ),
 )

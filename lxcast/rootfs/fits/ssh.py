@@ -50,7 +50,7 @@ FITS = (
         "Debian and Ubuntu make host keys when sshd is installed, and never again: without them sshd does not start."
         " Proxmox makes keys at create, then the unit has nothing to do; plain LXC and unmanaged containers need it.",
         _ssh_host_keys,
-        holds=(UNIT, LINK),
+        holds=(UNIT.decode(), LINK.decode()),
         reads=READS,
     ),
 )

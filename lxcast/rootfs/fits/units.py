@@ -184,7 +184,7 @@ FITS = (
         "Proxmox removes the machine-id at create; systemd then applies presets at the first start, which enable on"
         " Debian what the image disabled, and disable on Fedora and its kin what it enabled.",
         _units,
-        holds=(PRESET,),
+        holds=(PRESET.decode(),),
         reads=(*READS, "etc/os-release", "usr/lib/os-release"),
     ),
 )

@@ -12,10 +12,10 @@ ssh-host-keys
     drop     etc/ssh/ssh_host_rsa_key etc/ssh/ssh_host_ed25519_key.pub etc/dropbear/dropbear_rsa_host_key
     spare    etc/ssh/ etc/ssh/sshd_config etc/ssh/ssh_config.d/a.conf root/.ssh/id_rsa etc/dropbear/banner
 machine-id
-    drop     var/lib/dbus/machine-id var/lib/dbus/machine-id@ etc/hostid var/lib/yum/uuid
+    drop     var/lib/dbus/machine-id etc/hostid var/lib/yum/uuid
     drop     var/lib/zypp/AnonymousUniqueId
     truncate etc/machine-id
-    spare    etc/machine-id@ var/lib/dbus/ etc/machine-info
+    spare    etc/machine-id@ var/lib/dbus/machine-id@ var/lib/dbus/ etc/machine-info
 apt-cache
     drop     var/lib/apt/lists/deb.example_InRelease var/lib/apt/lists/lock var/lib/apt/lists/partial/x
     drop     var/cache/apt/pkgcache.bin var/cache/apt/archives/bash.deb var/cache/apt/archives/lock

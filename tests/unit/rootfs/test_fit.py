@@ -17,7 +17,7 @@ def row(apply: Callable[[Fitting], object], *holds: str) -> Fit:
     def run(fitting: Fitting) -> None:
         apply(fitting)
 
-    return Fit("row", True, "heading", "why.", run, holds=tuple(map(str.encode, holds)))
+    return Fit("row", True, "heading", "why.", run, holds=holds)
 
 
 def link(path: bytes, target: bytes) -> Member:
@@ -113,7 +113,7 @@ def test_links_are_followed_through_held_members() -> None:
     def apply(fitting: Fitting) -> None:
         seen.append((fitting.resolve(b"etc/a"), fitting.resolve(b"etc/a", chrooted=False), fitting.text(b"etc/a")))
 
-    held = Fit("row", True, "h", "w.", apply, holds=(b"etc/a", b"etc/b"), reads=("usr/file",))
+    held = Fit("row", True, "h", "w.", apply, holds=("etc/a", "etc/b"), reads=("usr/file",))
     fitted([symlink(b"etc/a", b"b"), symlink(b"etc/b", b"/usr/file"), regular(b"usr/file", b"text")], [held])
     fitted([symlink(b"etc/a", b"b"), symlink(b"etc/b", b"../usr/file"), regular(b"usr/file", b"text")], [held])
     fitted([symlink(b"etc/a", b"b"), symlink(b"etc/b", b"a")], [held])

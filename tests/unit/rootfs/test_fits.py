@@ -12,7 +12,7 @@ from lxcast.rootfs.fits import FITS
 from lxcast.rootfs.fits.engine import HOSTS
 from lxcast.rootfs.operations import OPERATIONS
 from lxcast.rootfs.survey import Survey
-from lxcast.tar.member import DIR, REG, SYM, Member, directory, regular, symlink
+from lxcast.tar.member import DIR, LNK, REG, SYM, Member, directory, regular, symlink
 from tests.unit.rootfs.pipeline import attributes, cleaned, fitted
 
 ROWS = {row.id: row for row in FITS}
@@ -295,6 +295,10 @@ class TestUnits:
             "disable off.service",
             "disable off.timer",
         ]
+
+    def test_a_unit_that_is_a_hard_link_is_named(self) -> None:
+        twin = Member(b"usr/lib/systemd/system/twin.service", LNK, link=b"usr/lib/systemd/system/on.service")
+        assert self.lines(unit("on.service"), twin) == ["disable on.service", "disable twin.service"]
 
     def test_an_alias_enables_its_unit_and_is_no_unit_of_its_own(self) -> None:
         assert self.lines(
