@@ -10,8 +10,10 @@ from itertools import groupby
 from lxcast.errors import CheckError, UsageError
 from lxcast.rootfs.checks.archive import ARCHIVE
 from lxcast.rootfs.checks.boot import BOOT
+from lxcast.rootfs.checks.environment import ENVIRONMENT
 from lxcast.rootfs.checks.identity import IDENTITY
 from lxcast.rootfs.checks.rows import Check, Finding, Group, Level, Subject
+from lxcast.rootfs.checks.secrets import SECRETS
 from lxcast.rootfs.checks.setup import SETUP
 from lxcast.rootfs.checks.sshd import SSH
 from lxcast.rootfs.checks.wrapping import WRAPPING, wrapping
@@ -31,7 +33,7 @@ __all__ = [
     "require",
 ]
 
-CHECKS: tuple[Check, ...] = (*WRAPPING, *ARCHIVE, *BOOT, *SETUP, *IDENTITY, *SSH)
+CHECKS: tuple[Check, ...] = (*WRAPPING, *ARCHIVE, *BOOT, *SETUP, *IDENTITY, *SSH, *SECRETS, *ENVIRONMENT)
 """Every check, in the order in which findings are told."""
 
 POLICIES = {

@@ -59,8 +59,8 @@ class Configuration:
 
     settings: dict[str, list[Setting]] = field(default_factory=dict)
     """By keyword in lower case; several for the keywords that take a list."""
-    problems: list[Problem] = field(default_factory=list)
-    """Why sshd would not start; empty where it would."""
+    problems: dict[Problem, None] = field(default_factory=dict)
+    """Why sshd would not start, each once and in order; empty where it would."""
     unread: list[bytes] = field(default_factory=list)
     """Files that are included but that the survey did not keep: what they say is not known."""
     elsewhere: list[tuple[str, Setting]] = field(default_factory=list)
@@ -147,9 +147,7 @@ class _Reading:
         self.result.settings = first | {name: values for name, values in self._settings.items() if values}
 
     def _refuse(self, file: _File, message: str) -> None:
-        problem = Problem(message, file.path, file.line)
-        if problem not in self.result.problems:
-            self.result.problems.append(problem)
+        self.result.problems.setdefault(Problem(message, file.path, file.line))
 
     def _check_methods(self, settings: dict[str, list[Setting]], main: bytes) -> None:
         """Refuse AuthenticationMethods of which none is turned on (main in sshd.c, before the second reading)."""
