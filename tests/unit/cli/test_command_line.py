@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ("list", "operations", "settings")
+COMMANDS = ("build", "check", "diff", "list", "operations", "settings")
 
 
 def lxcast(*arguments: str | Path, cwd: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -54,8 +54,9 @@ def test_the_version_is_told() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["lst"], "No such command 'lst'. Did you mean 'list'?"),
+        (["bild"], "No such command 'bild'"),
         (["settings", "--jsn"], "No such option: --jsn"),
+        (["build", "x"], "Missing option '--name'"),
         (["settings", "--quiet", "--debug"], "--quiet excludes --verbose and --debug"),
         (["settings", "--log-file", "/nonexistent/log"], "--log-file /nonexistent/log cannot be written: No such file"),
         (["list", "--storage", "nowhere"], "the storage 'nowhere' is no existing folder"),
@@ -156,8 +157,10 @@ def test_completion_knows_commands_options_and_choices() -> None:
         environ = {"_LXCAST_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
         return lxcast(cwd=None, **environ).stdout.split()
 
-    assert offered("lxcast li") == ["list"]
-    assert "--storage" in offered("lxcast list --st")
+    assert offered("lxcast bu") == ["build"]
+    assert "--storage" in offered("lxcast build --st")
+    assert offered("lxcast build x --format ") == ["zst", "gz", "xz", "tar"]
+    assert "ssh-host-keys" in offered("lxcast build x --disable ssh-")
 
 
 def test_help_and_settings_are_quick_and_load_nothing_heavy() -> None:

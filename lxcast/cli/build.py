@@ -1,0 +1,61 @@
+"""`lxcast build`, its report, and what the user does next."""
+
+from pathlib import Path
+from typing import Annotated
+
+from lxcast.cli.command import Argument, Json, Option, command
+from lxcast.cli.console import Console
+from lxcast.settings import SETTINGS, Value
+
+Source = Annotated[
+    str,
+    Argument(
+        metavar="SOURCE",
+        help="docker-container:NAME, docker-daemon:IMAGE, a tar archive (of `docker export`, compressed or not), "
+        "- for standard input, or a bare NAME of a container or image.",
+    ),
+]
+
+
+@command(
+    "build",
+    *(row.name for row in SETTINGS),
+    example="lxcast build docker-daemon:my-image --name debian-12 --storage pve-nfs=/mnt/pve/pve-nfs",
+)
+def build(
+    console: Console,
+    source: Source,
+    name: Annotated[str, Option("--name", metavar="NAME", help="What the template is called.")],
+    said: dict[str, Value],
+    output: Annotated[
+        Path | None, Option("--output", metavar="DIR", help="A plain folder in place of a storage.")
+    ] = None,
+    version: Annotated[str, Option("--version", metavar="next|vN", help="The number it gets.")] = "next",
+    dry_run: Annotated[bool, Option("--dry-run", help="Read, judge and report, but keep nothing.")] = False,
+    json: Json = False,
+) -> None:
+    """Make a template from SOURCE and print its id.
+
+    Standard output holds the template's id alone (with --output its path), with --json its record; everything else
+    goes to standard error. Where checks find errors nothing is published.
+    """
+    from lxcast.cli.report import build_report, finding_text
+    from lxcast.jobs.build import build as cast
+    from lxcast.jobs.options import build_options
+    from lxcast.settings import load
+
+    own = {"name": name, "output": output, "version": version, "dry_run": dry_run}
+    options = build_options(load(), {**said, **own})
+    built = cast(source, options, console.progress)
+    found = [finding_text(finding, level=False) for finding in built.findings if not finding.allowed]
+    for warning in (*built.warnings, *found):
+        console.progress.warn(warning)
+    console.progress.say(build_report(built, published=not dry_run))
+    if json:
+        console.out(built.record.to_json().rstrip())
+    elif not dry_run:
+        console.out(built.volid)
+    if console.interactive and not dry_run:
+        from lxcast.cli.next_step import next_step
+
+        console.progress.say(next_step(built.record, built.path))

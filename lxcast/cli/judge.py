@@ -1,0 +1,77 @@
+"""The commands whose exit code is a verdict: check, diff."""
+
+from pathlib import Path
+from typing import Annotated
+
+from lxcast.cli.command import Argument, Json, command, over_settings
+from lxcast.cli.console import Console
+from lxcast.errors import CheckError
+from lxcast.progress import amount
+from lxcast.settings import Value
+
+
+@command("check", "policy", "allow", "arch", example="lxcast check debian-12-v4.tar.zst --policy golden")
+def check(
+    console: Console,
+    file: Annotated[Path, Argument(metavar="FILE", help="An archive of a root filesystem, compressed or not.")],
+    said: dict[str, Value],
+    json: Json = False,
+) -> int:
+    """Tell every reason why Proxmox would not take FILE.
+
+    The findings go to standard output. The exit code is 5 where one is an error.
+    """
+    from lxcast.cli.report import finding_text
+    from lxcast.jobs.check import check as judge
+
+    values = over_settings(said)
+    checked = judge(file, values["policy"], values["allow"], values["arch"], console.progress)
+    errors = sum(finding.fails for finding in checked.findings)
+    others = len(checked.findings) - errors
+    if json:
+        console.document(
+            {
+                "file": str(file),
+                "ostype": checked.ostype,
+                "arch": checked.arch,
+                "members": checked.members,
+                "unpacked_size": checked.unpacked_size,
+                "compression": checked.compression,
+                "policy": values["policy"],
+                "errors": errors,
+                "warnings": others,
+                "findings": [finding.as_dict() for finding in checked.findings],
+            }
+        )
+    else:
+        form = f"{checked.compression}, {checked.members} members, {amount(checked.unpacked_size)} unpacked"
+        lines = [f"{file}: {checked.ostype or 'unknown ostype'} {checked.arch}".rstrip() + f", {form}"]
+        lines += [finding_text(finding) for finding in checked.findings]
+        console.out("\n".join([*lines, f"{_count(errors, 'error')}, {_count(others, 'warning')}"]))
+    return CheckError.exit_code if errors else 0
+
+
+@command("diff", example="lxcast diff debian-12-v3.tar.zst debian-12-v4.tar.zst")
+def diff(
+    console: Console,
+    a: Annotated[str, Argument(metavar="A", help="A template, or any source that `lxcast build` takes.")],
+    b: Annotated[str, Argument(metavar="B", help="What it is compared with.")],
+    json: Json = False,
+) -> int:
+    """Compare two templates member by member.
+
+    Type, mode, owner, time, size, content, link and extended attributes count, the order of the members does not. The
+    exit code is 0 where there is no difference, and 1 where there is one.
+    """
+    from lxcast.jobs.diff import diff as compare
+
+    differences = compare(a, b, console.progress)
+    if json:
+        console.document({"a": a, "b": b, "differences": [each.as_dict() for each in differences]})
+    elif differences:
+        console.out("\n".join(map(str, differences)))
+    return 1 if differences else 0
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number or 'no'} {word}{'' if number == 1 else 's'}"
