@@ -79,7 +79,9 @@ class Cleanup:
         return self._types.get(type)
 
     def count(self, hit: Hit, member: Member) -> None:
-        """Note that `hit` was carried out on `member`, given as it was before."""
+        """Note that `hit` was carried out on `member`, given as it was before; an empty file cannot be emptied."""
+        if hit.verb == "truncate" and not member.size:
+            return
         count = self._counts[hit.row]
         count[0] += 1
         count[1] += member.size

@@ -108,7 +108,10 @@ class Fitting:
         self._held[path] = _expanded(held) if held.sparse is not None else held
 
     def finish(self, survey: Survey) -> Iterator[Member]:
-        """Run the rows, then yield what was held or made: in the order of paths, missing folders first, links last."""
+        """Run the rows, then yield what was held or made: folders, then the rest, then hard links, each by path.
+
+        With the folders first, a template that is cast again has the same order.
+        """
         self.survey = survey
         self._place_additions()
         for row in self._rows:
@@ -118,7 +121,7 @@ class Fitting:
         for path in list(members):
             while (path := dirname(path)) and path not in members and survey.type(path) is None:
                 members[path] = directory(path, 0o755, self.options.epoch)
-        yield from (members[path] for path in sorted(members))
+        yield from (members[path] for path in sorted(members, key=lambda path: (members[path].type != DIR, path)))
         yield from (links[path] for path in sorted(links))
 
     def report(self) -> dict[str, list[str]]:

@@ -227,6 +227,15 @@ def test_removals_of_the_user_win_over_every_row_and_are_counted() -> None:
     assert cleanup.report()["remove"] == {"members": 2, "bytes": 6}
 
 
+def test_an_empty_log_is_not_counted_as_emptied() -> None:
+    cleanup = Cleanup([ROWS["logs"]])
+    for content in (b"", b"text"):
+        hit = cleanup.action(b"var/log/app", REG)
+        assert hit
+        cleanup.count(hit, regular(b"var/log/app", content))
+    assert cleanup.report() == {"logs": {"members": 1, "bytes": 4}}
+
+
 def test_the_report_names_every_chosen_row() -> None:
     assert list(Cleanup(OPERATIONS).report()) == list(ROWS)
     assert Cleanup([ROWS["tmp"]]).report() == {"tmp": {"members": 0, "bytes": 0}}

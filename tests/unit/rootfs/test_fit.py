@@ -35,7 +35,7 @@ def test_a_held_member_that_no_row_changes_comes_back_as_it_was() -> None:
     members, order, fitting = fitted(
         [directory(b"etc"), *held], [row(lambda _: None, "etc/a", "etc/b", "etc/c", "etc/c/d", "etc/e")]
     )
-    assert order == [b"etc", b"etc/a", b"etc/b", b"etc/c", b"etc/c/d", b"etc/e"]
+    assert order == [b"etc", b"etc/c", b"etc/a", b"etc/b", b"etc/c/d", b"etc/e"]
     assert [attributes(members[member.path]) for member in held] == [attributes(member) for member in held]
     assert fitting.report() == {"row": []}
 
@@ -54,7 +54,7 @@ def test_what_is_made_is_roots_and_has_the_epoch_and_missing_folders_are_made() 
 
     holds = row(apply, "etc/x/y/file", "etc/link")
     members, order, fitting = fitted([directory(b"etc", 0o711, mtime=9)], [holds], FitOptions(epoch=12345))
-    assert order == [b"etc", b"etc/link", b"etc/x", b"etc/x/y", b"etc/x/y/file"]
+    assert order == [b"etc", b"etc/x", b"etc/x/y", b"etc/link", b"etc/x/y/file"]
     assert {(m.uid, m.gid, m.mtime) for path, m in members.items() if path != b"etc"} == {(0, 0, 12345)}
     assert members[b"etc/x"].mode == 0o755
     assert (members[b"etc/x/y/file"].mode, members[b"etc/x/y/file"].size) == (0o600, 4)
