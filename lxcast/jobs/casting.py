@@ -13,7 +13,7 @@ from lxcast.jobs.options import BuildOptions
 from lxcast.progress import Progress
 from lxcast.rootfs.additions import Addition
 from lxcast.rootfs.casting import Casting, Repairs
-from lxcast.rootfs.checks import CHECKS, reads
+from lxcast.rootfs.checks import CHECKS, SCAN_ROOTS, reads, scan
 from lxcast.rootfs.cleanup import Cleanup, Operation
 from lxcast.rootfs.fit import Fit, FitOptions, Fitting
 from lxcast.rootfs.fits import FITS
@@ -64,6 +64,7 @@ class Rules:
             *(pattern for row in self.fits for pattern in (*row.holds, *row.reads)),
             *(added.path.decode() for added in self.fit_options.additions if added.path),
             *reads(CHECKS),
+            *(root.decode().rstrip("/") for root in SCAN_ROOTS),
         ]
 
 
@@ -128,7 +129,7 @@ def run(archive: Archive, rules: Rules, options: BuildOptions, file: Temporary |
     """
     repairs = Repairs()
     for attempt in (1, 2):
-        survey = Survey(reads(CHECKS) + _fit_reads(rules))
+        survey = Survey(reads(CHECKS) + _fit_reads(rules), scan, SCAN_ROOTS)
         cleanup, fitting = Cleanup(rules.operations, rules.remove), Fitting(rules.fits, rules.fit_options)
         output = _Output(file, options, archive, progress)
         casting = Casting(

@@ -32,7 +32,7 @@ def check(path: Path, policy: str, allow: Mapping[str, str], arch: str, progress
     checks.require(policy, allow)
     archive = open_source(str(path))
     form = Form(file_name=path.name)
-    survey = Survey(checks.reads(), form=form)
+    survey = Survey(checks.reads(), checks.scan, checks.SCAN_ROOTS, form)
     told = 0
 
     with progress.step(f"reading {path}"):

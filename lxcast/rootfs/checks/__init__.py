@@ -10,6 +10,7 @@ from itertools import groupby
 from lxcast.errors import CheckError, UsageError
 from lxcast.rootfs.checks.archive import ARCHIVE
 from lxcast.rootfs.checks.boot import BOOT
+from lxcast.rootfs.checks.credentials import SCAN_ROOTS, scan
 from lxcast.rootfs.checks.environment import ENVIRONMENT
 from lxcast.rootfs.checks.identity import IDENTITY
 from lxcast.rootfs.checks.rows import Check, Finding, Group, Level, Subject
@@ -22,6 +23,7 @@ from lxcast.tar.member import printable
 __all__ = [
     "CHECKS",
     "POLICIES",
+    "SCAN_ROOTS",
     "Check",
     "Finding",
     "Group",
@@ -31,6 +33,7 @@ __all__ = [
     "judge",
     "reads",
     "require",
+    "scan",
 ]
 
 CHECKS: tuple[Check, ...] = (*WRAPPING, *ARCHIVE, *BOOT, *SETUP, *IDENTITY, *SSH, *SECRETS, *ENVIRONMENT)

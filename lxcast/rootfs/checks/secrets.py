@@ -13,13 +13,9 @@ from lxcast.rootfs.checks.credentials import (
     CREDENTIALS,
     ENCRYPTED_KEY,
     PRIVATE_KEY,
-    SCAN_ROOTS,
-    scan,
 )
 from lxcast.rootfs.checks.rows import Check, Finding, Subject
 from lxcast.tar.member import DIR, printable
-
-__all__ = ["SCAN_ROOTS", "SECRETS", "scan"]
 
 _REVOKE = (
     "delete the file in the image, and make the secret invalid: whoever can read the template, an older one, "

@@ -3,8 +3,8 @@ import time
 
 import pytest
 
-from lxcast.rootfs.checks import CHECKS, Finding, Subject, judge, reads
-from lxcast.rootfs.checks.secrets import SCAN_ROOTS, SECRETS, scan
+from lxcast.rootfs.checks import CHECKS, SCAN_ROOTS, Finding, Subject, judge, reads, scan
+from lxcast.rootfs.checks.secrets import SECRETS
 from lxcast.rootfs.survey import Survey
 from lxcast.tar.member import Member, directory, regular, symlink
 
