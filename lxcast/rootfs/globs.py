@@ -19,6 +19,7 @@ Component = bytes | re.Pattern[bytes] | None
 _Places = tuple[int | None, frozenset[tuple[int, int]]]
 """The first pattern that covers a folder, and the places in patterns, (number, component), that can go on below it."""
 
+_BRACES = re.compile(r"\{([^{}]*)\}")
 _NOWHERE: _Places = (None, frozenset())
 _REMEMBERED = 16384  # folders whose places are kept
 
@@ -27,8 +28,17 @@ def _component(text: str) -> Component:
     """Compile one component of a pattern."""
     if text == "**":
         return None
-    if not set(text) & set("*?["):
+    if not set(text) & set("*?[{"):
         return text.encode("latin-1")
+    return re.compile(_expression(text).encode("latin-1"), re.DOTALL)
+
+
+def _expression(text: str) -> str:
+    """Translate a component, or one of the choices in its braces, to a regular expression."""
+    choices = _BRACES.search(text)
+    if choices:
+        head, tail = text[: choices.start()], text[choices.end() :]
+        return f"{_expression(head)}(?:{'|'.join(map(_expression, choices[1].split(',')))}){_expression(tail)}"
     out, at = "", 0
     while at < len(text):
         char = text[at]
@@ -44,16 +54,16 @@ def _component(text: str) -> Component:
             at = end + 1
         else:
             out += re.escape(char)
-    return re.compile(out.encode("latin-1"), re.DOTALL)
+    return out
 
 
 def _alternatives(pattern: str) -> list[str]:
-    """Expand every {a,b} of a pattern."""
-    match = re.search(r"\{([^{}]*)\}", pattern)
-    if match is None:
-        return [pattern]
-    head, tail = pattern[: match.start()], pattern[match.end() :]
-    return [full for choice in match[1].split(",") for full in _alternatives(head + choice + tail)]
+    """Expand the {a/b,c} of a pattern; choices within one component are left to its expression, tried but once."""
+    for match in _BRACES.finditer(pattern):
+        if "/" in match[1]:
+            head, tail = pattern[: match.start()], pattern[match.end() :]
+            return [full for choice in match[1].split(",") for full in _alternatives(head + choice + tail)]
+    return [pattern]
 
 
 def _compile(pattern: str) -> tuple[Component, ...]:

@@ -254,9 +254,8 @@ OPERATIONS = (
         "shadow- and the like keep old password hashes; copies that a package manager left were superseded.",
         drop=(
             "etc/{passwd,shadow,group,gshadow,subuid,subgid}-",
-            "etc/**/*.{dpkg-old,dpkg-dist,dpkg-new,dpkg-tmp,dpkg-bak,ucf-old,ucf-dist,rpmsave,rpmorig,rpmnew,apk-new}",
-            "etc/**/*.{pacnew,pacsave,pacorig}",
-            "etc/**/*~",
+            "etc/**/*{.dpkg-old,.dpkg-dist,.dpkg-new,.dpkg-tmp,.dpkg-bak,.ucf-old,.ucf-dist,~}",
+            "etc/**/*.{rpmsave,rpmorig,rpmnew,apk-new,pacnew,pacsave,pacorig}",
             "var/backups/*",
         ),
         spares=(DIR,),
