@@ -45,6 +45,12 @@ variable "if_changed" {
   description = "Publish nothing where the newest version has the same content."
 }
 
+variable "source_date_epoch" {
+  type        = string
+  default     = env("SOURCE_DATE_EPOCH")
+  description = "Seconds since 1970 for what is made while provisioning, such as the dates in /etc/shadow."
+}
+
 locals {
   storage = var.storage != "" ? var.storage : "${path.root}/storage"
   rootfs  = "${path.root}/output/rootfs.tar"
@@ -62,7 +68,8 @@ build {
   sources = ["source.docker.rootfs"]
 
   provisioner "shell" {
-    script = "${path.root}/provision.sh"
+    script           = "${path.root}/provision.sh"
+    environment_vars = var.source_date_epoch != "" ? ["SOURCE_DATE_EPOCH=${var.source_date_epoch}"] : []
   }
 
   post-processors {

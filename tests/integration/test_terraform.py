@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,10 +13,10 @@ from tests.published import publish
 class Workspace:
     """Terraform or OpenTofu in one folder."""
 
-    def __init__(self, program: Program, folder: Path) -> None:
+    def __init__(self, program: Program, folder: Path, commands: Path) -> None:
         self.folder = folder
         self.program = program
-        self.path = {"PATH": f"{folder.parent / 'bin'}:/usr/bin:/bin"}
+        self.path = {"PATH": f"{commands}:/usr/bin:/bin"}
         self.run("init", "-input=false")
 
     def run(self, *arguments: str, check: bool = True) -> str:
@@ -33,16 +32,12 @@ class Workspace:
 
 
 @pytest.fixture
-def terraform(terraform_like: Program, tmp_path: Path) -> Workspace:
+def terraform(terraform_like: Program, commands: Path, tmp_path: Path) -> Workspace:
     """The example's Terraform folder beside a storage with versions 1 to 3, and the data source on PATH."""
     shutil.copytree(REPOSITORY / "examples/debian-12/terraform", tmp_path / "terraform")
     for number in (1, 2, 3):
         publish(tmp_path / "storage", "debian-12", number)
-    program = tmp_path / "bin" / "lxcast-data"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nPYTHONPATH="{REPOSITORY}" exec "{sys.executable}" -m terraform_ext "$@"\n')
-    program.chmod(0o755)
-    return Workspace(terraform_like, tmp_path / "terraform")
+    return Workspace(terraform_like, tmp_path / "terraform", commands)
 
 
 def test_the_example_prints_the_id_of_the_pinned_template(terraform: Workspace) -> None:
