@@ -1,5 +1,3 @@
-"""The real command, run as a user runs it."""
-
 import json
 import os
 import re
@@ -11,21 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.cli.running import lxcast
+
 COMMANDS = ("build", "check", "diff", "list", "operations", "settings")
-
-
-def lxcast(*arguments: str | Path, cwd: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run the command with an environment of its own."""
-    inherited = {name: value for name, value in os.environ.items() if name in ("PATH", "PYTHONPATH", "HOME")}
-    root = str(Path(__file__).parents[3])
-    return subprocess.run(
-        [sys.executable, "-m", "lxcast", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=cwd,
-        env={**inherited, "PYTHONPATH": root, "XDG_CONFIG_HOME": "/nonexistent", **environ},
-    )
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -86,7 +72,7 @@ def test_with_json_an_error_is_a_document_too(tmp_path: Path) -> None:
 
 def test_settings_tell_where_each_value_came_from(tmp_path: Path) -> None:
     (tmp_path / "lxcast.toml").write_text('policy = "golden"\nremove = ["opt/a"]')
-    told = lxcast("settings", cwd=tmp_path, LXCAST_REMOVE="opt/b", LXCAST_STORGE="x")
+    told = lxcast("settings", cwd=tmp_path, environ={"LXCAST_REMOVE": "opt/b", "LXCAST_STORGE": "x"})
     rows = {line.split()[0]: re.split(r"  +", line)[1:] for line in told.stdout.splitlines()}
     assert rows["policy"] == ['"golden"', "lxcast.toml"]
     assert rows["remove"] == ['["opt/a", "opt/b"]', "lxcast.toml, LXCAST_REMOVE"]
@@ -147,7 +133,7 @@ def test_an_output_that_is_full_is_an_error() -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_to_be_had(shell: str) -> None:
-    told = lxcast("--show-completion", shell, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+    told = lxcast("--show-completion", shell, environ={"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"})
     assert f"_LXCAST_COMPLETE=complete_{shell}" in told.stdout
 
 
@@ -155,7 +141,7 @@ def test_completion_knows_commands_options_and_choices() -> None:
     def offered(line: str) -> list[str]:
         words = line.split(" ")
         environ = {"_LXCAST_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
-        return lxcast(cwd=None, **environ).stdout.split()
+        return lxcast(environ=environ).stdout.split()
 
     assert offered("lxcast bu") == ["build"]
     assert "--storage" in offered("lxcast build --st")
