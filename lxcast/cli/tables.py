@@ -8,6 +8,7 @@ from lxcast.cli.console import columns
 from lxcast.rootfs.checks import CHECKS
 from lxcast.rootfs.fits import FITS
 from lxcast.rootfs.operations import OPERATIONS
+from lxcast.tar.member import TYPE_NAMES
 
 
 def row_names(*, default: bool) -> list[str]:
@@ -52,5 +53,5 @@ def _plain(rows: Iterable[Any]) -> list[dict[str, Any]]:
 
 def _text(value: Any) -> Any:
     if isinstance(value, bytes):
-        return value.decode()
+        return TYPE_NAMES[value]
     return [_text(each) for each in value] if isinstance(value, tuple) else value

@@ -8,7 +8,7 @@ from hashlib import sha256
 from lxcast.model import rfc3339
 from lxcast.progress import Progress
 from lxcast.sources import open_source
-from lxcast.tar.member import BLK, CHR, DIR, FIFO, LNK, REG, SYM, Member, printable
+from lxcast.tar.member import BLK, CHR, LNK, REG, SYM, TYPE_NAMES, Member, printable
 
 _FORM = struct.Struct(">cHqqqq32s8s")
 """Type, mode, uid, gid, mtime, size, SHA-256 of the content, start of the SHA-256 of the extended attributes; a link's
@@ -19,15 +19,6 @@ _NO_XATTRS = bytes(8)
 _ZEROS = bytes(1 << 20)
 _FAR = 1 << 62
 _YEAR_10000 = 253402300800
-_TYPES = {
-    REG: "file",
-    LNK: "hard link",
-    SYM: "link",
-    CHR: "character device",
-    BLK: "block device",
-    DIR: "folder",
-    FIFO: "pipe",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +193,7 @@ def _values(record: bytes) -> dict[str, str]:
     type, mode, uid, gid, mtime, size, content, xattrs = _FORM.unpack_from(record)
     target = record[_FORM.size :]
     return {
-        "type": _TYPES[type],
+        "type": TYPE_NAMES[type],
         "mode": f"{mode:04o}",
         "owner": f"{uid}:{gid}",
         "size": str(size),

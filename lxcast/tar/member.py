@@ -11,6 +11,17 @@ BLK = b"4"
 DIR = b"5"
 FIFO = b"6"
 
+TYPE_NAMES = {
+    REG: "file",
+    LNK: "hard link",
+    SYM: "link",
+    CHR: "character device",
+    BLK: "block device",
+    DIR: "folder",
+    FIFO: "pipe",
+}
+"""What people are told."""
+
 HEAD = 64 * 1024
 """Bytes of a body that `Member.head` promises (the whole body where it is shorter)."""
 

@@ -160,3 +160,13 @@ def test_help_and_settings_are_quick_and_load_nothing_heavy() -> None:
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     heavy = {"rich", "docker", "requests", "zstandard", "isal", "hcl2", "tomllib", "lxcast.jobs.build", "lxcast.rootfs"}
     assert heavy.isdisjoint(loaded)
+
+
+def test_the_operations_are_told_as_the_rows_declare_them() -> None:
+    document = json.loads(lxcast("operations", "--json").stdout)
+    keys = next(row for row in document["cleanup"] if row["id"] == "ssh-host-keys")
+    assert (keys["default"], keys["drop"][0]) == (True, "etc/ssh/ssh_host_*")
+    assert "folder" in next(row for row in document["cleanup"] if row["id"] == "apt-cache")["spares"]
+    text = lxcast("operations").stdout
+    rows = [row["id"] for table in ("cleanup", "fit", "checks") for row in document[table]]
+    assert [line.split()[0] for line in text.splitlines() if line.startswith("  ")] == rows
