@@ -8,7 +8,6 @@ import errno
 import json
 import os
 import re
-import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -116,7 +115,7 @@ class Engine:
     @contextmanager
     def created(self, image: Image, warn: Callable[[str], None]) -> Iterator[str]:
         """Make a container of an image, without network and never started, and remove it whatever happens."""
-        name = f"lxcast-{os.getpid()}-{secrets.token_hex(4)}"
+        name = f"lxcast-{os.getpid()}-{os.urandom(4).hex()}"
         try:
             self.create(image, name, {_LABEL: _owner()})
             yield name

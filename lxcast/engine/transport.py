@@ -10,8 +10,9 @@ import re
 import socket
 import subprocess
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 from urllib.parse import urlsplit
 
 from lxcast.engine.endpoint import Endpoint
@@ -46,16 +47,32 @@ class Call(Protocol):
         """
 
 
-Connect = Callable[[], tuple[socket.socket, "subprocess.Popen[bytes] | None"]]
-"""Makes a connection, and says which process carries it."""
+@dataclass(frozen=True, slots=True)
+class _Carrier:
+    """A process that carries a connection, and the file that takes what it complains of."""
+
+    process: "subprocess.Popen[bytes]"
+    complaints: IO[bytes]
+
+    def end(self) -> str:
+        """Stop it and return its complaints."""
+        self.process.kill()
+        self.process.wait()
+        with self.complaints as file:
+            file.seek(0)
+            return file.read(4096).decode("utf-8", "replace").strip()
+
+
+Connect = Callable[[], tuple[socket.socket, "_Carrier | None"]]
+"""Makes a connection, and says what carries it."""
 
 
 class _SocketReply:
     """A body that ends with its connection (HTTP/1.0)."""
 
-    def __init__(self, connection: socket.socket, process: "subprocess.Popen[bytes] | None" = None) -> None:
+    def __init__(self, connection: socket.socket, carrier: "_Carrier | None" = None) -> None:
         self._connection = connection
-        self._process = process
+        self._carrier = carrier
         self.status, self._rest = 0, b""
         received = b""
         while b"\r\n\r\n" not in received:
@@ -90,9 +107,8 @@ class _SocketReply:
 
     def close(self) -> None:
         self._connection.close()
-        if self._process:
-            self._process.kill()
-            self._process.wait()
+        if self._carrier:
+            self._carrier.end()
 
 
 def _direct(connect: Connect) -> Call:
@@ -100,31 +116,21 @@ def _direct(connect: Connect) -> Call:
         content = b"" if body is None else json.dumps(body).encode()
         head = f"{method} {path} HTTP/1.0\r\nHost: docker\r\nContent-Type: application/json\r\n"
         head += f"Content-Length: {len(content)}\r\n\r\n"
-        connection, process = connect()
+        connection, carrier = connect()
         try:
             connection.settimeout(seconds)
             connection.sendall(head.encode("ascii") + content)
-            reply = _SocketReply(connection, process)
+            reply = _SocketReply(connection, carrier)
             connection.settimeout(None)  # MSG_WAITALL needs a blocking socket
             return reply
         except BaseException as error:
             connection.close()
-            said = _last_words(process)
+            said = carrier.end() if carrier else ""
             if isinstance(error, OSError | EngineError):
-                raise EngineError(said or f"the engine broke the connection off: {error}") from error
+                raise EngineError(said or str(error) or "the engine broke the connection off") from error
             raise
 
     return call
-
-
-def _last_words(process: "subprocess.Popen[bytes] | None") -> str:
-    if process is None or process.stderr is None:
-        return ""
-    process.kill()
-    with process.stderr as stream:
-        said = stream.read().decode("utf-8", "replace").strip()
-    process.wait()
-    return f"ssh: {said}" if said else ""
 
 
 def _unix(path: str) -> Call:
@@ -151,17 +157,21 @@ def _ssh(url: str) -> Call:
     command += ["-p", str(parts.port)] if parts.port else []
     command += ["--", parts.hostname, "docker", "system", "dial-stdio"]
 
-    def connect() -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    def connect() -> tuple[socket.socket, _Carrier]:
+        import tempfile  # 8 ms for those who use no ssh
+
+        complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end(); a pipe nobody reads could fill
         ours, theirs = socket.socketpair()
         with theirs:
             try:
                 process = subprocess.Popen(  # noqa: S603 - argv, where no word of the address can be an option
-                    command, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=subprocess.PIPE
+                    command, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=complaints
                 )
             except BaseException:
                 ours.close()
+                complaints.close()
                 raise
-        return ours, process
+        return ours, _Carrier(process, complaints)
 
     return _direct(connect)
 
@@ -202,9 +212,10 @@ def _sdk(endpoint: Endpoint) -> Call:
 
     def call(method: str, path: str, body: object = None, seconds: float | None = None) -> Reply:
         try:
-            response = client.request(
-                method, client.base_url + path, json=body, stream=True, timeout=(_CONNECT_SECONDS, seconds)
-            )
+            # Said with the request, since REQUESTS_CA_BUNDLE in the environment goes before the client's own.
+            verify, cert, timeout = client.verify, client.cert, (_CONNECT_SECONDS, seconds)
+            url = client.base_url + path
+            response = client.request(method, url, json=body, stream=True, timeout=timeout, verify=verify, cert=cert)
         except OSError as error:  # requests' exceptions are OSErrors
             raise EngineError(str(error)) from error
         return _SdkReply(response)
