@@ -1,6 +1,8 @@
 """What the user does next with a template: the command for a Proxmox node, and the HCL."""
 
+import json
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ def next_step(record: "Record", path: Path) -> str:
     """Return the `pct create` line and, where a storage holds the template, the HCL that makes a container of it."""
     blocks: list[str] = []
     place = path.parent.parent.parent
-    copy = f"scp {path} root@NODE:/var/lib/vz/template/cache/"
+    copy = f"scp {shlex.quote(str(path))} root@NODE:/var/lib/vz/template/cache/"
     if not record.template_id:
         blocks.append(f"copy it to a storage of the node:\n  {copy}")
     elif place != Path("/var/lib/vz") and place.parent != Path("/mnt/pve"):
@@ -44,7 +46,9 @@ def hcl(record: "Record", place: Path) -> str:
     """Return a container resource of the provider bpg/proxmox, and the data source where the template has a version."""
     label = re.sub(r"[^A-Za-z0-9_-]", "-", record.name)
     label = f"_{label}" if label[0].isdigit() else label
-    data = _DATA.format(label=label, name=record.name, version=record.version, storage=f"{record.storage}={place}")
+    # HCL's quoted strings are JSON's, but for the two that open a template.
+    storage = json.dumps(f"{record.storage}={place}", ensure_ascii=False).replace("${", "$${").replace("%{", "%%{")
+    data = _DATA.format(label=label, name=record.name, version=record.version, storage=storage)
     return (data if record.version else "") + _RESOURCE.format(
         label=label,
         template=f"data.external.{label}.result.template_id" if record.version else f'"{record.template_id}"',
@@ -63,7 +67,7 @@ data "external" "{label}" {{
   query = {{
     name    = "{name}"
     version = "{version}"
-    storage = "{storage}"
+    storage = {storage}
   }}
 }}
 

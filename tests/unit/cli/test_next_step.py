@@ -82,3 +82,9 @@ def test_a_folder_that_no_node_mounts_is_copied_first() -> None:
     assert command(plain)["create"] == "local:vztmpl/debian_12.x-v4.tar.zst"
     assert "scp /srv/out/x.tar.zst" in plain
     assert "Terraform" not in plain
+
+
+def test_a_folder_of_any_name_is_written_safely() -> None:
+    text = next_step(RECORD, Path('/srv/a "b" ${c}/template/cache/x.tar.zst'))
+    assert "scp '/srv/a \"b\" ${c}/template/cache/x.tar.zst' root@NODE" in text
+    assert r'storage = "pve-nfs=/srv/a \"b\" $${c}"' in text
