@@ -1,0 +1,1 @@
+"""What lxcast costs, beside the shell pipeline that it replaces: `make bench`."""

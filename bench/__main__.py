@@ -1,0 +1,223 @@
+"""Measure lxcast and the baseline in turn, and print both with the ratio that is promised: `make bench`.
+
+`python -m bench [--runs N] [ROW ...]`: rows by the start of their name, all without. Every line comes from this run.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from shlex import quote
+
+from bench import inputs
+from bench.measure import Cost, Pair, pairs, repeated, run
+
+PYTHON = sys.executable
+ZSTD = "zstd -q -T0 -3 --long=24"
+
+
+@dataclass(slots=True)
+class Line:
+    """One promise and what was measured for it; a figure above its limit is marked."""
+
+    name: str
+    what: str
+    figure: float
+    limit: float
+    detail: str = ""
+
+    def __str__(self) -> str:
+        mark = "ok  " if self.figure <= self.limit else "OVER"
+        return f"{mark} {self.name:<16} {self.what:<44} {self.figure:8.2f} (limit {self.limit:g})  {self.detail}"
+
+
+class Bench:
+    """The inputs, made when they are first asked for, and a folder for outputs."""
+
+    def __init__(self, folder: Path, stack: ExitStack, runs: int) -> None:
+        self.folder, self.runs, self._stack = folder, runs, stack
+        self.env = {**os.environ, "PYTHONPATH": str(inputs.REPOSITORY), "PYTHONDONTWRITEBYTECODE": ""}
+        self.env.pop("SOURCE_DATE_EPOCH", None)
+
+    @cached_property
+    def start_up(self) -> Cost:
+        """What an empty typer command costs."""
+        return repeated([PYTHON, "-m", "bench.empty"], self.env, self.runs)
+
+    @cached_property
+    def container(self) -> str:
+        """A container of the image that the tests boot."""
+        container = inputs.service_container()
+        self._stack.callback(subprocess.run, ["docker", "rm", container], capture_output=True, check=True)
+        return container
+
+    @cached_property
+    def export(self) -> Path:
+        """Its export."""
+        return inputs.export(self.container)
+
+    @cached_property
+    def big_template(self) -> Path:
+        """A template of more than 1 GB unpacked."""
+        run(self.build(inputs.tenfold(self.export), "--name", "big", "--output", str(self.folder / "big")), self.env)
+        return self.folder / "big" / "big-v1.tar.zst"
+
+    def build(self, source: Path | str, *options: str) -> list[str]:
+        """Return a build that passes every check: what is measured is the work, not the verdict."""
+        allow = [f"--allow={check}=measured" for check in ("init", "distribution", "few-members", "no-sbin")]
+        return [PYTHON, "-m", "lxcast", "--quiet", "build", str(source), *allow, *options]
+
+    def into_storage(self, source: Path | str, *options: str) -> list[str]:
+        """Return a build into the storage of the bench."""
+        return self.build(source, "--name", "bench", "--storage", f"local={self.folder / 'storage'}", *options)
+
+    def empty(self) -> None:
+        """Remove what earlier runs wrote, so that the disk's cache holds the inputs."""
+        shutil.rmtree(self.folder / "storage", ignore_errors=True)
+
+    def keep(self, source: Path, format: str, digests: str) -> list[str]:
+        """Return the conversion that keeps every member."""
+        return [PYTHON, "-m", "bench.keep", str(source), str(self.folder / "keep.out"), format, digests]
+
+    def baseline(self, source: Path) -> str:
+        """Return the shell's own way to a compressed archive with a digest."""
+        return f"{ZSTD} < {quote(str(source))} | tee {self.folder}/baseline.zst | openssl dgst -sha256"
+
+
+def keep(bench: Bench) -> Iterator[Line]:
+    """Every member kept."""
+    for digests, wall, cpu in (("one", 1.05, 1.0), ("both", 1.15, None)):
+        pair = pairs(
+            bench.keep(bench.export, "zst", digests), bench.baseline(bench.export), bench.env, bench.runs,
+            start_up=bench.start_up,
+        )  # fmt: skip
+        yield Line("keep", f"wall, {digests} digest(s) / zstd | openssl", pair.wall_ratio, wall, _walls(pair))
+        if cpu:
+            yield Line("keep", f"CPU, {digests} digest(s) / zstd | openssl", pair.cpu_ratio, cpu, _cpus(pair))
+
+
+def cleanup(bench: Bench) -> Iterator[Line]:
+    """Run the whole command with its defaults on an export whose larger part is dropped."""
+    source = bench.export
+    pair = pairs(
+        bench.into_storage(source), bench.baseline(source), bench.env, bench.runs,
+        start_up=bench.start_up, between=bench.empty,
+    )  # fmt: skip
+    yield Line("cleanup", "wall, lxcast build / zstd | openssl", pair.wall_ratio, 0.80, _walls(pair))
+    yield Line("cleanup", "peak memory, MB", pair.ours.memory, 100)
+    record = json.loads((bench.folder / "storage/template/cache/bench-v1.json").read_text())
+    dropped = sum(row["bytes"] for row in record["cleanup"].values())
+    share = 100 * dropped / (dropped + record["unpacked_size"])
+    print(f"     input: {source.stat().st_size / 1e6:.0f} MB, {share:.0f} % of the files' bytes are dropped")
+
+
+def engine(bench: Bench) -> Iterator[Line]:
+    """From a container to the file."""
+    source = f"docker-container:{bench.container}"
+    baseline = f"docker export {bench.container} | zstd -q -T0 -3 -f -o {bench.folder}/baseline.zst"
+    pair = pairs(
+        bench.into_storage(source), baseline, bench.env, max(bench.runs, 13),
+        start_up=bench.start_up, between=bench.empty,
+    )  # fmt: skip
+    yield Line("engine", "CPU, ours alone / docker export | zstd", pair.cpu_ratio, 0.60, _cpus(pair))
+    yield Line("engine", "wall, with the engine / docker export | zstd", pair.wall_ratio, 0.95, _walls(pair))
+    yield Line("engine", "peak memory, MB", pair.ours.memory, 120)
+
+
+def many(bench: Bench) -> Iterator[Line]:
+    """400,000 members."""
+    for pax, limit in ((False, 1.45), (True, 1.8)):
+        source = inputs.many(pax)
+        pair = pairs(
+            bench.into_storage(source), bench.baseline(source), bench.env, bench.runs,
+            start_up=bench.start_up, between=bench.empty,
+        )  # fmt: skip
+        name = "with pax headers" if pax else "plain"
+        yield Line("many", f"wall, {name} / zstd | openssl", pair.wall_ratio, limit, _walls(pair))
+        yield Line("many", f"peak memory, {name}, MB", pair.ours.memory, 100 + 150 * inputs.MANY / 1e6)
+
+
+def memory(bench: Bench) -> Iterator[Line]:
+    """Ten times the input."""
+    cost = repeated(bench.into_storage(inputs.tenfold(bench.export)), bench.env, 1)
+    size = inputs.tenfold(bench.export).stat().st_size
+    yield Line("memory", f"peak memory at {size / 1e9:.1f} GB, MB", cost.memory, 100, f"{cost.wall:.1f} s")
+
+
+def gzip(bench: Bench) -> Iterator[Line]:
+    """Every member kept, as .tar.gz."""
+    target = bench.folder / "pigz.gz"
+    pair = pairs(
+        bench.keep(bench.export, "gz", "one"), f"pigz -6 < {quote(str(bench.export))} > {target}", bench.env,
+        bench.runs, start_up=bench.start_up,
+    )  # fmt: skip
+    yield Line("gzip", "wall / pigz -6", pair.wall_ratio, 0.15, _walls(pair))
+    ratio = (bench.folder / "keep.out").stat().st_size / target.stat().st_size
+    yield Line("gzip", "size / pigz -6", ratio, 1.12)
+
+
+def check(bench: Bench) -> Iterator[Line]:
+    """Judging a large template."""
+    command = [PYTHON, "-m", "lxcast", "--quiet", "check", str(bench.big_template)]
+    allow = [f"--allow={name}=measured" for name in ("init", "distribution", "few-members", "no-sbin")]
+    pair = pairs(
+        [*command, *allow], f"zstd -dcq {bench.big_template} > /dev/null", bench.env, bench.runs,
+        start_up=bench.start_up,
+    )  # fmt: skip
+    yield Line("check", "wall, lxcast check / zstd -dc", pair.wall_ratio, 1.3, _walls(pair))
+
+
+def start(bench: Bench) -> Iterator[Line]:
+    """Time what a user waits for before anything happens, in milliseconds."""
+    empty = bench.start_up.wall * 1000
+    small = repeated(bench.into_storage(inputs.small(bench.export)), bench.env, bench.runs).wall * 1000
+    yield Line("start", "ms, 10 MB tar above an empty typer command", small - empty, 150, f"empty: {empty:.0f} ms")
+    usage = repeated([PYTHON, "-m", "lxcast", "--help"], bench.env, bench.runs).wall * 1000
+    yield Line("start", "ms, lxcast --help", usage, 250)
+    storage = bench.folder / "storage"
+    query = f'{{"name":"bench","version":"v1","storage":"local={storage}"}}'
+    answer = repeated(f"echo {quote(query)} | {PYTHON} -m terraform_ext", bench.env, bench.runs).wall * 1000
+    yield Line("start", "ms, the data source's answer", answer, 100)
+
+
+ROWS: dict[str, Callable[[Bench], Iterator[Line]]] = {
+    row.__name__: row for row in (keep, cleanup, engine, many, memory, gzip, check, start)
+}
+
+
+def _walls(pair: Pair) -> str:
+    return f"{pair.ours.wall:.2f} s / {pair.baseline.wall:.2f} s, {pair.runs} pairs"
+
+
+def _cpus(pair: Pair) -> str:
+    return f"{pair.ours.cpu:.2f} s / {pair.baseline.cpu:.2f} s of CPU, {pair.runs} pairs"
+
+
+def main() -> None:
+    """Print a line for each promise."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("rows", nargs="*", help=f"some of: {', '.join(ROWS)}")
+    parser.add_argument("--runs", type=int, default=7, metavar="N", help="pairs for each line (default 7)")
+    arguments = parser.parse_args()
+    chosen = [name for name in ROWS if not arguments.rows or name in arguments.rows]
+    lacking = [program for program in ("zstd", "pigz", "openssl", "docker") if not shutil.which(program)]
+    if lacking:
+        raise SystemExit(f"bench: needs {', '.join(lacking)} on PATH (as root on Debian: scripts/setup-integration)")
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lxcast-bench-")))
+        bench = Bench(folder, stack, arguments.runs)
+        for name in chosen:
+            for line in ROWS[name](bench):
+                print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""The archives that the bench reads; they are made once and kept in the cache."""
+
+import io
+import os
+import random
+import subprocess
+import tarfile
+from pathlib import Path
+
+from bench.measure import cached
+
+CACHE = Path(
+    os.environ.get("LXCAST_TOOLS") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lxcast-tools"
+)
+FOLDER = CACHE / "bench"
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+MANY = 400_000
+
+
+def service_container() -> str:
+    """Make a container of the tests' image (systemd, openssh-server, python3, apt's lists and caches); return its id.
+
+    Ends the bench where no engine answers.
+    """
+    image = subprocess.run([REPOSITORY / "scripts" / "service-image"], capture_output=True, text=True)
+    if image.returncode:
+        raise SystemExit(f"bench: no image to measure: {image.stderr.strip()}")
+    made = subprocess.run(
+        ["docker", "create", image.stdout.split()[-1], "/bin/true"], capture_output=True, text=True, check=True
+    )
+    return made.stdout.strip()
+
+
+def export(container: str) -> Path:
+    """Return the container's export."""
+
+    def make(path: Path) -> None:
+        with path.open("wb") as file:
+            subprocess.run(["docker", "export", container], stdout=file, check=True)
+
+    image = subprocess.run(
+        ["docker", "inspect", "-f", "{{.Image}}", container], capture_output=True, text=True, check=True
+    )
+    return cached(FOLDER / f"export-{image.stdout.strip().removeprefix('sha256:')[:12]}.tar", make)
+
+
+def many(pax: bool) -> Path:
+    """Return an archive of 400,000 files of 1 KB in 400 folders, as GNU tar writes it (with a pax header for each)."""
+
+    def make(path: Path) -> None:
+        chance = random.Random(1)
+        words = [chance.randbytes(3).hex().encode() for _ in range(5000)]
+        text = b" ".join(chance.choices(words, k=400_000))
+        with tarfile.open(path, "w", format=tarfile.PAX_FORMAT if pax else tarfile.GNU_FORMAT) as tar:
+            for number in range(MANY):
+                folder, file = divmod(number, 1000)
+                info = tarfile.TarInfo(f"./usr/share/collection/part-{folder:03d}/document-{file:03d}.txt")
+                info.size = chance.randrange(100, 1900)
+                info.mtime = 1_700_000_000 + folder + (0.5 if pax else 0)
+                start = chance.randrange(len(text) - 2000)
+                tar.addfile(info, io.BytesIO(text[start : start + info.size]))
+
+    return cached(FOLDER / f"many-{'pax' if pax else 'plain'}.tar", make)
+
+
+def tenfold(source: Path) -> Path:
+    """Return an archive that holds the files of another one ten times, in ten folders: about 4 GB."""
+
+    def make(path: Path) -> None:
+        with tarfile.open(path, "w") as target:
+            for copy in range(10):
+                with tarfile.open(source) as tar:
+                    for member in tar:
+                        if member.isdir() or (member.isreg() and not member.name.startswith("dev/")):
+                            body = tar.extractfile(member) if member.isreg() else None
+                            member.name = f"srv/copy-{copy}/{member.name}"
+                            member.pax_headers = {}
+                            target.addfile(member, body)
+
+    return cached(FOLDER / f"{source.stem}-tenfold.tar", make)
+
+
+def small(source: Path) -> Path:
+    """Return an archive of the first 10 MB of another one's files."""
+
+    def make(path: Path) -> None:
+        left = 10_000_000
+        with tarfile.open(source) as tar, tarfile.open(path, "w") as target:
+            for member in tar:
+                if member.isdir() or (member.isreg() and member.size < left):
+                    target.addfile(member, tar.extractfile(member) if member.isreg() else None)
+                    left -= member.size + 512
+                if left < 20_000:
+                    return
+
+    return cached(FOLDER / f"{source.stem}-small.tar", make)

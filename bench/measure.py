@@ -1,0 +1,95 @@
+"""Running a command and counting what it cost."""
+
+import os
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of a command and its children: wall and CPU seconds, the largest resident set of one process in MB (10^6)."""
+
+    wall: float
+    cpu: float
+    memory: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Medians of runs that alternated, and the medians of the ratios of each pair."""
+
+    ours: Cost
+    baseline: Cost
+    wall_ratio: float
+    cpu_ratio: float
+    runs: int
+
+
+def run(command: str | list[str], env: dict[str, str]) -> Cost:
+    """Run a command (a text is a bash script) to its end; a failure ends the bench with its output."""
+    arguments = ["bash", "-o", "pipefail", "-c", command] if isinstance(command, str) else command
+    began = time.perf_counter()
+    process = subprocess.Popen(arguments, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    said = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    process.stderr.close()
+    if process.returncode:
+        raise SystemExit(f"bench: {command} ended with {process.returncode}:\n{said.decode(errors='replace')}")
+    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6)
+
+
+def pairs(
+    ours: str | list[str],
+    baseline: str | list[str],
+    env: dict[str, str],
+    runs: int,
+    *,
+    start_up: Cost | None = None,
+    between: Callable[[], None] = lambda: None,
+) -> Pair:
+    """Run both in turn, once more than `runs` (the first pair warms the caches), and compare.
+
+    `start_up` is taken off ours before a ratio is made; `between` runs untimed before each of ours.
+    """
+    mine, other = [], []
+    for number in range(runs + 1):
+        between()
+        first, second = run(ours, env), run(baseline, env)
+        if number:
+            mine.append(first)
+            other.append(second)
+    less = start_up or Cost(0, 0, 0)
+    return Pair(
+        median(mine),
+        median(other),
+        statistics.median((a.wall - less.wall) / b.wall for a, b in zip(mine, other, strict=True)),
+        statistics.median((a.cpu - less.cpu) / b.cpu for a, b in zip(mine, other, strict=True)),
+        runs,
+    )
+
+
+def repeated(command: str | list[str], env: dict[str, str], runs: int) -> Cost:
+    """Return the medians of some runs, after one that warms the caches."""
+    return median([run(command, env) for _ in range(runs + 1)][1:])
+
+
+def median(costs: list[Cost]) -> Cost:
+    """Return the median of each cost by itself."""
+    return Cost(*(statistics.median(getattr(cost, name) for cost in costs) for name in ("wall", "cpu", "memory")))
+
+
+def cached(path: Path, make: Callable[[Path], None]) -> Path:
+    """Return a file that `make` writes where it is not there yet."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        make(part)
+        part.rename(path)
+    return path
