@@ -67,7 +67,7 @@ def test_a_terminal_gets_one_line_that_moves_and_goes() -> None:
     drawn = [line for line in re.split(r"[\r\n]", seen) if "[#" in line or "-]" in line]
     assert 3 <= len(drawn) <= 10 * elapsed + 1
     assert all(len(line.removesuffix("\x1b[K")) < 100 for line in drawn)
-    assert re.search(r"\d+ %  .* MB of 1\.0 GB  .* [MG]B/s  \d+:\d\d left", drawn[-1])
+    assert re.search(r"\d+ %  .* [MG]B of 1\.0 GB  .* [MG]B/s  \d+:\d\d left", drawn[-1])
     assert screen(seen) == ["lxcast: warning: careful", "written", ""]
     assert "\x1b[33mlxcast: warning: \x1b[0mcareful" in seen
     assert "\x1b[31m" not in seen, "a name's own escape reached the terminal"
