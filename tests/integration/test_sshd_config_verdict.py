@@ -76,6 +76,7 @@ REFUSED = (
     'Include ""',
     "Include loop.conf",
     "AllowUsers root@10.0.0.1/8",
+    "DenyUsers root@",
     "AuthenticationMethods publickey,token",
     "MaxAuthTries many",
     'Subsystem sftp internal-sftp\nsubsystem "sftp" internal-sftp',
@@ -284,12 +285,12 @@ class Sshd:
             'exec "$2" -T -C "$3" -h /etc/ssh/key -f /etc/ssh/sshd_config'
         )
         command = ["unshare", "-m", "sh", "-c", script, "sh", str(etc), str(self.program), CONNECTION]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, check=False)
         assert done.returncode != 99, done.stderr
         if done.returncode:
-            return done.stderr
+            return done.stderr.decode()
         values: dict[str, str] = {}
-        for name, _, value in (line.partition(" ") for line in done.stdout.splitlines()):
+        for name, _, value in (line.partition(" ") for line in done.stdout.decode().split("\n")):
             values[name] = f"{values[name]} {value}" if name in values else value
         return values
 

@@ -189,8 +189,8 @@ _OPENSSH_PLAIN = b"b3BlbnNzaC1rZXktdjEAAAAABG5vbmU"  # base64 of "openssh-key-v1
 _NOT_OURS = re.compile(
     rb"etc/ssh/ssh_host_[^/]*"  # told by a check of identity
     rb"|etc/ssl/private/ssl-cert-snakeoil\.key"  # Debian's self-signed one; Proxmox makes it anew at creation
-    rb"|.*/(?:site-packages|dist-packages|node_modules|gems|vendor)/(?:.*/)?"
-    rb"(?:tests?|testing|testdata|test-data|fixtures|examples?|docs?)/.*",  # what packages test themselves with
+    rb"|.*/(?:site-packages|dist-packages|node_modules|gems|vendor|vendored|third_party)/(?:.*/)?"
+    rb"(?:tests?|testing|test[-_]?data|fixtures|examples?|docs?)/.*",  # what packages test themselves with
     re.DOTALL,
 )
 

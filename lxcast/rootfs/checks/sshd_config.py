@@ -6,6 +6,7 @@ stands in the Match blocks that apply, again the first value of each, and that r
 """
 
 import fnmatch
+import re
 from dataclasses import dataclass, field
 
 from lxcast.rootfs.checks.sshd_keywords import AUTH_METHODS, DEFAULTS, KEYWORDS, LISTS, Scope
@@ -214,7 +215,7 @@ class _Reading:
         """Keep the values of a keyword where they count."""
         have = self._settings.get(name, [])
         if name in ("allowusers", "denyusers"):
-            bad = [value for value in values if matches_address(None, value.partition("@")[2] or "*") == -2]
+            bad = [value for value in values if "@" in value and matches_address(None, value.partition("@")[2]) == -2]
             if bad:
                 raise RefusedError(f"{bad[0]!r} is no pattern of users")
         if name == "authenticationmethods" and "any" in values and (have or len(values) > 1):
@@ -278,7 +279,8 @@ def _glob(survey: Survey, pattern: str) -> list[bytes]:
     A folder counts also where the archive has no member for it.
     """
     found = [b""]
-    for part in (part.encode("utf-8", "surrogateescape") for part in pattern.split("/") if part not in ("", ".")):
+    escaped = re.sub(rb"\\([^/])", rb"[\1]", pattern.encode("utf-8", "surrogateescape"))  # \x is x, as [x] is
+    for part in (part for part in escaped.split(b"/") if part not in (b"", b".")):
         if not set(part) & set(b"*?["):
             found = [b"/".join(filter(None, (folder, part))) for folder in found]
             continue

@@ -154,6 +154,7 @@ def test_private_keys_of_every_form_are_found(name: str, path: str) -> None:
         ("usr/share/doc/openssl/examples/key.pem", pem("RSA PRIVATE KEY")),
         ("usr/lib/python3/dist-packages/twisted/test/server.pem", pem("PRIVATE KEY")),
         ("opt/venv/lib/python3.11/site-packages/tornado/test/test.key", pem("PRIVATE KEY")),
+        ("opt/sdk/third_party/auth/tests/data/privatekey.pem", pem("PRIVATE KEY")),
         ("opt/app/node_modules/https/test/fixtures/agent.key", pem("PRIVATE KEY")),
         ("etc/ssh/ssh_host_ed25519_key", pem("OPENSSH PRIVATE KEY", OPENSSH_PLAIN)),
         ("etc/ssl/certs/ca.pem", pem("CERTIFICATE")),

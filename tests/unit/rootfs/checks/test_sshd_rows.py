@@ -224,6 +224,12 @@ def test_an_include_through_a_link_is_followed_and_a_dangling_one_is_refused() -
     assert ids(configured(include, *members, symlink(link.path, b"../gone"))) == ["ssh-config"]
 
 
+def test_an_escaped_wildcard_in_an_include_is_the_character() -> None:
+    members = [regular(f"etc/ssh/d/{name}".encode(), b"PermitRootLogin no\n") for name in ("a.conf", "*.conf")]
+    found = configured(f"Include d/\\*.conf\n{GOOD}", *members)
+    assert [(finding.check, finding.path) for finding in found] == [("ssh-root-login", b"etc/ssh/d/*.conf")]
+
+
 def test_includes_that_multiply_end() -> None:
     levels = [
         regular(f"etc/ssh/d/{level}.conf".encode(), f"Include d/{level + 1}.conf\n".encode() * 50)
