@@ -33,10 +33,11 @@ def _ssh_host_keys(fitting: Fitting) -> None:
         return
     if any(re.fullmatch(rb"etc/ssh/ssh_host_.*_key", path) for path in fitting.survey.paths()):
         return
-    # Fedora and its kin, Arch and SUSE bring a unit of their own.
+    # Fedora and its kin, Arch and SUSE bring a unit of their own. Debian 13's is for a first boot alone; but where
+    # nobody removes the empty machine-id, no boot is the first (machine-id(5)).
     keygens = re.compile(r"ssh-keygen|sshd?-?gen-?keys|sshd-keygen")
-    others = (path for path in fitting.files(READS) if b"ssh" in path and path != UNIT)
-    if any(keygens.search(fitting.text(path) or "") for path in others):
+    others = [fitting.text(path) or "" for path in fitting.files(READS) if b"ssh" in path and path != UNIT]
+    if any(keygens.search(text) and "\nConditionFirstBoot=" not in text for text in others):
         return
     fitting.write(UNIT, TEXT, "added a unit that makes SSH host keys where there are none")
     fitting.link(LINK, b"/" + UNIT, "enabled it")

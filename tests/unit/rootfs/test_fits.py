@@ -242,10 +242,15 @@ class TestSshHostKeys:
             (*SSHD, regular(b"usr/lib/systemd/system/sshdgenkeys.service", b"ExecStart=/usr/bin/ssh-keygen -A\n")),
             (*SSHD, regular(b"usr/lib/systemd/system/sshd.service", b"ExecStartPre=/usr/sbin/sshd-gen-keys-start\n")),
         ],
-        ids=["no systemd", "no sshd", "keys kept", "fedora", "debian 13", "arch", "suse"],
+        ids=["no systemd", "no sshd", "keys kept", "fedora", "at every boot", "arch", "suse"],
     )
     def test_nobody_else_does(self, members: tuple[Member, ...]) -> None:
         assert self.UNIT not in run("ssh-host-keys-at-boot", *members)[0]
+
+    def test_the_unit_of_debian_13_does_not_do_where_the_boot_is_not_the_first(self) -> None:
+        vendor = b"[Unit]\nConditionFirstBoot=yes\n[Service]\nExecStart=ssh-keygen -A\n"
+        members = (*self.SSHD, regular(b"usr/lib/systemd/system/sshd-keygen.service", vendor))
+        assert self.UNIT in run("ssh-host-keys-at-boot", *members)[0]
 
 
 MASKED = (b"sys-kernel-config.mount", b"sys-kernel-debug.mount", b"systemd-modules-load.service")
