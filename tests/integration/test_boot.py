@@ -23,11 +23,12 @@ PROXMOX_DISABLES = {"getty@.service", "systemd-networkd.service"}
 
 
 @pytest.fixture(scope="module")
-def template(lxc: Path, service_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def template(lxc: Path, service_image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `lxcast build` makes of the service image: systemd, sshd, and apt-daily.timer disabled."""
     storage = tmp_path_factory.mktemp("storage")
+    source = f"docker-daemon:{service_image}"
     python = Program(Path(sys.executable))
-    volid = python.run("-m", "lxcast", "build", service_export, "--name", "debian-12", "--storage", storage).stdout
+    volid = python.run("-m", "lxcast", "build", source, "--name", "debian-12", "--storage", storage).stdout
     return storage / "template/cache" / volid.strip().removeprefix("local:vztmpl/")
 
 
