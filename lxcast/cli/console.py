@@ -41,11 +41,13 @@ class Console:
         try:
             sys.stdout.write(safe(text) + "\n")
             sys.stdout.flush()
-        except BrokenPipeError:
+        except OSError as error:
             # What is left in the buffer must not raise again when the interpreter closes it.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(141)
-        except (OSError, AttributeError) as error:
+            if isinstance(error, BrokenPipeError):
+                sys.exit(141)
+            raise LxcastError(f"standard output cannot be written: {error}") from error
+        except AttributeError as error:  # standard output was closed when the command started
             raise LxcastError(f"standard output cannot be written: {error}") from error
 
     def document(self, content: dict[str, Any]) -> None:

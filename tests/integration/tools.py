@@ -14,11 +14,12 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 CACHE = Path(
     os.environ.get("LXCAST_TOOLS") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lxcast-tools"
 )
+REQUIRED = os.environ.get("LXCAST_REQUIRE_INTEGRATION") == "1"
 
 
 def missing(reason: str) -> NoReturn:
     """Skip the test by name; where CI says that everything must be there, fail it."""
-    if os.environ.get("LXCAST_REQUIRE_INTEGRATION") == "1":
+    if REQUIRED:
         pytest.fail(f"{reason} (LXCAST_REQUIRE_INTEGRATION=1)")
     pytest.skip(f"{reason}; as root on Debian or Ubuntu: scripts/setup-integration")
 
