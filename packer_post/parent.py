@@ -10,6 +10,7 @@ import os
 import select
 import signal
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 _SHELLS = ("sh", "dash", "bash", "ash", "busybox", "ksh", "zsh", "env")
@@ -20,25 +21,44 @@ def end_with_parents() -> None:
     if not hasattr(os, "pidfd_open"):  # Linux 5.3 and newer alone
         return
     watched = select.poll()
-    for pid in waiting():
-        try:
+    waiting = _waiting()
+    for pid in waiting:
+        with suppress(ProcessLookupError):
             watched.register(os.pidfd_open(pid), select.POLLIN)
-        except ProcessLookupError:
-            os.kill(os.getpid(), signal.SIGTERM)
+    # Asked after the watch has begun: what ended before is seen by what adopted its child.
+    if waiting != _waiting() or _is_orphan(waiting[-1]):
+        os.kill(os.getpid(), signal.SIGTERM)
     threading.Thread(target=_wait, args=(watched,), daemon=True).start()
 
 
-def waiting() -> list[int]:
+def _waiting() -> list[int]:
     """Return the processes that wait for this one: its parent, and on while they are shells."""
-    pids, pid = [], os.getppid()
-    while pid > 1:
-        pids.append(pid)
+    pids = [os.getppid()]
+    while pids[-1] > 1:
         # The name stands in parentheses and may hold anything; the parent's id is the second field after it (proc(5)).
-        name, _, rest = Path(f"/proc/{pid}/stat").read_text(errors="replace").partition("(")[2].rpartition(")")
+        try:
+            status = Path(f"/proc/{pids[-1]}/stat").read_text(errors="replace")
+        except FileNotFoundError:
+            break
+        name, _, rest = status.partition("(")[2].rpartition(")")
         if name not in _SHELLS:
             break
-        pid = int(rest.split()[1])
+        pids.append(int(rest.split()[1]))
     return pids
+
+
+def _is_orphan(parent: int) -> bool:
+    """Whether Packer started this process and `parent` has adopted it: all that Packer starts is told its run's id."""
+    run = os.environ.get("PACKER_RUN_UUID")
+    if not run:
+        return False
+    try:
+        return f"PACKER_RUN_UUID={run}" not in Path(f"/proc/{parent}/environ").read_text(errors="replace").split("\0")
+    except FileNotFoundError:
+        return True
+    except PermissionError:
+        # Another user's: sudo, which Packer may start, or init.
+        return parent == 1
 
 
 def _wait(watched: select.poll) -> None:

@@ -69,3 +69,13 @@ def test_it_ends_when_packer_itself_is_killed(tmp_path: Path) -> None:
     packer.kill()
     packer.wait()
     wait(lambda: ended(int(note.read_text())))
+
+
+def test_it_ends_when_packer_was_killed_before_it_began() -> None:
+    # The shell ends at once, and what adopts its child was not started by this run of Packer.
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PACKER_RUN_UUID": "a-run"}
+    script = '(while kill -0 $$; do sleep 0.05; done; exec "$@") >/dev/null 2>&1 & echo $!'
+    late = "from packer_post.parent import end_with_parents\nend_with_parents()\nimport time\ntime.sleep(60)"
+    command = ["sh", "-c", script, "sh", sys.executable, "-c", late]
+    done = subprocess.run(command, env=environ, stdout=subprocess.PIPE, check=True)
+    wait(lambda: ended(int(done.stdout)))
