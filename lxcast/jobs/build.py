@@ -47,6 +47,7 @@ def build(source: str, options: BuildOptions, progress: Progress) -> Built:
     failure leaves nothing in the storage but, where the version had entered the content, its burnt number.
     """
     checks.require(options.policy, options.allow)
+    rules = Rules.chosen(options)
     storage = _place(options)
     template = naming(
         options.name,
@@ -62,14 +63,14 @@ def build(source: str, options: BuildOptions, progress: Progress) -> Built:
         if not options.dry_run:
             storage.prepare()
         claim = None
-        release: dict[str, str] = {}
-        if options.release_metadata is not None or "release" in options.enable:
+        if options.release_metadata is not None:
             # The version enters the content, so it must be known, and be this build's alone, before the first byte.
             if not options.dry_run:
                 claim = stack.enter_context(storage.claimed(template, asked))
             version = claim.version if claim else asked or storage.next_version(template)
-            release = {"NAME": options.name, "VERSION": str(version or ""), **(options.release_metadata or {})}
-        rules = Rules.chosen(options, release)
+            rules = rules.with_release(
+                {"NAME": options.name, "VERSION": str(version or ""), **options.release_metadata}
+            )
         file = None if options.dry_run else stack.enter_context(storage.open_temporary())
         with progress.step(f"reading {archive.origin.kind} {archive.origin.reference}"):
             cast = run(archive, rules, options, file, progress)
@@ -79,6 +80,8 @@ def build(source: str, options: BuildOptions, progress: Progress) -> Built:
         done = (findings, cast.cleanup, cast.fit, archive.warnings)
         failure = checks.failure(findings, archive.origin.reference)
         if failure:
+            for warning in (*archive.warnings, *(f"{one.check}: {one.message}" for one in findings if not one.fails)):
+                progress.warn(warning)
             if claim is not None:
                 storage.burn(claim)
             raise failure

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, cast
 
 from lxcast import compression
@@ -17,12 +17,16 @@ from lxcast.rootfs.checks import CHECKS, SCAN_ROOTS, reads, scan
 from lxcast.rootfs.cleanup import Cleanup, Operation
 from lxcast.rootfs.fit import Fit, FitOptions, Fitting
 from lxcast.rootfs.fits import FITS
+from lxcast.rootfs.globs import Matcher
 from lxcast.rootfs.operations import OPERATIONS
 from lxcast.rootfs.rows import select
 from lxcast.rootfs.survey import Survey
 from lxcast.sources import Archive
 from lxcast.tar.reader import Limits
 from lxcast.tar.writer import Writer
+
+_RELEASE = "release"
+"""The fit row that writes the release file; it runs where there is something to write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +42,26 @@ class Rules:
     limits: Limits
 
     @classmethod
-    def chosen(cls, options: BuildOptions, release: Mapping[str, str]) -> "Rules":
-        """Return the rules that a build's options choose; `release` is what the release file shall say, empty for none.
+    def chosen(cls, options: BuildOptions) -> "Rules":
+        """Return the rules that a build's options choose.
 
         Raises UsageError for unknown rows and patterns that are no paths.
         """
-        operations, fits = select(
-            OPERATIONS, FITS, enable=(*options.enable, *(["release"] if release else [])), disable=options.disable
-        )
+        Matcher(dict.fromkeys(options.remove, True))  # a wrong pattern is an error before any work
+        enable = options.enable if options.release_metadata is None else (*options.enable, _RELEASE)
+        operations, fits = select(OPERATIONS, FITS, enable=enable, disable=options.disable)
         epoch = os.environ.get("SOURCE_DATE_EPOCH")
         fit_options = FitOptions(
             epoch=int(epoch or 0),
             network="dhcp" if options.network == "dhcp" else "loopback",
-            release=release,
             additions=tuple(Addition.parse(text) for text in options.add),
         )
         limits = Limits(options.max_members, options.max_size)
         return cls(operations, options.remove, fits, fit_options, int(epoch) if epoch else None, limits)
+
+    def with_release(self, release: Mapping[str, str]) -> "Rules":
+        """Return these rules with what the release file shall say."""
+        return replace(self, fit_options=replace(self.fit_options, release=release))
 
     def interests(self) -> list[str]:
         """Return every pattern that any row names."""
@@ -62,7 +69,7 @@ class Rules:
             *self.remove,
             *(pattern for row in self.operations for pattern in (*row.drop, *row.truncate)),
             *(pattern for row in self.fits for pattern in (*row.holds, *row.reads)),
-            *(added.path.decode() for added in self.fit_options.additions if added.path),
+            *(added.path.decode("utf-8", "surrogateescape") for added in self.fit_options.additions if added.path),
             *reads(CHECKS),
             *(root.decode().rstrip("/") for root in SCAN_ROOTS),
         ]

@@ -71,7 +71,7 @@ def _compile(pattern: str) -> tuple[Component, ...]:
 
     Patterns are UTF-8 and match bytes: inside they are latin-1, one character for one byte.
     """
-    parts = pattern.encode().decode("latin-1").strip("/").split("/")
+    parts = pattern.encode("utf-8", "surrogateescape").decode("latin-1").strip("/").split("/")
     if any(part in ("", ".", "..") for part in parts) or parts[-1] == "**":
         raise UsageError(
             f"pattern {pattern!r} is no path below the root filesystem",

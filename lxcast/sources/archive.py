@@ -2,7 +2,6 @@
 
 import io
 import os
-import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -66,10 +65,12 @@ class _Counted:
 
 def open_file(path: Path) -> Archive:
     """Return the archive in a file. Raises SourceError where it cannot be read."""
-    with open_for_reading(path) as file:
-        status = os.fstat(file.fileno())
-    regular = stat.S_ISREG(status.st_mode)
-    size = status.st_size if regular else None
+    regular = path.is_file()
+    size = None
+    if regular or not path.exists() or path.is_dir():
+        # Whether it can be read is tried now; a named pipe can be opened only once.
+        with open_for_reading(path) as file:
+            size = os.fstat(file.fileno()).st_size
 
     @contextmanager
     def opener() -> Iterator[Readable]:
