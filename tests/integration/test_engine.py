@@ -240,10 +240,10 @@ def test_contexts_are_followed_as_the_docker_command_does(
     monkeypatch.delenv("DOCKER_CONTEXT")
     engine.run("context", "use", "moved")
     assert connect().address == f"unix://{tmp_path}/moved.sock"
-    assert engine.run("context", "show").stdout == "moved\n"
+    assert engine.run("context", "inspect", "--format", "{{.Name}}").stdout == "moved\n"
     monkeypatch.setenv("DOCKER_HOST", "unix:///var/run/docker.sock")
     monkeypatch.setenv("DOCKER_CONTEXT", "moved")
-    assert engine.run("context", "show").stdout == "default\n"
+    assert engine.run("context", "inspect", "--format", "{{.Name}}").stdout == "default\n"
     assert connect().address == "unix:///var/run/docker.sock"
 
 
