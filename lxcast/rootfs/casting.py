@@ -1,5 +1,6 @@
 """Casting: the members of a source pass through cleanup, fit and survey to the writer, once."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -85,14 +86,19 @@ class Casting:
         self._found = Repairs()
         self._left = dict(self._repairs.repeated)
         self._dropped: dict[bytes, str] = {}
+        self._aliases: dict[bytes, bytes] = {}  # hard links that were dropped or are held
+        self._twice: dict[bytes, int] = {}
+        self._ready: deque[Member] | None = None
         self._waiting: dict[bytes, list[Member]] = {}
         self._early: set[bytes] = set()
+        self._promoted = frozenset(self._repairs.promoted.values())
         self._placed: set[bytes] = set()
 
     def run(self, members: Members) -> Repairs:
         """Take every member through; return what a second reading must repair (nothing: the template is whole).
 
-        Raises SourceError for a hard link whose target never comes.
+        Raises SourceError for a hard link whose target never comes, members that lie below something else than a
+        folder, and a source that is another one at the second reading.
         """
         survey, writer, interest, clamp = self._survey, self._writer, self._interest, self._clamp
         note, add, waiting = survey.note, writer.add, self._waiting
@@ -112,22 +118,23 @@ class Casting:
                 self._take(member)
         if self._waiting:
             raise SourceError(_nowhere(self._waiting), hint="the archive was cut, or made from a part of a folder")
+        if any(self._left.values()) or self._promoted - self._early:
+            raise SourceError("the source changed while it was read", hint="build it again")
         for member in self._fitting.finish(survey):
             self._write(member)
+        _require_folders(survey)
         writer.finish()
         return self._result()
 
     def _take(self, member: Member) -> None:
         """Take one member that a table, a link or a repair may concern."""
         path = member.path
-        if not path:
-            return
-        if path in self._left and not self._is_last(member):
-            return
-        if path in self._early:
+        if not path or path in self._early or (member.type == LNK and path in self._promoted):
             return
         hit = self._cleanup.action(path, member.type)
         if hit is not None and not self._clean(member, hit):
+            return
+        if path in self._left and not self._is_last(member):
             return
         if hit is not None and hit.verb == "truncate":
             member = member.changed(size=0, body=b"", sparse=None)
@@ -143,24 +150,32 @@ class Casting:
         self._cleanup.count(hit, member)
         if hit.verb != "drop":
             return True
-        link = self._repairs.promoted.get(member.path)
+        path = member.path
+        link = self._repairs.promoted.get(path)
         if link is not None:
+            if path in self._left and not self._is_last(member):
+                return False
             for parent in _parents(link):
                 if self._survey.type(parent) is None:
                     self._write(self._repairs.parents[parent])
                     self._early.add(parent)
             self._early.add(link)
             self._write(member.changed(path=link))
-        elif member.type == REG:
-            self._dropped[member.path] = hit.row
-            for waiting in self._waiting.pop(member.path, ()):
-                self._take_link(waiting)
+        elif member.type == LNK:
+            self._aliases[path] = member.link
+            self._release(path)
+        elif member.type != DIR:
+            if path in self._dropped:
+                self._twice[path] = self._twice.get(path, 1) + 1
+            self._dropped[path] = hit.row
+            self._release(path)
         return False
 
     def _take_link(self, member: Member) -> None:
         """Take a hard link: to a file that was written, is held, was dropped, or is still to come."""
         survey = self._survey
-        target = self._repairs.promoted.get(member.link, member.link)
+        target = self._origin(member.link)
+        target = self._repairs.promoted.get(target, target)
         target = survey.hard_links.get(target, target)
         if target in self._dropped:
             row = self._dropped[target]
@@ -169,10 +184,19 @@ class Casting:
             if link == member.path:
                 # Written as an empty file, so that further links have a target; this reading is thrown away.
                 self._write(Member(link, REG, member.mode, member.uid, member.gid))
-        elif self._fitting.holds(target):
+        elif self._fitting.holds(target) or (
+            self._fitting.holds(member.path) and survey.type(target) not in (None, DIR)
+        ):
             self._fitting.hold(member.changed(link=target, body=b""))
+            self._aliases[member.path] = target
+            self._release(member.path)
         elif survey.type(target) is None:
             self._waiting.setdefault(target, []).append(member.changed(link=target, body=b""))
+        elif survey.type(target) == DIR:
+            raise SourceError(
+                f"{printable(member.path)} is a hard link to the folder {printable(target)}",
+                hint="no filesystem holds that: make the archive again",
+            )
         else:
             mode, uid, gid = survey.owner(target) or (member.mode, member.uid, member.gid)
             mtime = survey.mtime(target) or 0
@@ -189,8 +213,26 @@ class Casting:
             self._found.folders[path] = member.changed(body=b"")
         self._survey.see(member)
         self._writer.add(member)
-        for waiting in self._waiting.pop(path, ()):
-            self._take_link(waiting)
+        self._release(path)
+
+    def _release(self, path: bytes) -> None:
+        """Take the links that waited for `path`, and those that waited for them: without recursion, however many."""
+        waiting = self._waiting.pop(path, ())
+        if self._ready is not None:
+            self._ready.extend(waiting)
+        elif waiting:
+            self._ready = ready = deque(waiting)
+            while ready:
+                self._take_link(ready.popleft())
+            self._ready = None
+
+    def _origin(self, path: bytes) -> bytes:
+        """Follow hard links that were not written to the file that they named."""
+        passed = set()
+        while path in self._aliases and path not in passed:
+            passed.add(path)
+            path = self._aliases[path]
+        return path
 
     def _is_last(self, member: Member) -> bool:
         """Count down a repeated path; a folder's first place takes the last one's form."""
@@ -212,6 +254,7 @@ class Casting:
             found.repeated[path] = found.repeated.get(path, 1) + 1
             if survey.type(path) != DIR:
                 found.folders.pop(path, None)
+        found.repeated |= {path: count for path, count in self._twice.items() if path in found.promoted}
         for link in found.promoted.values():
             for parent in _parents(link):
                 mode, uid, gid = survey.owner(parent) or (0o755, 0, 0)
@@ -222,6 +265,17 @@ class Casting:
 def _parents(path: bytes) -> list[bytes]:
     parts = path.split(b"/")
     return [b"/".join(parts[:depth]) for depth in range(1, len(parts))]
+
+
+def _require_folders(survey: Survey) -> None:
+    above = {path.rpartition(b"/")[0] for path in survey.paths()}
+    wrong = sorted(path for path in above if survey.type(path) not in (None, DIR))
+    if wrong:
+        places = ", ".join(map(printable, wrong[:10])) + (", ..." if len(wrong) > 10 else "")
+        raise SourceError(
+            f"members lie below {places}: no folder, but a file or a link",
+            hint="unpack the archive and pack the folder again: unpacked as it is, it would depend on the order",
+        )
 
 
 def _nowhere(waiting: dict[bytes, list[Member]]) -> str:

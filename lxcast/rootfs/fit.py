@@ -113,6 +113,7 @@ class Fitting:
         With the folders first, a template that is cast again has the same order.
         """
         self.survey = survey
+        self._require_targets()
         self._place_additions()
         for row in self._rows:
             self._row = row.id
@@ -123,6 +124,20 @@ class Fitting:
                 members[path] = directory(path, 0o755, self.options.epoch)
         yield from (members[path] for path in sorted(members, key=lambda path: (members[path].type != DIR, path)))
         yield from (links[path] for path in sorted(links))
+
+    def _require_targets(self) -> None:
+        """Raise ArchiveError for held hard links that lead nowhere, or in a circle."""
+        problems = []
+        for path, member in self._held.items():
+            passed, target = {path}, member.link
+            while member.type == LNK and target in self._held and target not in passed:
+                passed.add(target)
+                member = self._held[target]
+                target = member.link
+            if member.type == LNK and (target in passed or self.survey.type(target) is None):
+                problems.append(f"{printable(path)} is a hard link to {printable(target)}, which is no file")
+        if problems:
+            raise ArchiveError("; ".join(problems), hint="the archive was cut, or made from a part of a folder")
 
     def report(self) -> dict[str, list[str]]:
         """Return for each chosen row a sentence for each thing that it changed."""

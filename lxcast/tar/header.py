@@ -20,6 +20,10 @@ USTAR = b"ustar\x0000"
 _OCTAL = re.compile(rb"[ \0]*([0-7]*)[ \0]*\Z")
 
 
+XATTR = b"SCHILY.xattr."
+"""Before the name of an extended attribute; its value may be empty."""
+
+
 def number(field: bytes) -> int:
     """Read a numeric field: octal digits, or base-256 where the first bit is set.
 
@@ -60,9 +64,9 @@ def text(field: bytes) -> bytes:
 
 
 def parse_pax(data: bytes, into: dict[bytes, bytes]) -> None:
-    """Add the records (length, key, "=", value, newline) of a pax header to a dict; an empty value takes its key away.
+    """Add the records (length, key, "=", value, newline) of a pax header to a dict.
 
-    GNU.sparse.offset and .numbytes, which format 0.0 repeats, are joined as one GNU.sparse.map. Raises ArchiveError.
+    An empty value takes its key away, unless it is an extended attribute's. GNU.sparse.offset and .numbytes, which format 0.0 repeats, are joined as one GNU.sparse.map. Raises ArchiveError.
     """
     at, end = 0, len(data)
     pieces: list[bytes] = []
@@ -78,7 +82,7 @@ def parse_pax(data: bytes, into: dict[bytes, bytes]) -> None:
         at = after
         if key in (b"GNU.sparse.offset", b"GNU.sparse.numbytes"):
             pieces.append(value)
-        elif value:
+        elif value or key.startswith(XATTR):
             into[key] = value
         else:
             into.pop(key, None)

@@ -4,17 +4,13 @@ It holds one buffer, copies no body, and raises a typed error that names the mem
 yields is whole, and every path in it stays below the root.
 """
 
-import base64
-import binascii
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
-from urllib.parse import unquote_to_bytes
 from zlib import adler32
 
 from lxcast.errors import ArchiveError
-from lxcast.tar import sparse
+from lxcast.tar import fields, sparse
 from lxcast.tar.form import Form
 from lxcast.tar.header import BLOCK, FIELDS, checksum_holds, number, parse_pax, text
 from lxcast.tar.member import BLK, CHR, DIR, FIFO, HEAD, LNK, REG, SYM, Member, printable
@@ -24,12 +20,16 @@ BUFFER = 1024 * 1024
 MAX_EXTENDED = 1024 * 1024
 """Bytes of an extended header: far above what real paths and attributes need, far below what exhausts memory."""
 
+MAX_GLOBAL = 64 * 1024
+"""Bytes of the global headers, which count for every member; `git archive` writes a few dozen."""
+
+_NO_DEVICE = (0, 0)
+
 # Type letters, each with the member type it stands for: 7 is a contiguous file, S a sparse one, D a folder with a
 # list of names as its body (GNU incremental), NUL the oldest form of a regular file.
 _TYPES = {b"\0": REG, b"7": REG, b"S": REG, b"D": DIR} | {type: type for type in (REG, LNK, SYM, CHR, BLK, DIR, FIFO)}
 _STORED = (b"0", b"\0", b"7", b"S", b"D")  # a size in the other headers counts no bytes that follow
 _EXTENDED = (b"x", b"X", b"g", b"L", b"K", b"V")
-_KEPT_XATTRS = (b"user.", b"security.capability")  # `--xattrs-include` of Proxmox's tar (PVE/LXC/Create.pm)
 _REMEMBERED = 16384  # values a look-up table may hold before it is emptied
 
 
@@ -114,14 +114,15 @@ class Reader:
                     seen.clear()
                     owners.clear()
                 try:
-                    size = seen[size_field] = number(size_field) if size is None else size
-                    mtime = seen[time] = number(time) if mtime is None else mtime
+                    size = seen[size_field] = fields.size(size_field) if size is None else size
+                    if mtime is None:
+                        mtime = fields.time(time)
+                        if mtime >= 0:  # the same bytes may stand in the size of another header
+                            seen[time] = mtime
                     if meta is None:
-                        meta = owners[owner] = (number(owner[:8]) & 0o7777, number(owner[8:16]), number(owner[16:]))
+                        meta = owners[owner] = fields.owner(owner)
                 except ValueError as error:
                     raise self._error(f"{printable(text(name))} has a malformed header: {error}") from error
-                if size < 0:
-                    raise self._error(f"{printable(text(name))} has a negative size, {size}")
             self.at = after
             if type in _EXTENDED:
                 self._extend(type, size, extended)
@@ -139,6 +140,8 @@ class Reader:
                 cut = path.rfind(b"/") + 1
                 if path[:cut] != folder or path[cut : cut + 1] in b"." or b"\0" in path:
                     path = self._path(text(path))
+                    if not path:
+                        raise self._error("has a file in the place of the root folder")
                     folder = path[: path.rfind(b"/") + 1]
                 self._body = size
                 member.path = path
@@ -148,6 +151,7 @@ class Reader:
                 member.mtime = mtime
                 member.link = b""
                 member.xattrs = member.sparse = None
+                member.device = _NO_DEVICE
             else:
                 self._body = size if type in _STORED else 0
                 header = bytes(view[at:after])
@@ -200,21 +204,24 @@ class Reader:
                 link = records.get(b"linkpath") or text(link)
             if records:
                 size, uid, gid, mtime = (
-                    _whole(records[key]) if key in records else value
+                    fields.whole(records[key]) if key in records else value
                     for key, value in ((b"size", size), (b"uid", uid), (b"gid", gid), (b"mtime", mtime))
                 )
                 if self._body or type in _STORED:
                     self._body = size
+            fields.require(size, uid, gid, mtime)
             member.__init__(self._path(path), kind, mode, uid, gid, size, mtime)  # type: ignore[misc]
-            if size < 0 or uid < 0 or gid < 0:
-                raise ValueError(f"size {size}, owner {uid}:{gid}")
+            if not member.path and kind != DIR:
+                raise ValueError("it stands in the place of the root folder")
+            if kind in (LNK, SYM) and (not link or b"\0" in link):
+                raise ValueError(f"it links to {link[:40]!r}")
             if kind == SYM:
                 member.link = link
             elif kind == LNK:
                 member.link = self._path(link)
             elif kind in (CHR, BLK):
                 member.device = number(header[329:337]), number(header[337:345])
-            member.xattrs = _xattrs(records) if records else None
+            member.xattrs = fields.xattrs(records) if records else None
             if kind == REG and (type == b"S" or b"GNU.sparse.map" in records or b"GNU.sparse.major" in records):
                 self._read_map(member, header if type == b"S" else None, records)
             if kind != REG:
@@ -224,8 +231,12 @@ class Reader:
 
     def _extend(self, type: bytes, size: int, extended: dict[bytes, bytes]) -> None:
         """Read an extended header into `extended`, or into the globals."""
-        if size > MAX_EXTENDED:
-            raise self._error(f"has an extended header of {size} bytes: the limit is {MAX_EXTENDED}")
+        held = self._globals if type == b"g" else extended
+        whole, limit = size, MAX_GLOBAL if type == b"g" else MAX_EXTENDED
+        if held:
+            whole += sum(map(len, held)) + sum(map(len, held.values()))
+        if whole > limit:
+            raise self._error(f"has extended headers of {whole} bytes for one member: the limit is {limit}")
         data = self._take(size)
         if type == b"L":
             extended[b"path"] = text(data)
@@ -233,7 +244,7 @@ class Reader:
             extended[b"linkpath"] = text(data)
         elif type in b"xXg":
             try:
-                parse_pax(data, self._globals if type == b"g" else extended)
+                parse_pax(data, held)
             except ArchiveError as error:
                 raise self._error(error.message) from error
 
@@ -247,16 +258,12 @@ class Reader:
                 if len(numbers) > 2 * sparse.MAX_PIECES:
                     raise ArchiveError(f"sparse map has more than {sparse.MAX_PIECES} pieces")
         elif b"GNU.sparse.map" in records:
-            numbers, member.size = sparse.from_pax(records[b"GNU.sparse.map"]), int(records[b"GNU.sparse.size"])
+            numbers = sparse.from_pax(records[b"GNU.sparse.map"])
+            member.size = fields.whole(records.get(b"GNU.sparse.size", b""))
         else:
-            member.size = int(records[b"GNU.sparse.realsize"])
-            start = b""
-            while (found_map := sparse.from_body(start)) is None:
-                if len(start) >= min(self._body, 64 * sparse.MAX_PIECES):
-                    raise ArchiveError("sparse map does not end")
-                start += self._take(BLOCK)
-            numbers = found_map[0]
-            self._body -= len(start)
+            member.size = fields.whole(records.get(b"GNU.sparse.realsize", b""))
+            numbers, length = sparse.from_body(self._take, self._body)
+            self._body -= length
         member.sparse = sparse.pieces(numbers, member.size)
         stored = sum(length for _, length in member.sparse)
         if stored != self._body:
@@ -266,6 +273,8 @@ class Reader:
         """Return a member's path, or a hard link's target, without "./", "//" and a closing "/"."""
         parts = [part for part in name.split(b"/") if part not in (b"", b".")]
         form = self._form
+        if b"\0" in name:
+            raise self._error(f"{printable(name)[1:]!r} is no name: it holds a NUL")
         if name.startswith(b"/") or b".." in parts:
             if form is None:
                 raise self._error(
@@ -366,36 +375,3 @@ class Reader:
     def _error(self, text: str, *, hint: str = "") -> ArchiveError:
         behind = f" (behind {printable(self._current.path)})" if self._current is not None else ""
         return ArchiveError(f"{self._name}{behind}: {text}", hint=hint)
-
-
-_DECIMAL = re.compile(rb"(-?)0*([0-9]{1,20})(?:\.([0-9]*))?\Z")
-
-
-def _whole(value: bytes) -> int:
-    """Read a pax number; a fraction of a second is rounded down."""
-    match = _DECIMAL.match(value)
-    if match is None:
-        raise ValueError(f"{value[:40]!r} is no number")
-    return -int(match[2]) - bool(int(match[3] or b"0")) if match[1] else int(match[2])
-
-
-def _xattrs(records: dict[bytes, bytes]) -> dict[bytes, bytes] | None:
-    """Return the extended attributes and ACLs that a container keeps, in the order of their names."""
-    found: dict[bytes, bytes] = {}
-    for key, value in records.items():
-        if key.startswith(b"SCHILY.xattr."):
-            name = key[13:]
-        elif key.startswith(b"LIBARCHIVE.xattr."):
-            name = unquote_to_bytes(key[17:])
-            try:
-                value = base64.b64decode(value + b"=" * (-len(value) % 4), validate=True)
-            except binascii.Error as error:
-                raise ValueError(f"{key!r} is not base64: {error}") from error
-        elif key in (b"SCHILY.acl.access", b"SCHILY.acl.default"):
-            found[key] = value
-            continue
-        else:
-            continue
-        if name.startswith(_KEPT_XATTRS):
-            found.setdefault(name, value)
-    return dict(sorted(found.items())) or None

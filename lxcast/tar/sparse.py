@@ -4,6 +4,8 @@ A map is ((offset, length), ...) in ascending order, lengths above 0; what no pi
 are described in the GNU tar manual, "Sparse Formats".
 """
 
+from collections.abc import Callable
+
 from lxcast.errors import ArchiveError
 from lxcast.tar.header import BLOCK, number
 
@@ -40,23 +42,29 @@ def from_pax(value: bytes) -> list[int]:
         raise ArchiveError(f"sparse map is malformed: {error}") from error
 
 
-def from_body(start: bytes) -> tuple[list[int], int] | None:
+def from_body(take: Callable[[int], bytes], stored: int) -> tuple[list[int], int]:
     """Read the map of format 1.0, which stands before the data; return (numbers, bytes it takes).
 
-    None where `start` ends before the map does. Raises ArchiveError.
+    `take` gives the next bytes of the `stored` ones that the archive has. Raises ArchiveError.
     """
-    lines = start.split(b"\n")
+    start, count, lines = bytearray(), -1, 0
     try:
-        count = _decimal(lines[0]) if len(lines) > 1 else 0
-        if count > MAX_PIECES:
-            raise ArchiveError(f"sparse map has {count} pieces, above {MAX_PIECES}")
-        if len(lines) < 2 * count + 2:
-            return None
-        numbers = [_decimal(line) for line in lines[1 : 2 * count + 1]]
+        while count < 0 or lines < 2 * count + 1:
+            if len(start) >= stored:
+                raise ArchiveError("sparse map does not end")
+            block = take(BLOCK)
+            start += block
+            lines += block.count(b"\n")
+            if count < 0:
+                count = _decimal(bytes(start.partition(b"\n")[0]))
+                if count > MAX_PIECES:
+                    raise ArchiveError(f"sparse map has {count} pieces, above {MAX_PIECES}")
+            elif len(start) > BLOCK + 2 * 21 * count:
+                raise ArchiveError(f"sparse map of {count} pieces does not end after {len(start)} bytes")
+        numbers = [_decimal(line) for line in bytes(start).split(b"\n", 2 * count + 1)[1 : 2 * count + 1]]
     except ValueError as error:
         raise ArchiveError(f"sparse map is malformed: {error}") from error
-    length = sum(len(line) + 1 for line in lines[: 2 * count + 1])
-    return numbers, length + -length % BLOCK
+    return numbers, len(start)
 
 
 def _decimal(digits: bytes) -> int:
@@ -78,7 +86,9 @@ def pieces(numbers: list[int], size: int) -> Map:
     return found
 
 
-def to_body(map: Map) -> bytes:
-    """Write a map in format 1.0, padded to a whole block."""
+def to_body(map: Map, size: int) -> bytes:
+    """Write the map of a file of `size` bytes in format 1.0, padded to a whole block."""
+    if not map or sum(map[-1]) < size:
+        map = (*map, (size, 0))  # without it GNU tar cuts a hole at the end off (sparse_extract_region)
     lines = b"%d\n" % len(map) + b"".join(b"%d\n%d\n" % piece for piece in map)
     return lines + b"\0" * (-len(lines) % BLOCK)

@@ -7,7 +7,7 @@ byte that holds nothing, two blocks of zeros at the end: what the members are de
 from collections.abc import Callable
 from zlib import adler32
 
-from lxcast.tar.header import BLOCK, USTAR, byte_sum, pax_record
+from lxcast.tar.header import BLOCK, USTAR, XATTR, byte_sum, pax_record
 from lxcast.tar.member import BLK, CHR, DIR, FIFO, LNK, REG, SYM, Member
 from lxcast.tar.sparse import to_body
 
@@ -159,7 +159,7 @@ def _extended(member: Member, name: bytes) -> bytes:
     prefix, short = _split(name)
     size, behind = member.size, b""
     if member.sparse is not None:
-        behind = to_body(member.sparse)
+        behind = to_body(member.sparse, member.size)
         size = len(behind) + sum(length for _, length in member.sparse)
         short = b"./GNUSparseFile.0/" + name.rpartition(b"/")[2][:80]
         prefix = b""
@@ -178,7 +178,9 @@ def _extended(member: Member, name: bytes) -> bytes:
         records |= {b"GNU.sparse.major": b"1", b"GNU.sparse.minor": b"0"}
         records |= {b"GNU.sparse.name": name, b"GNU.sparse.realsize": b"%d" % member.size}
     for key, content in sorted((member.xattrs or {}).items()):
-        records[key if key.startswith(b"SCHILY.") else b"SCHILY.xattr." + key] = content
+        records[key if key.startswith(b"SCHILY.") else XATTR + key.replace(b"%", b"%25").replace(b"=", b"%3D")] = (
+            content
+        )
     stored, uid, gid, mtime = fields
     front = short.ljust(100, b"\0") + b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (member.mode, uid, gid, stored, mtime)
     tail = USTAR + b"\0" * 64 + b"%07o\0%07o\0" % member.device + prefix.ljust(155, b"\0") + b"\0" * 12
