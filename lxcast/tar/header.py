@@ -66,7 +66,8 @@ def text(field: bytes) -> bytes:
 def parse_pax(data: bytes, into: dict[bytes, bytes]) -> None:
     """Add the records (length, key, "=", value, newline) of a pax header to a dict.
 
-    An empty value takes its key away, unless it is an extended attribute's. GNU.sparse.offset and .numbytes, which format 0.0 repeats, are joined as one GNU.sparse.map. Raises ArchiveError.
+    An empty value takes its key away, unless it is an extended attribute's. GNU.sparse.offset and .numbytes, which
+    format 0.0 repeats, are joined as one GNU.sparse.map. Raises ArchiveError.
     """
     at, end = 0, len(data)
     pieces: list[bytes] = []
