@@ -45,7 +45,7 @@ class Archive:
             stream = decompress(peeked, name)
             if form is not None:
                 form.compression = sniff(peeked.start)
-                form.window_log = window_log(peeked.start) if form.compression == "zstd" else 0
+                form.window_log = window_log(peeked.start)
             if stream is peeked and self.size is not None:
                 yield Reader(stream, name, limits, form)  # a plain file is read faster than a thread hands it over
             else:
@@ -58,7 +58,14 @@ class _Counted:
         self._raw, self._archive = raw, archive
 
     def readinto(self, buffer: memoryview, /) -> int | None:
-        got = self._raw.readinto(buffer)
+        try:
+            got = self._raw.readinto(buffer)
+        except OSError as error:
+            name = self._archive.origin.reference
+            raise SourceError(
+                f"{name}: reading failed after {self._archive.read} bytes: {error.strerror or error}",
+                hint="see the kernel's log for a failing disk, or the engine's for a broken connection",
+            ) from error
         self._archive.read += got or 0
         return got
 

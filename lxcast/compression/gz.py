@@ -1,0 +1,42 @@
+"""gzip, by python-isal: several times as fast as zlib."""
+
+import io
+from collections.abc import Callable
+from importlib.metadata import version as installed
+from typing import BinaryIO
+
+from isal import igzip, igzip_threaded, isal_zlib
+
+from lxcast.compression.stream import READ, Readable
+
+ERRORS: tuple[type[Exception], ...] = (
+    igzip.BadGzipFile,
+    isal_zlib.error,  # type: ignore[assignment] # its stub says that this class is an object
+    EOFError,
+)
+
+
+def reader(raw: io.BufferedReader) -> Readable:
+    """Return the uncompressed stream."""
+    stream: Readable = igzip.IGzipFile(fileobj=raw, mode="rb")  # type: ignore[no-untyped-call] # isal has no types
+    return stream
+
+
+class Compressor:
+    """Writes one member, without a time in its header."""
+
+    def __init__(self, out: BinaryIO, small: bool, threads: int) -> None:
+        open_threaded: Callable[..., BinaryIO] = igzip_threaded.open
+        self._stream: BinaryIO = open_threaded(
+            out, "wb", compresslevel=3 if small else 2, threads=threads, block_size=READ
+        )
+        self.write: Callable[[bytes | memoryview], object] = self._stream.write
+
+    def finish(self) -> None:
+        """End the member."""
+        self._stream.close()
+
+
+def version() -> str:
+    """Name the library with its version."""
+    return f"isal {installed('isal')}"
