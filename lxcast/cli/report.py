@@ -25,13 +25,13 @@ def build_report(built: "Built", *, published: bool = True) -> str:
         lines += ["fitted to Proxmox:", columns(sentences)]
     lines += [finding_text(finding) for finding in built.findings if finding.allowed]
     record = built.record
-    content = f"{record.members} members, {amount(record.unpacked_size)} in {amount(record.size)}"
+    content = f"{record.members} members, {amount(record.unpacked_size)}"
     if not published:
-        lines.append(f"dry run, nothing is kept: {content}")
+        lines.append(f"dry run, nothing is kept: {content} unpacked")
     elif built.unchanged:
         lines.append(f"{built.volid} has this content already: nothing was published")
     else:
-        lines.append(f"{built.volid}: {content}")
+        lines.append(f"{built.volid}: {content} in {amount(record.size)}")
     return "\n".join(lines)
 
 
