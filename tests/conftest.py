@@ -1,9 +1,25 @@
 """Tests see none of the caller's settings, credentials and switches of the interpreter."""
 
 import os
+import sys
+from pathlib import Path
 
-import tests.integration.tools  # noqa: F401 - it reads LXCAST_TOOLS and LXCAST_REQUIRE_INTEGRATION before they go
+import pytest
+
+# Imported first: it reads LXCAST_TOOLS and LXCAST_REQUIRE_INTEGRATION, which go below.
+from tests.integration.tools import REPOSITORY
 
 for name in [*os.environ]:
     if name.startswith(("LXCAST_", "PM_", "PROXMOX_VE_", "TF_VAR_pm_")) or name == "PYTHONUNBUFFERED":
         del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for PATH: what `pip install` makes of the console scripts, with the code of this tree."""
+    folder = tmp_path_factory.mktemp("bin")
+    for name, module in (("lxcast", "lxcast"), ("lxcast-data", "terraform_ext"), ("lxcast-packer", "packer_post")):
+        script = folder / name
+        script.write_text(f'#!/bin/sh\nPYTHONPATH="{REPOSITORY}" exec "{sys.executable}" -m {module} "$@"\n')
+        script.chmod(0o755)
+    return folder

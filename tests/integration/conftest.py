@@ -10,7 +10,6 @@
 
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,14 +120,3 @@ def lxc() -> Path:
     if absent := [name for name in names if not shutil.which(name)]:
         missing(f"no {', '.join(absent)}")
     return Path(shutil.which("lxc-start") or "").parent
-
-
-@pytest.fixture(scope="session")
-def commands(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for PATH: what `pip install` makes of the console scripts, with the code of this tree."""
-    folder = tmp_path_factory.mktemp("bin")
-    for name, module in (("lxcast", "lxcast"), ("lxcast-data", "terraform_ext"), ("lxcast-packer", "packer_post")):
-        script = folder / name
-        script.write_text(f'#!/bin/sh\nPYTHONPATH="{REPOSITORY}" exec "{sys.executable}" -m {module} "$@"\n')
-        script.chmod(0o755)
-    return folder

@@ -1,0 +1,44 @@
+"""What the how-to pages tell a reader to run does what they say."""
+
+from pathlib import Path
+
+import pytest
+
+from lxcast.tar.member import regular
+from tests.documents import REPOSITORY
+from tests.session import follow
+from tests.unit.cli.running import archive, environment
+from tests.unit.rootfs.filesystems import minimal_debian
+
+PAGES = sorted((REPOSITORY / "docs" / "how-to").glob("*.md"))
+ABOUT_OTHER_PROGRAMS = {"packer-shell-local.md", "terraform-data-source.md"}
+"""Run by the integration tests of Packer and Terraform."""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_commands_of_a_page_do_what_it_shows(page: Path, commands: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "reader"
+    folder.mkdir()
+    log = regular(b"var/log-of-build", b"text")
+    (folder / "rootfs.tar").write_bytes(archive([*minimal_debian(), log]))
+    (folder / "motd").write_text("welcome\n")
+    env = environment({})
+    env["PATH"] = f"{commands}:{env['PATH']}"
+    assert (follow(page, folder, env) > 0) == (page.name not in ABOUT_OTHER_PROGRAMS)
+
+
+@pytest.mark.parametrize(
+    ("page", "found"),
+    [
+        ("```console\n$ echo yes\nno\n```\n", "shows"),
+        ("```console\n$ false\n$ true\n```\n", "exit code 1"),
+        ("```console\n$ false\n```\n", "exit code 1"),
+        ("```console\n$ true\n$ echo $?\n5\n```\n", "exit code 0"),
+        ("A file called `a`:\n\n```sh\nb\n```\n```console\n$ grep c a\n```\n", "exit code 1"),
+        ("```console\n$ echo yes >&2\n```\n```text\nno\n```\n", "shows"),
+    ],
+)
+def test_what_a_page_says_wrongly_is_found(page: str, found: str, tmp_path: Path) -> None:
+    (tmp_path / "page.md").write_text(page)
+    with pytest.raises((AssertionError, pytest.fail.Exception), match=found):
+        follow(tmp_path / "page.md", tmp_path, environment({}))
