@@ -74,6 +74,7 @@ class Reader:
         """The end of the bytes in the buffer."""
         self._current: Member | None = None
         self._body = 0  # bytes of the current member's body that are stored at _at, without padding
+        self._pending = 0  # bytes of the extended headers that were read for the next member
         self._globals: dict[bytes, bytes] = {}
 
     def __iter__(self) -> Iterator[Member]:
@@ -157,6 +158,7 @@ class Reader:
                 header = bytes(view[at:after])
                 self._unusual(member, text(path), type, meta, size, mtime, link, header, extended)
                 extended = {}
+                self._pending = 0
             member.body = self
             members += 1
             total += member.size
@@ -231,12 +233,11 @@ class Reader:
 
     def _extend(self, type: bytes, size: int, extended: dict[bytes, bytes]) -> None:
         """Read an extended header into `extended`, or into the globals."""
-        held = self._globals if type == b"g" else extended
-        whole, limit = size, MAX_GLOBAL if type == b"g" else MAX_EXTENDED
-        if held:
-            whole += sum(map(len, held)) + sum(map(len, held.values()))
-        if whole > limit:
-            raise self._error(f"has extended headers of {whole} bytes for one member: the limit is {limit}")
+        self._pending += BLOCK + size
+        if self._pending > MAX_EXTENDED:
+            raise self._error(
+                f"has extended headers of {self._pending} bytes for one member: the limit is {MAX_EXTENDED}"
+            )
         data = self._take(size)
         if type == b"L":
             extended[b"path"] = text(data)
@@ -244,9 +245,15 @@ class Reader:
             extended[b"linkpath"] = text(data)
         elif type in b"xXg":
             try:
-                parse_pax(data, held)
+                parse_pax(data, self._globals if type == b"g" else extended)
             except ArchiveError as error:
                 raise self._error(error.message) from error
+            if type == b"g":
+                length = sum(map(len, self._globals)) + sum(map(len, self._globals.values()))
+                if length > MAX_GLOBAL:
+                    raise self._error(f"has global headers of {length} bytes: the limit is {MAX_GLOBAL}")
+        if type not in b"gV":
+            extended.setdefault(b"", b"")  # an empty header belongs to a member as well
 
     def _read_map(self, member: Member, header: bytes | None, records: dict[bytes, bytes]) -> None:
         """Read a sparse file's map; what is left of the stored body is its data."""

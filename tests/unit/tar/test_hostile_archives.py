@@ -1,0 +1,424 @@
+"""Whatever the bytes are: members, or a typed error that names the archive; never another exception, never a hang."""
+
+import io
+import resource
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lxcast.errors import ArchiveError
+from lxcast.tar.form import Form
+from lxcast.tar.header import number, parse_pax, pax_record
+from lxcast.tar.member import DIR, LNK, REG, SYM, Member, directory, regular, symlink
+from lxcast.tar.reader import Limits, Reader
+from lxcast.tar.writer import Writer
+
+END = b"\0" * 1024
+
+
+def raw(
+    name: bytes = b"a",
+    type: bytes = b"0",
+    size: bytes = b"00000000000\0",
+    *,
+    mode: bytes = b"0000644\0",
+    uid: bytes = b"0000000\0",
+    gid: bytes = b"0000000\0",
+    mtime: bytes = b"00000000000\0",
+    link: bytes = b"",
+    tail: bytes = b"ustar\00000",
+) -> bytes:
+    """Return a header as it is told, with a right checksum."""
+    front = name.ljust(100, b"\0") + mode + uid + gid + size + mtime
+    back = type + link.ljust(100, b"\0") + tail.ljust(255, b"\0")
+    return front + b"%06o\0 " % (sum(front) + sum(back) + 256) + back
+
+
+def octal(size: int) -> bytes:
+    return b"%011o\0" % size
+
+
+def body(data: bytes) -> bytes:
+    return data + b"\0" * (-len(data) % 512)
+
+
+def pax(records: bytes, type: bytes = b"x") -> bytes:
+    return raw(b"h", type, octal(len(records))) + body(records)
+
+
+def read(data: bytes, limits: Limits | None = None, form: Form | None = None) -> list[Member]:
+    return [member.held() for member in Reader(io.BytesIO(data), "the.tar", limits, form)]
+
+
+def written(*members: Member) -> bytes:
+    out = io.BytesIO()
+    writer = Writer(out.write)
+    for member in members:
+        writer.add(member)
+    writer.finish()
+    return out.getvalue()
+
+
+MINUS = b"\xff" * 12
+SPARSE = pax_record(b"GNU.sparse.major", b"1") + pax_record(b"GNU.sparse.minor", b"0")
+
+
+def sparse_1_0(size: bytes, data: bytes) -> bytes:
+    return pax(SPARSE + pax_record(b"GNU.sparse.realsize", size)) + raw(size=octal(len(data))) + body(data) + END
+
+
+HOSTILE: dict[str, tuple[bytes, str]] = {
+    "checksum": (raw(b"etc/passwd")[:-1] + b"x" + END, "etc/passwd has a wrong checksum"),
+    "text": (b"hello world\n" * 100, "wrong checksum"),
+    "dots": (raw(b"a/../../etc/passwd") + END, r"a/\.\./\.\./etc/passwd' leaves the root"),
+    "absolute": (raw(b"/etc/passwd") + END, "leaves the root"),
+    "absolute by pax": (pax(pax_record(b"path", b"/etc/x")) + raw() + END, "leaves the root"),
+    "link out": (raw(type=b"1", link=b"../../etc/passwd") + END, "leaves the root"),
+    "huge extended header": (raw(type=b"x", size=octal(2 << 20)) + END, "extended headers of 2097664 bytes"),
+    "huge long name": (raw(type=b"L", size=octal(7 << 30)) + END, "extended headers of 7516193280 bytes"),
+    "negative size": (raw(size=MINUS) + END, "size -1"),
+    "negative size of a long name": (raw(type=b"L", size=MINUS) + END, "size -1"),
+    "negative size seen as a time": (raw(mtime=MINUS) + raw(size=MINUS) + END, "size -1"),
+    "a size that leads back": (
+        raw(mtime=b"\xff" * 10 + b"\xfc\0") + raw(size=b"\xff" * 10 + b"\xfc\0") + END,
+        "size -1024",
+    ),
+    "negative owner": (raw(uid=b"\xff" * 8) + END, "owner -1"),
+    "huge owner": (raw(gid=b"\x80" + b"\xff" * 7) + END, "owner"),
+    "huge time": (raw(mtime=b"\x80" + b"\xff" * 11) + END, "time"),
+    "a number that is none": (raw(mode=b"rw-r--r\0") + END, "is no number"),
+    "digits that are not octal": (raw(size=b"99999999999\0") + END, "malformed header"),
+    "members after the end": (raw() + END + raw(b"b") + END, "members after the end"),
+    "an end within": (raw() + b"\0" * 512 + raw(b"b") + END, "members after the end"),
+    "unknown type": (raw(type=b"Z") + END, "has the type b'Z'"),
+    "multi-volume": (raw(type=b"M") + END, "has the type b'M'"),
+    "8 GiB in a short file": (raw(size=octal((8 << 30) - 1)) + END, "is truncated"),
+    "8 GiB of a sparse one": (sparse_1_0(b"%d" % (8 << 30), b"1\n0\n%d\n" % (8 << 30)), "sparse map names"),
+    "no member behind a header": (pax(pax_record(b"path", b"x")) + END, "has no member"),
+    "a file as the root": (raw(b".") + END, "place of the root"),
+    "a file without a name": (raw(b"") + END, "place of the root"),
+    "a link as the root": (raw(b"./", b"2", link=b"x") + END, "place of the root"),
+    "a link to the empty name": (raw(type=b"2") + END, "links to"),
+    "a hard link to the empty name": (raw(type=b"1") + END, "links to"),
+    "NUL in a name": (pax(pax_record(b"path", b"a\0b")) + raw() + END, "holds a NUL"),
+    "NUL in a target": (pax(pax_record(b"linkpath", b"a\0b")) + raw(type=b"2") + END, "links to"),
+    "NUL in an attribute": (pax(pax_record(b"SCHILY.xattr.user.a\0b", b"1")) + raw() + END, "holds a NUL"),
+    "pax length too long": (pax(b"99 path=x\n") + raw() + END, "malformed"),
+    "pax length too short": (pax(b"5 path=x\n") + raw() + END, "malformed"),
+    "pax length of itself": (pax(b"2 ") + raw() + END, "malformed"),
+    "pax length zero": (pax(b"0 path=x\n") + raw() + END, "malformed"),
+    "pax length with a sign": (pax(b"+10 path=x\n") + raw() + END, "has no length"),
+    "pax length with underscores": (pax(b"1_0 path=x\n") + raw() + END, "has no length"),
+    "pax length without end": (pax(b"9" * 600) + raw() + END, "has no length"),
+    "pax without equals": (pax(b"9 path x\n") + raw() + END, "malformed"),
+    "pax without key": (pax(b"5 =x\n") + raw() + END, "malformed"),
+    "pax without newline": (pax(b"9 path=xy") + raw() + END, "malformed"),
+    "pax size with underscores": (pax(pax_record(b"size", b"1_0")) + raw() + END, "is no number"),
+    "pax size with a sign": (pax(pax_record(b"size", b"+1")) + raw() + END, "is no number"),
+    "pax size below zero": (pax(pax_record(b"size", b"-1")) + raw() + END, "size -1"),
+    "pax owner below zero": (pax(pax_record(b"uid", b"-1")) + raw() + END, "owner -1"),
+    "pax time of ages": (pax(pax_record(b"mtime", b"9" * 20)) + raw() + END, "time"),
+    "pax fraction of ages": (pax(pax_record(b"mtime", b"-1." + b"9" * 9000)) + raw() + END, "malformed header"),
+    "attribute that is not base64": (pax(pax_record(b"LIBARCHIVE.xattr.user.a", b"@")) + raw() + END, "not base64"),
+    "sparse without a size": (pax(pax_record(b"GNU.sparse.map", b"0,1")) + raw() + END, "is no number"),
+    "sparse without a real size": (pax(SPARSE) + raw() + END, "is no number"),
+    "sparse size with underscores": (sparse_1_0(b"1_0", b"0\n"), "is no number"),
+    "sparse pieces that overlap": (sparse_1_0(b"20", body(b"2\n0\n5\n4\n5\n") + b"x" * 10), "below the end"),
+    "sparse pieces beyond the size": (sparse_1_0(b"20", body(b"1\n18\n5\n") + b"x" * 5), "beyond the file's size"),
+    "sparse pieces without number": (sparse_1_0(b"20", b"99999999\n1\n1\n"), "above 1000000"),
+    "sparse map without end": (sparse_1_0(b"20", b"3\n0\n1\n"), "does not end"),
+    "sparse map of zeros": (sparse_1_0(b"20", b"\0" * 512), "is no number"),
+    "sparse map of an odd length": (
+        pax(pax_record(b"GNU.sparse.map", b"0,1,2") + pax_record(b"GNU.sparse.size", b"9"))
+        + raw(size=octal(1))
+        + body(b"x")
+        + END,
+        "beyond the file's size",
+    ),
+    "old sparse map that overlaps": (
+        raw(
+            type=b"S",
+            size=octal(4),
+            tail=b"ustar  \0".ljust(129, b"\0") + (octal(0) + octal(2)) * 2 + b"\0" * 49 + octal(9),
+        )
+        + body(b"abcd")
+        + END,
+        "below the end",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_archive_is_an_error_that_says_why(name: str) -> None:
+    data, message = HOSTILE[name]
+    with pytest.raises(ArchiveError, match=message) as caught:
+        read(data)
+    assert caught.value.message.startswith("the.tar")
+
+
+def small() -> bytes:
+    """Return an archive of every kind of header, small enough to be cut everywhere."""
+    return written(
+        directory(b""),
+        regular(b"file", b"x" * 700),
+        Member(b"attributes", REG, body=b"y", size=1, xattrs={b"user.a": b"1", b"security.capability": b"\1\0\n"}),
+        symlink(b"long", b"t" * 200),
+        Member(b"again", LNK, link=b"file"),
+        Member(b"sparse", REG, size=9000, body=b"zz", sparse=((0, 1), (8000, 1))),
+    )
+
+
+def test_an_archive_cut_anywhere_is_an_error_unless_only_zeros_are_missing() -> None:
+    whole = small()
+    content = len(whole.rstrip(b"\0")) + 511 & -512
+    for end in range(len(whole)):
+        if end >= content + 512:
+            assert len(read(whole[:end])) == 6
+            continue
+        with pytest.raises(ArchiveError, match=r"the\.tar.*is (truncated after|empty)"):
+            read(whole[:end])
+
+
+def test_archives_joined_by_cat_are_an_error() -> None:
+    with pytest.raises(ArchiveError, match="members after the end") as caught:
+        read(small() + small())
+    assert "joined by cat" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        (Limits(members=2), "member 3"),
+        (Limits(size=699), "700 bytes"),
+        (Limits(size=8000), "takes the unpacked size to"),
+    ],
+)
+def test_limits_hold(limits: Limits, message: str) -> None:
+    with pytest.raises(ArchiveError, match=message) as caught:
+        read(small(), limits)
+    assert "--max-members" in caught.value.hint
+
+
+def test_limits_allow_what_they_name() -> None:
+    assert len(read(small(), Limits(members=6, size=9701))) == 6
+
+
+def test_a_judged_archive_has_its_names_noted_instead() -> None:
+    form = Form()
+    members = read(
+        raw(b"/etc/passwd") + raw(b"../b") + raw(b"./c") + raw(b"d") + raw(type=b"1", name=b"e", link=b"/c") + END,
+        None,
+        form,
+    )
+    assert [member.path for member in members] == [b"etc/passwd", b"b", b"c", b"d", b"e"]
+    assert form.absolute == [b"/etc/passwd", b"../b", b"/c"]
+    assert form.unprefixed == 2
+
+
+def test_many_extended_headers_for_one_member_are_an_error() -> None:
+    bomb = b"".join(pax(pax_record(b"k%d" % at, b"v" * 100_000)) for at in range(20))
+    with pytest.raises(ArchiveError, match="extended headers"):
+        read(bomb + raw() + END)
+    bomb = b"".join(pax(pax_record(b"k%d" % at, b"v" * 10_000), b"g") for at in range(20))
+    with pytest.raises(ArchiveError, match="global headers"):
+        read(bomb + raw() + END)
+
+
+def test_global_headers_count_for_all_and_own_ones_for_one() -> None:
+    data = (
+        pax(pax_record(b"mtime", b"7"), b"g")
+        + raw(b"a")
+        + pax(pax_record(b"mtime", b"8"))
+        + raw(b"b")
+        + raw(b"c")
+        + END
+    )
+    assert [member.mtime for member in read(data)] == [7, 8, 7]
+
+
+def test_a_large_map_of_a_sparse_file_is_read_in_little_time() -> None:
+    count = 100_000
+    pieces = tuple((at * 1024, 1) for at in range(count))
+    data = written(Member(b"s", REG, size=count * 1024, body=b"x" * count, sparse=pieces))
+    assert read(data)[0].sparse == pieces
+
+
+def limited(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a program with 1 GiB of address space and 20 s of processor time."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+        resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
+
+    root = str(Path(__file__).parents[3])
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=root,
+        preexec_fn=limit,
+        check=False,
+    )
+
+
+GIANT = """
+import sys, itertools
+from lxcast.errors import ArchiveError
+from lxcast.tar.reader import Reader
+from tests.unit.tar.test_hostile_archives import *
+
+class Endless:
+    def __init__(self, start, again):
+        self.left, self.again = start, again
+    def readinto(self, buffer):
+        while len(self.left) < len(buffer):
+            self.left += self.again * (1 + len(buffer) // len(self.again))
+        buffer[:] = self.left[: len(buffer)]
+        self.left = self.left[len(buffer) :]
+        return len(buffer)
+
+LONG = pax(SPARSE + pax_record(b"GNU.sparse.realsize", b"9")) + raw(size=octal(7 << 30))
+start, again = {
+    "extended": (b"", pax(pax_record(b"k", b"v" * 500_000))),
+    "empty": (b"", pax(b"")),
+    "global": (b"", pax(pax_record(b"k", b"v" * 50_000), b"g")),
+    "extended names": (b"", raw(type=b"L", size=octal(1 << 20)) + b"n" * (1 << 20)),
+    "old sparse": (
+        raw(type=b"S", size=octal(4), tail=(b"ustar  \\0".ljust(129, b"\\0") + b"\\0" * 96 + b"\\1" + octal(9))),
+        (octal(1) + octal(0)) * 21 + b"\\1" * 8,
+    ),
+    "sparse map": (LONG + b"1000000\\n", b"1\\n"),
+    "sparse numbers": (LONG + b"9\\n", b"1" * 512),
+}[sys.argv[1]]
+try:
+    for member in Reader(Endless(start, again), "the.tar"):
+        pass
+except ArchiveError as error:
+    print("refused:", error)
+"""
+
+
+@pytest.mark.parametrize(
+    "name", ["extended", "empty", "global", "extended names", "old sparse", "sparse map", "sparse numbers"]
+)
+def test_what_has_no_end_ends_in_bounded_memory_and_time(name: str) -> None:
+    told = limited(GIANT, name)
+    assert told.stdout.startswith("refused: the.tar"), told.stderr[-500:]
+
+
+names = st.lists(st.sampled_from([b"a", b"b", b"..", b".", b"", b"c" * 120, b"\xff", b"n\n"]), max_size=5).map(
+    b"/".join
+)
+fields = st.one_of(st.binary(min_size=12, max_size=12), st.integers(0, 2000).map(octal), st.just(MINUS))
+
+
+@st.composite
+def blocks(draw: st.DrawFn) -> bytes:
+    """Make headers with right checksums and anything in their fields, and bodies that may not fit."""
+    short = st.one_of(st.binary(min_size=8, max_size=8), st.just(b"0000644\0"))
+    header = raw(
+        draw(names)[:100],
+        draw(st.sampled_from([bytes([at]) for at in b"01234567xgLKSDVZ\0"])),
+        draw(fields),
+        mode=draw(short),
+        uid=draw(short),
+        gid=draw(short),
+        mtime=draw(fields),
+        link=draw(names)[:100],
+        tail=draw(st.one_of(st.just(b"ustar\00000"), st.binary(max_size=255), st.just(b"ustar  \0"))),
+    )
+    keys = st.sampled_from(
+        [
+            b"path",
+            b"linkpath",
+            b"size",
+            b"uid",
+            b"mtime",
+            b"GNU.sparse.major",
+            b"GNU.sparse.realsize",
+            b"GNU.sparse.map",
+            b"GNU.sparse.size",
+            b"GNU.sparse.offset",
+            b"SCHILY.xattr.user.a",
+            b"SCHILY.acl.access",
+            b"LIBARCHIVE.xattr.user.b",
+        ]
+    )
+    values = st.one_of(st.binary(max_size=12), st.integers(-3, 3000).map(lambda n: b"%d" % n), names)
+    records = draw(st.dictionaries(keys, values, max_size=4))
+    data = b"".join(pax_record(key, value) for key, value in records.items())
+    return draw(
+        st.sampled_from(
+            [header, header + body(draw(st.binary(max_size=600))), pax(data) + header, pax(data, b"g") + header]
+        )
+    )
+
+
+def require_sound(members: Iterable[Member]) -> None:
+    for member in members:
+        assert not member.path.startswith(b"/")
+        assert b".." not in member.path.split(b"/")
+        assert b"\0" not in member.path + member.link
+        assert member.path or member.type == DIR
+        assert member.size >= 0 <= member.uid
+        assert member.mode == member.mode & 0o7777
+        assert (member.type in (LNK, SYM)) == bool(member.link)
+        assert len(member.head()) == member.stored
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(blocks(), min_size=1, max_size=5), st.booleans())
+def test_any_headers_give_sound_members_or_an_error(parts: list[bytes], judged: bool) -> None:
+    try:
+        members = read(b"".join(parts) + END, Limits(members=1000, size=1 << 30), Form() if judged else None)
+    except ArchiveError:
+        return
+    require_sound(members)
+    again = read(written(*members))
+    assert [(m.path, m.type, m.uid, m.mtime, m.link, m.size) for m in again] == [
+        (m.path, m.type, m.uid, m.mtime, m.link, m.size) for m in members
+    ]
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, len(small()) - 1), st.integers(1, 255)), min_size=1, max_size=4))
+def test_flipped_bytes_give_sound_members_or_an_error(flips: list[tuple[int, int]]) -> None:
+    data = bytearray(small())
+    for at, bits in flips:
+        data[at] ^= bits
+    with suppress(ArchiveError):
+        require_sound(read(bytes(data)))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=80))
+def test_any_pax_data_is_records_or_an_error(data: bytes) -> None:
+    with suppress(ArchiveError):
+        parse_pax(data, {})
+
+
+@given(
+    st.dictionaries(
+        st.binary(min_size=1, max_size=20).filter(lambda key: b"=" not in key),
+        st.binary(min_size=1, max_size=2000),
+        max_size=5,
+    )
+)
+def test_pax_records_come_back(records: dict[bytes, bytes]) -> None:
+    records = {key: value for key, value in records.items() if not key.startswith(b"GNU.sparse.")}
+    found: dict[bytes, bytes] = {}
+    parse_pax(b"".join(pax_record(key, value) for key, value in records.items()), found)
+    assert found == records
+
+
+@given(st.integers(-(1 << 62), 1 << 62))
+def test_numbers_are_read_as_python_reads_them(value: int) -> None:
+    field = tarfile.itn(value, 12, tarfile.GNU_FORMAT)  # type: ignore[attr-defined] # no public way
+    assert number(field) == value
