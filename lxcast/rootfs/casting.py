@@ -121,6 +121,8 @@ class Casting:
         if any(self._left.values()) or self._promoted - self._early:
             raise SourceError("the source changed while it was read", hint="build it again")
         for member in self._fitting.finish(survey):
+            if not self._fitting.held(member.path):
+                survey.made.add(member.path)
             self._write(member)
         _require_folders(survey)
         writer.finish()

@@ -89,6 +89,10 @@ class Fitting:
         """Say whether the member at `path`, or a hard link whose target is `path`, must be given to `hold`."""
         return path in self._holders
 
+    def held(self, path: bytes) -> bool:
+        """Say whether `path` was given to `hold`: whatever it became, the source has it."""
+        return path in self._held
+
     def hold(self, member: Member) -> None:
         """Keep a member until `finish`.
 

@@ -69,6 +69,8 @@ class Survey:
         self.devices: list[bytes] = []
         self.big_ids: list[tuple[bytes, int, int]] = []
         """(path, uid, gid) where one of the two is above 65535."""
+        self.made: set[bytes] = set()
+        """The paths that the source does not have: fit put them in."""
         self.form = form or Form()
         # path -> type, (mode, uid, gid) by number and mtime in one small int: with the path itself the only thing that
         # is kept of every member, so that its size decides the memory of a run.

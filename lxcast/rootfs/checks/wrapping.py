@@ -12,6 +12,7 @@ FEWEST_MEMBERS = 10
 """Proxmox's own test of foreign archives asks for as many (PVE/LXC/Create.pm, check_tar_archive)."""
 
 _ROOT = re.compile(rb"rootfs\.(tar(\..+)?|tgz|txz|squashfs)$")
+_ARCHIVE = re.compile(rb"\.(tar(\.[a-z0-9]+)?|tgz|txz|tzst)$")
 _COMPANION = re.compile(rb"(rootfs|meta|metadata|lxd|incus|config|templates|create-message|SHA256SUMS)(\..+)?$")
 
 
@@ -23,10 +24,13 @@ class Wrapping(NamedTuple):
 
 
 def wrapping(survey: Survey) -> Wrapping | None:
-    """Return what the archive holds in place of a root filesystem; None where it may be one."""
-    if any(survey.type(path) is not None for path in (b"etc", b"usr", b"sbin", b"bin")):
+    """Return what the archive holds in place of a root filesystem; None where it may be one.
+
+    Judged is what the source has: with the folders that fit puts in anything would look like a root filesystem.
+    """
+    if any(survey.type(path) is not None and path not in survey.made for path in (b"etc", b"usr", b"sbin", b"bin")):
         return None
-    tops = dict.fromkeys(path.partition(b"/")[0] for path in survey.paths())
+    tops = dict.fromkeys(path.partition(b"/")[0] for path in survey.paths() if path not in survey.made)
     tops.pop(b"", None)
     if b"oci-layout" in tops and b"index.json" in tops:
         return Wrapping("oci", b"oci-layout")
@@ -40,6 +44,8 @@ def wrapping(survey: Survey) -> Wrapping | None:
     inner = next((top for top in tops if _ROOT.match(top)), None)
     if inner is not None and all(_COMPANION.match(top) for top in tops):
         return Wrapping("archive", inner)
+    if len(tops) == 1 and _ARCHIVE.search(alone := next(iter(tops))):
+        return Wrapping("archive", alone)
     return None
 
 
@@ -69,9 +75,9 @@ def _image(subject: Subject) -> Iterator[Finding]:
 
 
 def _few_members(subject: Subject) -> Iterator[Finding]:
-    survey = subject.survey
-    if survey.members < FEWEST_MEMBERS:
-        yield Finding(f"{survey.members} members, where a root filesystem has {FEWEST_MEMBERS} and more")
+    members = subject.survey.members - len(subject.survey.made)
+    if members < FEWEST_MEMBERS:
+        yield Finding(f"{members} members, where a root filesystem has {FEWEST_MEMBERS} and more")
 
 
 def _no_sbin(subject: Subject) -> Iterator[Finding]:
@@ -102,7 +108,7 @@ WRAPPING = (
         ),
         judge=_nested,
         archive=True,
-        hint="take it out and build from that: `lxcast build ROOTFS_ARCHIVE` or `lxcast build ROOTFS_FOLDER`",
+        hint="take it out and build from that: `lxcast build ARCHIVE`, or `tar -C FOLDER -c . | lxcast build -`",
     ),
     Check(
         id="image-archive",

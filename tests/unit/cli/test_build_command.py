@@ -69,6 +69,22 @@ def test_a_dry_run_reports_and_keeps_nothing(tmp_path: Path, source: Path) -> No
     assert not (tmp_path / "storage").exists()
 
 
+@pytest.mark.parametrize(
+    ("members", "check"),
+    [
+        ([regular(b"manifest.json", b"[]"), regular(b"0" * 64 + b"/layer.tar", b"x")], "image-archive"),
+        ([regular(b"debian-12-v1.tar.zst", b"x")], "nested-archive"),
+        ([each.changed(path=b"rootfs/" + each.path) for each in minimal_debian() if each.path], "nested-archive"),
+        ([regular(b"hello", b"x")], "few-members"),
+    ],
+)
+def test_what_is_no_root_filesystem_is_told_as_that(tmp_path: Path, members: list[Member], check: str) -> None:
+    """And not as one that lacks everything: fit puts the usual folders into whatever it is given."""
+    told = build(tmp_path, write(tmp_path / "rootfs.tar", base=members))
+    assert told.returncode == 5
+    assert re.findall(r"^  ([a-z-]+): ", told.stderr, re.MULTILINE)[0] == check
+
+
 def test_output_takes_any_folder_and_tells_the_path(tmp_path: Path, source: Path) -> None:
     told = build(tmp_path, source, "--output", "out", "--pattern", "{name}", LXCAST_STORAGE="/nonexistent/x")
     assert Path(told.stdout.strip()).name == "debian-12.tar.zst"

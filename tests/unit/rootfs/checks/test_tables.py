@@ -74,6 +74,7 @@ FOUND = [
     # What the archive is
     Case("nested-archive", [regular(b"rootfs.tar.xz", b""), regular(b"meta.tar.xz", b"")], b"rootfs.tar.xz", "archive"),
     Case("nested-archive", [regular(b"rootfs.tar", b""), regular(b"metadata.yaml", b"")], b"rootfs.tar", "archive"),
+    Case("nested-archive", [regular(b"debian-12-v1.tar.zst", b"")], b"debian-12-v1.tar.zst", "archive"),
     Case("nested-archive", folders("rootfs", "rootfs/etc", "rootfs/usr", "templates"), b"rootfs", "at the top"),
     Case("nested-archive", folders("debian/etc", "debian/usr/bin"), b"debian", "at the top"),
     Case("image-archive", SAVED, b"manifest.json", "docker save"),
@@ -209,6 +210,7 @@ def test_found(case: Case) -> None:
 FINE = [
     Case("nested-archive", [*DEBIAN, regular(b"rootfs.tar.xz", b"")]),
     Case("nested-archive", OCI),
+    Case("nested-archive", [regular(b"backup.tar.zst", b""), regular(b"notes.txt", b"")]),
     Case("image-archive", [*DEBIAN, *SAVED]),
     Case("image-archive", DEBIAN),
     Case("whiteouts", debian(regular(b"etc/what.wh.is", b""), regular(b"etc/x.wh.", b""))),
