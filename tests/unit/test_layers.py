@@ -25,6 +25,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("lxcast.errors",),
     ("lxcast",),  # the version, and nothing that imports
 )
+# Stands beside the house: it shares no code with it, so that a mistake of the client is not its stand-in server's too.
+APART = "lxcast.testing"
 HEIGHT = {room: -number for number, floor in enumerate(FLOORS) for room in floor}
 OWN = {room.partition(".")[0] for room in HEIGHT}
 
@@ -32,7 +34,8 @@ OWN = {room.partition(".")[0] for room in HEIGHT}
 def room_of(module: str) -> str | None:
     """The room that a module lies in; "lxcast" is a room for itself alone."""
     return next(
-        (room for room in HEIGHT if module == room or (room != "lxcast" and module.startswith(room + "."))), None
+        (room for room in (APART, *HEIGHT) if module == room or (room != "lxcast" and module.startswith(room + "."))),
+        None,
     )
 
 
@@ -71,6 +74,8 @@ def judge(sources: Mapping[str, str], packages: frozenset[str] = frozenset()) ->
             target = room_of(name) or room_of(name.rpartition(".")[0])
             if target is None:
                 problems.append(f"{module} imports {name}, which has no room")
+            elif target != room and APART in (target, room):
+                problems.append(f"{module} imports {name}: {APART} shares no code with the house")
             elif target != room and HEIGHT[target] >= HEIGHT[room]:
                 problems.append(f"{module} imports {name}: {target} is not below {room}")
     problems += [
@@ -129,6 +134,9 @@ def test_the_folder_of_terraform_and_packer_code_is_no_import_package() -> None:
             "from importlib import import_module\nimport_module('lxcast.pins')",
             "lxcast.pins is not below",
         ),
+        ("lxcast.testing.storage", "from lxcast.model import Volid", "lxcast.testing shares no code with the house"),
+        ("lxcast.testing.http", "from lxcast import __version__", "lxcast.testing shares no code with the house"),
+        ("lxcast.jobs.build", "from lxcast.testing import Cluster", "lxcast.testing shares no code with the house"),
         ("lxcast.extra", "", "lxcast.extra has no room"),
         ("lxcast.jobs.build", "import lxcast.extra.thing", "lxcast.extra.thing, which has no room"),
     ],

@@ -1,0 +1,134 @@
+"""A cluster of Proxmox VE nodes on loopback: the object that a test starts."""
+
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from .access import EVERYTHING, Access, Acl, Token
+from .certificate import make_certificate
+from .containers import Container
+from .faults import Faults
+from .pveproxy import Listener
+from .storage import FILE_BASED, FOLDERS, Storage
+from .tasks import Tasks
+
+LOOPBACK = "127.0.0.1"
+
+
+class Cluster:
+    """Proxmox VE on loopback, for tests: `with Cluster() as server:`, then `server.url`, `server.ca`, `server.token`.
+
+    nodes: their names; each has a port of its own and answers for all. storages: `local` of each node where none are
+    given. tokens and acl: one token of "tester@pve" with every privilege where none are given. state: the folder that
+    holds everything, a temporary one that goes with the server where none is given. names: the host names and
+    addresses of the certificate. host and port: where the first node listens; the others take free ports.
+
+    Storages, tokens, the list and the faults may be changed while it runs. Raises OSError where a port is taken or
+    there is no openssl program, subprocess.CalledProcessError where that fails.
+    """
+
+    def __init__(
+        self,
+        nodes: Sequence[str] = ("pve",),
+        storages: Iterable[Storage] | None = None,
+        tokens: Iterable[Token] | None = None,
+        acl: Iterable[Acl] | None = None,
+        faults: Faults | None = None,
+        state: Path | None = None,
+        names: Sequence[str] = (LOOPBACK, "localhost"),
+        host: str = LOOPBACK,
+        port: int = 0,
+    ) -> None:
+        self.nodes = tuple(nodes)
+        self.given_state = state
+        self.names = names
+        self.storages = {storage.id: storage for storage in storages or [Storage("local")]}
+        if tokens is None:
+            tokens = [Token("tester@pve!lxcast", secrets.token_hex(16), privsep=False)]
+        if acl is None:
+            acl = [Acl("/", "tester@pve", EVERYTHING)]
+        self.access = Access(tokens, acl)
+        self.faults = faults or Faults()
+        self.tasks = Tasks(self.faults)
+        self.containers: dict[int, Container] = {}
+        self.listeners = {
+            node: Listener(self, node, host, port if number == 0 else 0) for number, node in enumerate(self.nodes)
+        }
+
+    def __enter__(self) -> Self:
+        """Make folders and the certificate, and listen."""
+        self.state = self.given_state or Path(tempfile.mkdtemp(prefix="lxcast-testing-"))
+        for storage in self.storages.values():
+            self.add_storage(storage)
+        self.certificate = make_certificate(self.state / "certificate", self.names)
+        for node in self.nodes:
+            self.start(node)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close every port; a temporary state folder goes."""
+        for node in self.nodes:
+            self.stop(node)
+        if self.given_state is None:
+            shutil.rmtree(self.state, ignore_errors=True)
+
+    def add_storage(self, storage: Storage) -> None:
+        """Add a storage, also while the server runs; its folders are made."""
+        if storage.path is None:
+            storage.path = self.state / "storages" / storage.id
+        for node in self.nodes if storage.type in FILE_BASED else ():
+            for content in FOLDERS:
+                storage.folder(node, content).mkdir(parents=True, exist_ok=True)
+        self.storages[storage.id] = storage
+
+    def start(self, node: str) -> None:
+        """Let a node listen (again), on the port that it had."""
+        self.listeners[node].open(self.certificate.context())
+
+    def stop(self, node: str) -> None:
+        """Let a node go down: its port is closed and its connections break."""
+        self.listeners[node].close()
+
+    def is_up(self, node: str) -> bool:
+        """Whether a node listens."""
+        return self.listeners[node].socket is not None
+
+    def url_of(self, node: str) -> str:
+        """Give the address of a node: https://HOST:PORT."""
+        listener = self.listeners[node]
+        return f"https://{listener.host}:{listener.port}"
+
+    @property
+    def url(self) -> str:
+        """The address of the first node."""
+        return self.url_of(self.nodes[0])
+
+    @property
+    def ca(self) -> Path:
+        """The file of the authority that signed the certificate."""
+        return self.certificate.ca
+
+    @property
+    def fingerprint(self) -> str:
+        """The certificate's SHA-256, as Proxmox prints it."""
+        return self.certificate.fingerprint
+
+    @property
+    def token(self) -> Token:
+        """The first token."""
+        return next(iter(self.access.tokens.values()))
+
+    @property
+    def authorization(self) -> str:
+        """The Authorization header of the first token."""
+        return f"PVEAPIToken={self.token.id}={self.token.secret}"
+
+    def temporary(self, node: str) -> Path:
+        """Give the folder that stands for a node's /var/tmp."""
+        return self.state / "var-tmp" / node
