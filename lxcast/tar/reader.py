@@ -298,6 +298,8 @@ class Reader:
 
     def head(self) -> memoryview:
         """Return the first bytes of the current member's body."""
+        if self._holds_names():
+            return self.buffer[:0]
         wanted = min(self._body, HEAD)
         if self.at + wanted > self.filled:
             self._fill(wanted)
@@ -305,6 +307,8 @@ class Reader:
 
     def chunks(self) -> Iterator[memoryview]:
         """Yield the current member's body once."""
+        if self._holds_names():
+            return
         left, padding = self._body, -self._body % BLOCK
         self._body = 0
         while left:
@@ -315,6 +319,10 @@ class Reader:
             left -= len(chunk)
             yield chunk
         self._skip(padding)
+
+    def _holds_names(self) -> bool:
+        """Whether the stored body is none of the member's: GNU's incremental folders have a list of names there."""
+        return self._current is not None and self._current.type == DIR
 
     # The buffer.
 

@@ -222,6 +222,14 @@ def test_a_judged_archive_has_its_names_noted_instead() -> None:
     assert form.unprefixed == 2
 
 
+def test_the_list_of_names_behind_an_incremental_folder_is_no_body() -> None:
+    folder, file = read(
+        raw(b"a", b"D", octal(600)) + body(b"Yb\0" * 200) + raw(b"a/b", size=octal(1)) + body(b"x") + END
+    )
+    assert (folder.type, folder.size, bytes(folder.head())) == (DIR, 0, b"")
+    assert (file.path, bytes(file.head())) == (b"a/b", b"x")
+
+
 def test_many_extended_headers_for_one_member_are_an_error() -> None:
     bomb = b"".join(pax(pax_record(b"k%d" % at, b"v" * 100_000)) for at in range(20))
     with pytest.raises(ArchiveError, match="extended headers"):
