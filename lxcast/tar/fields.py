@@ -41,6 +41,9 @@ def require(size: int = 0, uid: int = 0, gid: int = 0, mtime: int = 0) -> None:
 
 def whole(value: bytes) -> int:
     """Read a pax number; a fraction of a second is rounded down."""
+    seconds, point, fraction = value.partition(b".")
+    if seconds.isdigit() and len(seconds) < 20 and (not point or fraction.isdigit()):
+        return int(seconds)  # the usual one, by the quickest test
     match = _DECIMAL.match(value)
     if match is None:
         raise ValueError(f"{value[:40]!r} is no number")

@@ -20,6 +20,9 @@ USTAR = b"ustar\x0000"
 _OCTAL = re.compile(rb"[ \0]*([0-7]*)[ \0]*\Z")
 
 
+# What a template never keeps.
+_IGNORED = frozenset((b"atime", b"ctime", b"uname", b"gname", b"comment", b"charset", b"hdrcharset"))
+
 XATTR = b"SCHILY.xattr."
 """Before the name of an extended attribute; its value may be empty."""
 
@@ -55,7 +58,7 @@ def checksum_holds(block: bytes) -> bool:
         return False
     rest = block[:148] + b" " * 8 + block[156:]
     unsigned = sum(rest)
-    return written in (unsigned, unsigned - 256 * sum(byte > 127 for byte in rest))
+    return written == unsigned or written == unsigned - 256 * sum(byte > 127 for byte in rest)
 
 
 def text(field: bytes) -> bytes:
@@ -83,6 +86,8 @@ def parse_pax(data: bytes, into: dict[bytes, bytes]) -> None:
         at = after
         if key in (b"GNU.sparse.offset", b"GNU.sparse.numbytes"):
             pieces.append(value)
+        elif key in _IGNORED:
+            continue
         elif value or key.startswith(XATTR):
             into[key] = value
         else:

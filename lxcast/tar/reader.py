@@ -74,6 +74,7 @@ class Reader:
         """The end of the bytes in the buffer."""
         self._current: Member | None = None
         self._body = 0  # bytes of the current member's body that are stored at _at, without padding
+        self._orphan = False  # whether one of them is for the next member alone
         self._pending = 0  # bytes of the extended headers that were read for the next member
         self._globals: dict[bytes, bytes] = {}
 
@@ -87,9 +88,9 @@ class Reader:
         judged = self._form is not None
         usual_rest = folder = b""
         extended: dict[bytes, bytes] = {}
+        member = Member(b"", body=self)
         members = total = 0
         max_members, max_size = self._limits.members, self._limits.size
-        member = Member(b"")
         while True:
             at = self.at
             after = at + BLOCK
@@ -100,7 +101,7 @@ class Reader:
             if sums.get(checksum) != adler(view[at:after]) & 0xFFFF:
                 block = bytes(view[at:after])
                 if not any(block):
-                    self._finish(extended)
+                    self._finish()
                     return
                 if not checksum_holds(block):
                     raise self._error(f"{printable(text(name))} has a wrong checksum in its header")
@@ -134,6 +135,13 @@ class Reader:
                     path = text(rest[88:243]) + b"/" + text(path)
                 else:
                     usual_rest = rest
+            if type == REG and b"mtime" in extended and not self._globals:
+                # What most pax headers are written for.
+                try:
+                    mtime = fields.whole(extended.pop(b"mtime"))
+                    fields.require(mtime=mtime)
+                except ValueError as error:
+                    raise self._error(f"{printable(path)} has a malformed header: {error}") from error
             if type == REG and not extended and not self._globals and path[-1:] != b"/" and not judged:
                 if path[:2] == b"./":
                     path = path[2:]
@@ -158,8 +166,7 @@ class Reader:
                 header = bytes(view[at:after])
                 self._unusual(member, text(path), type, meta, size, mtime, link, header, extended)
                 extended = {}
-                self._pending = 0
-            member.body = self
+            self._pending, self._orphan = 0, False
             members += 1
             total += member.size
             if members > max_members or total > max_size:
@@ -192,10 +199,10 @@ class Reader:
         extended: dict[bytes, bytes],
     ) -> None:
         """Set any member but a plain file of a short name: what extended headers say goes before the header."""
-        records = {**self._globals, **extended}
-        where = printable(records.get(b"path", path))
+        records = {**self._globals, **extended} if self._globals else extended
         kind = _TYPES.get(type)
         if kind is None:
+            where = printable(records.get(b"path", path))
             raise self._error(f"{where} has the type {type!r}, which no root filesystem holds")
         try:
             path = records.get(b"GNU.sparse.name") or records.get(b"path", path)
@@ -205,14 +212,14 @@ class Reader:
             if kind in (LNK, SYM):
                 link = records.get(b"linkpath") or text(link)
             if records:
-                size, uid, gid, mtime = (
-                    fields.whole(records[key]) if key in records else value
-                    for key, value in ((b"size", size), (b"uid", uid), (b"gid", gid), (b"mtime", mtime))
-                )
+                size = fields.whole(records[b"size"]) if b"size" in records else size
+                uid = fields.whole(records[b"uid"]) if b"uid" in records else uid
+                gid = fields.whole(records[b"gid"]) if b"gid" in records else gid
+                mtime = fields.whole(records[b"mtime"]) if b"mtime" in records else mtime
                 if self._body or type in _STORED:
                     self._body = size
             fields.require(size, uid, gid, mtime)
-            member.__init__(self._path(path), kind, mode, uid, gid, size, mtime)  # type: ignore[misc]
+            member.__init__(self._path(path), kind, mode, uid, gid, size, mtime, body=self)  # type: ignore[misc]
             if not member.path and kind != DIR:
                 raise ValueError("it stands in the place of the root folder")
             if kind in (LNK, SYM) and (not link or b"\0" in link):
@@ -229,11 +236,13 @@ class Reader:
             if kind != REG:
                 member.size = 0
         except (ValueError, ArchiveError) as error:
+            where = printable(records.get(b"path", path))
             raise self._error(f"{where} has a malformed header: {error}") from error
 
     def _extend(self, type: bytes, size: int, extended: dict[bytes, bytes]) -> None:
         """Read an extended header into `extended`, or into the globals."""
         self._pending += BLOCK + size
+        self._orphan = self._orphan or type not in b"gV"
         if self._pending > MAX_EXTENDED:
             raise self._error(
                 f"has extended headers of {self._pending} bytes for one member: the limit is {MAX_EXTENDED}"
@@ -252,8 +261,6 @@ class Reader:
                 length = sum(map(len, self._globals)) + sum(map(len, self._globals.values()))
                 if length > MAX_GLOBAL:
                     raise self._error(f"has global headers of {length} bytes: the limit is {MAX_GLOBAL}")
-        if type not in b"gV":
-            extended.setdefault(b"", b"")  # an empty header belongs to a member as well
 
     def _read_map(self, member: Member, header: bytes | None, records: dict[bytes, bytes]) -> None:
         """Read a sparse file's map; what is left of the stored body is its data."""
@@ -344,6 +351,10 @@ class Reader:
 
     def _take(self, size: int) -> bytes:
         """Return the next `size` bytes and skip their padding."""
+        at, end = self.at, self.at + size + -size % BLOCK
+        if end <= self.filled:
+            self.at = end
+            return bytes(self.buffer[at : at + size])
         parts = bytearray()
         while len(parts) < size:
             if self.at == self.filled:
@@ -361,9 +372,9 @@ class Reader:
             self._fill(1)
         self.at += size
 
-    def _finish(self, extended: dict[bytes, bytes]) -> None:
+    def _finish(self) -> None:
         """Read on behind the first block of zeros: nothing but zeros may come."""
-        if extended:
+        if self._orphan:
             raise self._error("ends behind an extended header that has no member")
         self._current = None
         while True:

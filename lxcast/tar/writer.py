@@ -8,7 +8,7 @@ from collections.abc import Callable
 from zlib import adler32
 
 from lxcast.tar.header import BLOCK, USTAR, XATTR, byte_sum, pax_record
-from lxcast.tar.member import BLK, CHR, DIR, FIFO, LNK, REG, SYM, Member
+from lxcast.tar.member import BLK, CHR, DIR, LNK, REG, Member
 from lxcast.tar.sparse import to_body
 
 Sink = Callable[[memoryview | bytes], object]
@@ -39,7 +39,7 @@ class Writer:
         self._start = 0
         self._end = 0
         self._owners: dict[tuple[int, int, int], bytes] = {}
-        self._times: dict[int, bytes] = {}
+        self._numbers: dict[int, bytes] = {}
         self._sums: dict[int, bytes] = {}
 
     def add(self, member: Member) -> None:
@@ -98,14 +98,36 @@ class Writer:
 
     def _header(self, member: Member) -> bytes:
         """Return a member's header: one block, or a pax header and what goes with it."""
-        path, type, size, mtime, link = member.path, member.type, member.size, member.mtime, member.link
+        # The usual file by the quickest tests: what is remembered is in range, all else goes the long way.
+        size, path = member.size, member.path
+        owner = self._owners.get((member.mode, member.uid, member.gid))
+        time, length = self._numbers.get(member.mtime), self._numbers.get(size)
+        if (
+            owner is None
+            or time is None
+            or length is None
+            or member.type != REG
+            or len(path) > 98
+            or member.xattrs
+            or member.sparse is not None
+        ):
+            return self._any_header(member)
+        front = (b"./" + path).ljust(100, b"\0") + owner + length + time
+        total = (adler32(front) & 0xFFFF) + _FILE_SUM
+        checksum = self._sums.get(total)
+        if checksum is None:
+            checksum = self._sums[total] = b"%06o\0 " % total
+        return front + checksum + _FILE
+
+    def _any_header(self, member: Member) -> bytes:
+        path, type, link = member.path, member.type, member.link
         name = b"./" + path + b"/" if type == DIR and path else b"./" + path
-        meta = (member.mode, member.uid, member.gid)
+        link = b"./" + link if type == LNK else link
         if (
             len(name) > 100
-            or len(link) > 98
-            or size > _MAX_SIZE
-            or not 0 <= mtime <= _MAX_SIZE
+            or len(link) > 100
+            or member.size > _MAX_SIZE
+            or not 0 <= member.mtime <= _MAX_SIZE
             or member.uid > _MAX_ID
             or member.gid > _MAX_ID
             or member.xattrs
@@ -113,28 +135,14 @@ class Writer:
             or type in (CHR, BLK)
         ):
             return _extended(member, name)
-        owner = self._owners.get(meta)
-        if owner is None:
-            if len(self._owners) > _REMEMBERED:
-                self._owners.clear()
-            owner = self._owners[meta] = b"%07o\0%07o\0%07o\0" % meta
-        time = self._times.get(mtime)
-        if time is None:
-            if len(self._times) > _REMEMBERED:
-                self._times.clear()
-            time = self._times[mtime] = b"%011o\0" % mtime
-        length = self._times.get(size)
-        if length is None:
-            length = self._times[size] = b"%011o\0" % size
-        front = name.ljust(100, b"\0") + owner + length + time
-        if link:
-            return _block(front, type, b"./" + link if type == LNK else link)
-        back, total = _BACKS[type]
-        total += adler32(front) & 0xFFFF
-        checksum = self._sums.get(total)
-        if checksum is None:
-            checksum = self._sums[total] = b"%06o\0 " % total
-        return front + checksum + back
+        if len(self._owners) > _REMEMBERED or len(self._numbers) > _REMEMBERED:
+            self._owners.clear()
+            self._numbers.clear()
+        meta = (member.mode, member.uid, member.gid)
+        owner = self._owners[meta] = b"%07o\0%07o\0%07o\0" % meta
+        length = self._numbers[member.size] = b"%011o\0" % member.size
+        time = self._numbers[member.mtime] = b"%011o\0" % member.mtime
+        return _block(name.ljust(100, b"\0") + owner + length + time, type, link)
 
 
 def _block(front: bytes, type: bytes, link: bytes, tail: bytes = _TAIL) -> bytes:
@@ -147,9 +155,8 @@ def _back_sum(back: bytes) -> int:
     return byte_sum(back[:256]) + byte_sum(back[256:]) + 8 * ord(" ")
 
 
-_BACKS = {
-    type: (back, _back_sum(back) - 1) for type in (REG, DIR, FIFO, SYM, LNK) for back in [type + b"\0" * 100 + _TAIL]
-}
+_FILE = REG + b"\0" * 100 + _TAIL
+_FILE_SUM = _back_sum(_FILE) - 1  # Adler-32 begins at 1
 
 
 def _extended(member: Member, name: bytes) -> bytes:
