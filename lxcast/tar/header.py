@@ -20,8 +20,8 @@ USTAR = b"ustar\x0000"
 _OCTAL = re.compile(rb"[ \0]*([0-7]*)[ \0]*\Z")
 
 
-# What a template never keeps.
-_IGNORED = frozenset((b"atime", b"ctime", b"uname", b"gname", b"comment", b"charset", b"hdrcharset"))
+IGNORED = frozenset((b"atime", b"ctime", b"uname", b"gname", b"comment", b"charset", b"hdrcharset"))
+"""Keys of what a template never keeps."""
 
 XATTR = b"SCHILY.xattr."
 """Before the name of an extended attribute; its value may be empty."""
@@ -86,7 +86,7 @@ def parse_pax(data: bytes, into: dict[bytes, bytes]) -> None:
         at = after
         if key in (b"GNU.sparse.offset", b"GNU.sparse.numbytes"):
             pieces.append(value)
-        elif key in _IGNORED:
+        elif key in IGNORED:
             continue
         elif value or key.startswith(XATTR):
             into[key] = value
