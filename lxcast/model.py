@@ -8,8 +8,10 @@ PVE/API2/LXC.pm (ostemplate, maxLength 255).
 import os
 import re
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from lxcast.errors import UsageError
 
@@ -219,6 +221,55 @@ def _parse_proxmox(text: str) -> ProxmoxRef:
     if problems:
         raise UsageError(f"'proxmox:' alone: {', '.join(problems)}", hint="set both, or write proxmox:NODE/STORAGE")
     return ProxmoxRef(node, storage)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """What an image says about running it; of a container, what it was created with."""
+
+    cmd: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    user: str = ""
+    working_dir: str = ""
+    stop_signal: str = ""
+    volumes: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    architecture: str = ""
+    """As Docker names it: "amd64", "arm64", "arm/v7"."""
+    created: str = ""
+    """RFC 3339, as the builder wrote it."""
+    history: tuple[str, ...] = ()
+    """The command that made each layer, where the builder kept it."""
+
+    @classmethod
+    def parse(
+        cls, data: Mapping[str, Any], architecture: str = "", created: str = "", history: tuple[str, ...] = ()
+    ) -> "ImageConfig":
+        """Read the `config` object that Docker's API and an OCI image have alike; ValueError names what is malformed.
+
+        The keys are the OCI image specification's (config.md).
+        """
+        return cls(
+            cmd=_texts(data, "Cmd"),
+            entrypoint=_texts(data, "Entrypoint"),
+            env=_texts(data, "Env"),
+            user=str(data.get("User") or ""),
+            working_dir=str(data.get("WorkingDir") or ""),
+            stop_signal=str(data.get("StopSignal") or ""),
+            volumes=tuple(sorted(data.get("Volumes") or ())),
+            labels=dict(data.get("Labels") or {}),
+            architecture=architecture,
+            created=created,
+            history=history,
+        )
+
+
+def _texts(data: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    value = data.get(key) or []
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise ValueError(f"{key} is {value!r:.80}, not a list of texts")
+    return tuple(value)
 
 
 def moment() -> int:

@@ -62,6 +62,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("variant", "text", "", "What {variant} in the pattern stands for."),
     Setting("release", "text", "", "What {release} in the pattern stands for; empty: the distribution's own."),
     Setting("arch", "text", "", "The architecture that the template must have, such as amd64; empty: any."),
+    Setting(
+        "platform",
+        "text",
+        "",
+        "Which one of an image's platforms is read; empty: this machine's, or the only one.",
+        unit="OS/ARCH[/VARIANT]",
+    ),
     Setting("format", "text", "zst", "The compression of the template.", ("zst", "gz", "xz", "tar")),
     Setting("small", "flag", False, "Compress harder: some 7 % smaller, for three times the processor time."),
     Setting(

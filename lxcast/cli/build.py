@@ -11,8 +11,10 @@ Source = Annotated[
     str,
     Argument(
         metavar="SOURCE",
-        help="docker-container:NAME, docker-daemon:IMAGE, a tar archive (of `docker export`, compressed or not), "
-        "- for standard input, or a bare NAME of a container or image.",
+        help="docker-container:NAME, docker-daemon:IMAGE, docker-archive:FILE[:REF], oci:PATH[:REF], "
+        "oci-archive:FILE[:REF], a path (told by its content: a tar archive such as that of `docker export`, an image "
+        "layout, an archive of `docker save`; compressed or not), - for standard input, or a bare NAME of a container "
+        "or image.",
     ),
 ]
 

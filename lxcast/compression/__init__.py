@@ -19,8 +19,8 @@ __all__ = [
     "Readable",
     "compress",
     "decompress",
-    "describe",
     "sniff",
+    "version",
     "window_log",
 ]
 
@@ -96,18 +96,14 @@ def compress(out: BinaryIO, format: str, *, small: bool = False, threads: int = 
     return Plain(out)
 
 
-def describe(format: str, *, small: bool = False) -> str:
-    """Name the library that compresses, its version and settings: with them the same content gives the same bytes."""
+def version(format: str) -> str:
+    """Name the library that compresses, with its version: the bytes of a template depend on it."""
     if format == "zst":
         from lxcast.compression import zstd
 
-        return zstd.describe(small)
+        return zstd.version()
     if format == "gz":
         from lxcast.compression import gz
 
-        return gz.describe(small)
-    if format == "xz":
-        from lxcast.compression import xz
-
-        return xz.describe(small)
-    return "none"
+        return gz.version()
+    return "liblzma" if format == "xz" else ""

@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,27 +20,12 @@ from urllib.parse import quote
 from lxcast.engine.endpoint import Endpoint, endpoints
 from lxcast.engine.transport import Call, Reply, transport
 from lxcast.errors import EngineError
+from lxcast.model import ImageConfig
 
 _LABEL = "lxcast.export"
 """On each container that lxcast makes; its value says which process made it."""
 
 _DAY = 86400
-
-
-@dataclass(frozen=True, slots=True)
-class ImageConfig:
-    """What an image says about running it; of a container, what it was created with."""
-
-    cmd: tuple[str, ...] = ()
-    entrypoint: tuple[str, ...] = ()
-    env: tuple[str, ...] = ()
-    user: str = ""
-    working_dir: str = ""
-    stop_signal: str = ""
-    volumes: tuple[str, ...] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
-    architecture: str = ""
-    """As Docker names it: "amd64", "arm64", "arm/v7"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +68,7 @@ class Engine:
         running = bool((data.get("State") or {}).get("Running"))
         image = _digest(str(data.get("Image") or ""))
         found = self.image(image)
-        config = _config(data.get("Config") or {}, found.config.architecture if found else "")
+        config = ImageConfig.parse(data.get("Config") or {}, found.config.architecture if found else "")
         return Container(data["Id"], str(data.get("Name") or "").lstrip("/"), image, running, volumes, config)
 
     def image(self, reference: str) -> Image | None:
@@ -95,7 +80,7 @@ class Engine:
             return None
         variant = str(data.get("Variant") or "")
         architecture = str(data.get("Architecture") or "") + (f"/{variant}" if variant else "")
-        return Image(_digest(data["Id"]), _config(data.get("Config") or {}, architecture))
+        return Image(_digest(data["Id"]), ImageConfig.parse(data.get("Config") or {}, architecture))
 
     @contextmanager
     def export(self, container: str) -> Iterator[Reply]:
@@ -247,20 +232,6 @@ def _message(reply: Reply) -> str:
 def _digest(id: str) -> str:
     # Podman gives ids without the algorithm.
     return f"sha256:{id}" if re.fullmatch(r"[0-9a-f]{64}", id) else id
-
-
-def _config(data: dict[str, Any], architecture: str) -> ImageConfig:
-    return ImageConfig(
-        cmd=tuple(data.get("Cmd") or ()),
-        entrypoint=tuple(data.get("Entrypoint") or ()),
-        env=tuple(data.get("Env") or ()),
-        user=data.get("User") or "",
-        working_dir=data.get("WorkingDir") or "",
-        stop_signal=data.get("StopSignal") or "",
-        volumes=tuple(sorted(data.get("Volumes") or ())),
-        labels=dict(data.get("Labels") or {}),
-        architecture=architecture,
-    )
 
 
 def _owner(pid: int | None = None) -> str:

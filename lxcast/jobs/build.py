@@ -9,15 +9,16 @@ from typing import Any
 from lxcast import __version__, compression
 from lxcast.errors import UsageError
 from lxcast.jobs.casting import Cast, Rules, run
+from lxcast.jobs.hints import image_hints
 from lxcast.jobs.options import BuildOptions
 from lxcast.model import DirectoryRef, Version, moment, parse_storage, rfc3339
 from lxcast.naming import naming
 from lxcast.progress import Progress
-from lxcast.record import Origin, Record
+from lxcast.record import Record
 from lxcast.rootfs import checks
 from lxcast.rootfs.container import needs_nesting, root_disk
 from lxcast.rootfs.distribution import detect, machine
-from lxcast.sources import open_source
+from lxcast.sources import Source, open_source
 from lxcast.storages.directory import DirectoryStorage
 
 
@@ -58,7 +59,7 @@ def build(source: str, options: BuildOptions, progress: Progress) -> Built:
         for_storage=options.output is None,
     )
     asked = None if options.version == "next" else Version.parse(options.version)
-    archive = open_source(source)
+    archive = open_source(source, options.platform)
     with ExitStack() as stack:
         if not options.dry_run:
             storage.prepare()
@@ -85,7 +86,7 @@ def build(source: str, options: BuildOptions, progress: Progress) -> Built:
             if claim is not None:
                 storage.burn(claim)
             raise failure
-        record = _record(cast, archive.origin, options, findings)
+        record = _record(cast, archive, options, findings)
         template = replace(template, digest=record.diff_id, arch=template.arch or record.arch)
         known = storage.newest(template) if options.if_changed else None
         if known is not None and (known.diff_id, known.format) == (record.diff_id, record.format):
@@ -110,13 +111,15 @@ def _place(options: BuildOptions) -> DirectoryStorage:
     return DirectoryStorage(ref)
 
 
-def _record(cast: Cast, origin: Origin, options: BuildOptions, findings: list[checks.Finding]) -> Record:
+def _record(cast: Cast, source: Source, options: BuildOptions, findings: list[checks.Finding]) -> Record:
     """Return what is known of the template before it has a name."""
     survey = cast.survey
     distribution = detect(survey)
     hints: dict[str, Any] = {"unprivileged": True, "disk_gb": root_disk(survey)}
     if needs_nesting(survey):
         hints["nesting"] = True
+    if source.config:
+        hints |= image_hints(source.config)
     return Record(
         name=options.name,
         size=cast.size,
@@ -125,13 +128,13 @@ def _record(cast: Cast, origin: Origin, options: BuildOptions, findings: list[ch
         sha256=cast.sha256,
         diff_id=cast.diff_id,
         format=options.format,
-        compressor=compression.describe(options.format, small=options.small),
+        compressor=compression.version(options.format),
         ostype=distribution.ostype,
         release=options.release or distribution.release,
         arch=options.arch or machine(survey),
         created=rfc3339(moment()),
         lxcast=__version__,
-        source=origin,
+        source=source.origin,
         cleanup={row: count for row, count in cast.cleanup.items() if count["members"]},
         fit={row: notes for row, notes in cast.fit.items() if notes},
         checks={"policy": options.policy, "findings": [finding.as_dict() for finding in findings]},

@@ -21,7 +21,7 @@ from lxcast.rootfs.globs import Matcher
 from lxcast.rootfs.operations import OPERATIONS
 from lxcast.rootfs.rows import select
 from lxcast.rootfs.survey import Survey
-from lxcast.sources import Archive
+from lxcast.sources import Source
 from lxcast.tar.reader import Limits
 from lxcast.tar.writer import Writer
 
@@ -93,7 +93,7 @@ class Cast:
 class _Output:
     """Hashes the archive, compresses it, and hashes the file that this gives."""
 
-    def __init__(self, file: Temporary | None, options: BuildOptions, archive: Archive, progress: Progress) -> None:
+    def __init__(self, file: Temporary | None, options: BuildOptions, archive: Source, progress: Progress) -> None:
         self.diff_id = hashlib.sha256()
         self.sha256 = hashlib.sha256()
         self.size = 0
@@ -128,7 +128,7 @@ class _Output:
             self._compressor.finish()
 
 
-def run(archive: Archive, rules: Rules, options: BuildOptions, file: Temporary | None, progress: Progress) -> Cast:
+def run(archive: Source, rules: Rules, options: BuildOptions, file: Temporary | None, progress: Progress) -> Cast:
     """Read a source into `file` (None: a trial that compresses and keeps nothing).
 
     Where the first reading meets what only a second one can put right, the source is read again; SourceError where it

@@ -8,7 +8,7 @@ from lxcast.progress import Progress
 from lxcast.rootfs import checks
 from lxcast.rootfs.distribution import detect, machine
 from lxcast.rootfs.survey import Survey
-from lxcast.sources import open_source
+from lxcast.sources import Source, open_file, open_source
 from lxcast.tar.form import Form
 
 
@@ -25,24 +25,25 @@ class Checked:
 
 
 def check(path: Path, policy: str, allow: Mapping[str, str], arch: str, progress: Progress) -> Checked:
-    """Judge an archive as it stands, whoever wrote it.
+    """Judge an archive as it stands, whoever wrote it, or what a build would read from a folder.
 
     Raises UsageError for an unknown policy or check, and SourceError and its children for what cannot be read.
     """
     checks.require(policy, allow)
-    archive = open_source(str(path))
+    archive = None if path.is_dir() else open_file(path)
+    source: Source = archive or open_source(str(path))
     form = Form(file_name=path.name)
     survey = Survey(checks.reads(), checks.scan, checks.SCAN_ROOTS, form)
     told = 0
 
     with progress.step(f"reading {path}"):
-        progress.total(archive.size)
-        with archive.members(form=form) as members:
+        progress.total(source.size)
+        with archive.members(form=form) if archive else source.members() as members:
             for member in members:
                 survey.see(member)
-                if archive.read != told:
-                    progress.advance(archive.read - told)
-                    told = archive.read
+                if source.read != told:
+                    progress.advance(source.read - told)
+                    told = source.read
     findings = checks.judge(checks.Subject(survey, arch=arch), policy, allow)
     return Checked(
         findings,

@@ -33,6 +33,7 @@ class BuildOptions:
     variant: str = ""
     release: str = ""
     arch: str = ""
+    platform: str = ""
     format: str = "zst"
     small: bool = False
     policy: str = "default"

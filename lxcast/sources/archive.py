@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lxcast.compression import Peeked, Prefetch, Readable, decompress, sniff, window_log
 from lxcast.errors import SourceError
+from lxcast.model import ImageConfig
 from lxcast.record import Origin
 from lxcast.tar.form import Form
 from lxcast.tar.reader import Limits, Reader
@@ -28,6 +29,8 @@ class Archive:
     size: int | None = None
     """Bytes that will be read, where that is known."""
     warnings: list[str] = field(default_factory=list)
+    config: ImageConfig | None = None
+    """What an image says about running it, where one is behind it."""
 
     read: int = 0
     """Bytes that were read so far, as they come: before decompression. A thread may count them."""

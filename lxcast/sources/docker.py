@@ -73,7 +73,9 @@ def _container(engine: Engine, container: Container, name: str) -> Archive:
             yield reply
 
     # No digest: its image's would not name what the container changed.
-    return Archive(Origin("docker-container", name), opener, rereadable=True, warnings=warnings)
+    return Archive(
+        Origin("docker-container", name), opener, rereadable=True, warnings=warnings, config=container.config
+    )
 
 
 def _image(engine: Engine, image: Image, reference: str) -> Archive:
@@ -85,7 +87,8 @@ def _image(engine: Engine, image: Image, reference: str) -> Archive:
         with engine.created(image, warnings.append) as container, engine.export(container) as reply:
             yield reply
 
-    return Archive(Origin("docker-daemon", reference, image.id), opener, rereadable=True, warnings=warnings)
+    origin = Origin("docker-daemon", reference, image.id)
+    return Archive(origin, opener, rereadable=True, warnings=warnings, config=image.config)
 
 
 def _warn_of_volumes(engine: Engine, container: Container, name: str, warnings: list[str]) -> None:

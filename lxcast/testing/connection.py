@@ -10,8 +10,7 @@ import socket
 import ssl
 import time
 
-# The most that a TLS record holds.
-RECORD = 1 << 14
+RECORD = 1 << 16
 # A loop of the real server has taken up to this much from the kernel when it closes.
 TAKEN = 128 * 1024
 LINE = re.compile(rb"\r?\n")

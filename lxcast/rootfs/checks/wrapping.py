@@ -121,7 +121,7 @@ WRAPPING = (
         ),
         judge=_image,
         archive=True,
-        hint="build from the image, which merges its layers: `docker load -i FILE`, then `lxcast build IMAGE`",
+        hint="build from the image, which merges its layers: `lxcast build FILE`",
     ),
     Check(
         id="whiteouts",
