@@ -70,6 +70,8 @@ def diff(
         console.document({"a": a, "b": b, "differences": [each.as_dict() for each in differences]})
     elif differences:
         console.out("\n".join(map(str, differences)))
+    else:
+        console.progress.say("no difference")
     return 1 if differences else 0
 
 

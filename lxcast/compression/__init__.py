@@ -19,8 +19,8 @@ __all__ = [
     "Readable",
     "compress",
     "decompress",
+    "describe",
     "sniff",
-    "version",
     "window_log",
 ]
 
@@ -96,14 +96,18 @@ def compress(out: BinaryIO, format: str, *, small: bool = False, threads: int = 
     return Plain(out)
 
 
-def version(format: str) -> str:
-    """Name the library that compresses, with its version: the bytes of a template depend on it."""
+def describe(format: str, *, small: bool = False) -> str:
+    """Name the library that compresses, its version and settings: with them the same content gives the same bytes."""
     if format == "zst":
         from lxcast.compression import zstd
 
-        return zstd.version()
+        return zstd.describe(small)
     if format == "gz":
         from lxcast.compression import gz
 
-        return gz.version()
-    return "liblzma" if format == "xz" else ""
+        return gz.describe(small)
+    if format == "xz":
+        from lxcast.compression import xz
+
+        return xz.describe(small)
+    return "none"

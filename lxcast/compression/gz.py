@@ -37,6 +37,10 @@ class Compressor:
         self._stream.close()
 
 
-def version() -> str:
-    """Name the library with its version."""
-    return f"isal {installed('isal')}"
+def describe(small: bool) -> str:
+    """Name the library, its version and the settings."""
+    return f"isal {installed('isal')}, level {_level(small)}"
+
+
+def _level(small: bool) -> int:
+    return 3 if small else 2

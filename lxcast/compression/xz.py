@@ -28,7 +28,7 @@ class Compressor:
     """Blocks of a fixed size, each a stream of its own: xz and tar read them as one file, whoever compressed them."""
 
     def __init__(self, out: BinaryIO, small: bool, threads: int) -> None:
-        self._out, self._preset, self._threads = out, 6 if small else 3, threads
+        self._out, self._preset, self._threads = out, _preset(small), threads
         self._pool = ThreadPoolExecutor(threads)
         self._running: deque[Future[bytes]] = deque()
         self._block = bytearray()
@@ -56,3 +56,12 @@ class Compressor:
         while self._running:
             self._out.write(self._running.popleft().result())
         self._pool.shutdown()
+
+
+def describe(small: bool) -> str:
+    """Name the library and the settings; its version Python does not tell."""
+    return f"liblzma, preset {_preset(small)}, blocks of {_BLOCK >> 20} MiB"
+
+
+def _preset(small: bool) -> int:
+    return 6 if small else 3

@@ -108,7 +108,7 @@ class Compressor:
 
     def __init__(self, out: BinaryIO, small: bool, threads: int) -> None:
         parameters = zstandard.ZstdCompressionParameters.from_level(
-            9 if small else 3,
+            _level(small),
             window_log=_WINDOW_LOG,
             enable_ldm=True,
             threads=threads,
@@ -126,6 +126,11 @@ class Compressor:
         self._stream.flush(self._end_of_frame)
 
 
-def version() -> str:
-    """Name the library with its version."""
-    return "zstd " + ".".join(map(str, zstandard.ZSTD_VERSION))
+def describe(small: bool) -> str:
+    """Name the library, its version and the settings."""
+    version = ".".join(map(str, zstandard.ZSTD_VERSION))
+    return f"zstd {version}, level {_level(small)}, long window {_WINDOW_LOG}, jobs of {_JOB >> 20} MiB"
+
+
+def _level(small: bool) -> int:
+    return 9 if small else 3

@@ -128,7 +128,7 @@ def _record(cast: Cast, source: Source, options: BuildOptions, findings: list[ch
         sha256=cast.sha256,
         diff_id=cast.diff_id,
         format=options.format,
-        compressor=compression.version(options.format),
+        compressor=compression.describe(options.format, small=options.small),
         ostype=distribution.ostype,
         release=options.release or distribution.release,
         arch=options.arch or machine(survey),

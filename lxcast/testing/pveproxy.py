@@ -41,6 +41,10 @@ WATCH = 0.5
 BACKLOG = 128
 
 
+class CutError(GoneError):
+    """A fault breaks the connection off."""
+
+
 class Listener:
     """A node's port: open from `open` to `close`, with a thread for each connection."""
 
@@ -103,12 +107,15 @@ class Session:
 
     def run(self) -> None:
         """Answer requests until one side closes."""
-        with contextlib.suppress(GoneError):
-            try:
-                while self.answer_one():
-                    pass
-            except SilenceError:
-                self.connection.wait_idle()
+        try:
+            while self.answer_one():
+                pass
+        except SilenceError:
+            self.connection.wait_idle()
+        except CutError:
+            self.connection.cut()
+        except GoneError:
+            pass
 
     def answer_one(self) -> bool:
         """Answer a request; True when another may follow on this connection."""
@@ -200,8 +207,7 @@ class Session:
         context = Context(self.cluster, self.node, token, query | multipart.parameters, temporary, 1 + late)
         answer = make_call(CALLS, context, "POST", path)
         if self.faults.cut_upload == 1.0:
-            self.connection.cut()
-            raise GoneError("a fault")
+            raise CutError("a fault")
         return answer
 
     def receive(self, multipart: Multipart, length: int) -> int:
@@ -213,8 +219,7 @@ class Session:
         while True:
             taken += len(data)
             if limit is not None and taken >= limit:
-                connection.cut()
-                raise GoneError("a fault")
+                raise CutError("a fault")
             if data and multipart.feed(data):
                 break
             if len(multipart.buffered) > MAX_BUFFER:

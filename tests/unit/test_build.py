@@ -8,6 +8,7 @@ from lxcast.errors import SourceError
 from lxcast.jobs.build import Built, build
 from lxcast.jobs.options import BuildOptions
 from lxcast.progress import Progress
+from lxcast.record import parse_record
 
 
 def archive(path: Path, *entries: tuple[str, str, str | bytes | None]) -> Path:
@@ -93,3 +94,10 @@ def test_a_hard_link_to_nowhere_is_an_error_that_names_both(tmp_path: Path) -> N
     with pytest.raises(SourceError, match="/b is a hard link to /gone"):
         built(str(source), tmp_path)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("format", ["zst", "gz", "xz", "tar"])
+def test_the_record_of_every_format_can_be_read_again(tmp_path: Path, format: str) -> None:
+    source = archive(tmp_path / "a.tar", ("a", "file", b"1"))
+    result = built(str(source), tmp_path, format=format)
+    assert parse_record((tmp_path / "out" / "small-v1.json").read_text(), "record") == result.record

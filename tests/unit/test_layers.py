@@ -104,6 +104,13 @@ def test_every_import_points_to_a_lower_floor() -> None:
     assert judge(sources, packages) == []
 
 
+def test_the_architecture_page_names_every_room() -> None:
+    page = (REPOSITORY / "docs/explanation/architecture.md").read_text()
+    names = [room.replace(".", "/") for room in (*HEIGHT, APART) if room not in ("lxcast", "lxcast.__main__")]
+    there = [name if (REPOSITORY / name).is_dir() else f"{name}.py" for name in names]
+    assert [name for name in there if (REPOSITORY / name).exists() and f"`{name}`" not in page] == []
+
+
 def test_the_folder_of_terraform_and_packer_code_is_no_import_package() -> None:
     assert list((REPOSITORY / "hcl").rglob("*.py")) == []
 
