@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,15 +74,16 @@ def create(context: Context) -> str:
         raise die(f"unable to use volume {given['ostemplate']} - content type needs to be 'vztmpl'")
     context.require(f"/storage/{storage_id}", "Datastore.AllocateSpace", "Datastore.Audit", any=True)
     source = ready(cluster.storages, storage_id, node)
-    disk, _, size = given.get("rootfs", f"{given.get('storage', 'local')}:4").partition(":")
-    size = size.partition(",")[0]
+    disk, size, options = parse_rootfs(given)
     target = ready(cluster.storages, disk, node)
     if "rootdir" not in target.content:
         raise wrong(storage=f"storage '{disk}' does not support container directories")
     context.require(f"/storage/{disk}", "Datastore.AllocateSpace")
     configuration = {name: value for name, value in given.items() if name not in ONCE}
     volume_name = f"{vmid}/vm-{vmid}-disk-0.raw" if target.type in FILE_BASED else f"vm-{vmid}-disk-0"
-    container = Container(vmid, node, {**DEFAULTS, **configuration, "rootfs": f"{disk}:{volume_name},size={size}G"})
+    container = Container(
+        vmid, node, {**DEFAULTS, **configuration, "rootfs": f"{disk}:{volume_name}{options},size={size}G"}
+    )
     container.template = given["ostemplate"]
     for name in [name for name in configuration if re.fullmatch(r"net\d+", name)]:
         container.configuration[name] = complete_net(configuration[name], vmid)
@@ -101,6 +103,19 @@ def create(context: Context) -> str:
         container.running = given.get("start") == "1"
 
     return cluster.tasks.start(node, "vzcreate", str(vmid), context.token.id, work).upid
+
+
+def parse_rootfs(given: Mapping[str, str]) -> tuple[str, str, str]:
+    """Take the storage, the size in GiB and the other options (",acl=1") of a root file system that is to be made.
+
+    It is STORAGE:SIZE or SIZE on the default storage, after "volume=" or not; without one, 4 GiB.
+    """
+    volume, *options = given.get("rootfs", "4").split(",")
+    volume = volume.removeprefix("volume=")
+    disk, colon, size = volume.partition(":")
+    if not colon:
+        disk, size = given.get("storage", "local"), volume
+    return disk, size, "".join(f",{option}" for option in options if not option.startswith("size="))
 
 
 def complete_net(value: str, vmid: int) -> str:

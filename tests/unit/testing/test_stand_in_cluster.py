@@ -7,13 +7,14 @@ import signal
 import ssl
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import requests
 
 from lxcast.testing import STRICTNESS, Acl, Cluster, Storage
-from tests.unit.testing.raw import CONTENT, FILE, answered, connect, delete, form, get, post, upload
+from tests.unit.testing.raw import CONTENT, FILE, answered, connect, delete, form, get, head, post, receive, upload
 
 DATA = b"template"
 
@@ -114,6 +115,22 @@ def test_a_container_is_made_changed_and_destroyed(server: Cluster) -> None:
     assert missing.json["message"] == "Configuration file 'nodes/pve/lxc/100.conf' does not exist\n"
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("rootfs=local:8", "local:100/vm-100-disk-0.raw,size=8G"),
+        ("rootfs=volume%3Dlocal:8,acl%3D1", "local:100/vm-100-disk-0.raw,acl=1,size=8G"),
+        ("rootfs=8&storage=thin", "thin:vm-100-disk-0,size=8G"),
+        ("storage=thin", "thin:vm-100-disk-0,size=4G"),
+    ],
+)
+def test_the_root_file_system_lies_where_the_call_says(server: Cluster, given: str, kept: str) -> None:
+    server.add_storage(Storage("thin", type="lvmthin", content=("rootdir",)))
+    (server.storages["local"].folder("pve") / "x.tar.zst").touch()
+    assert post(server, "/nodes/pve/lxc", f"vmid=100&ostemplate=local:vztmpl/x.tar.zst&{given}").status == 200
+    assert get(server, "/nodes/pve/lxc/100/config").json["data"]["rootfs"] == kept
+
+
 def test_a_container_of_a_missing_template_is_not_made(server: Cluster) -> None:
     post(server, "/nodes/pve/lxc", "vmid=100&ostemplate=local:vztmpl/x.tar.zst&rootfs=local:8")
     server.tasks.wait()
@@ -159,3 +176,16 @@ def test_nothing_of_the_server_is_left(tmp_path: Path) -> None:
     with Cluster(state=tmp_path / "kept"):
         pass
     assert (tmp_path / "kept" / "certificate").is_dir()
+
+
+def test_a_server_that_goes_down_breaks_an_upload_and_keeps_nothing_of_it(server: Cluster) -> None:
+    body = form(CONTENT, FILE + DATA * 1000)
+    with connect(server) as sock:
+        sock.sendall(head(server, len(body)) + body[:2000])
+        while not [*server.temporary("pve").glob("*")]:
+            time.sleep(0.01)
+        server.stop("pve")
+        assert receive(sock) is None
+    server.start("pve")
+    assert get(server, "/nodes/pve/tasks?source=all").json["data"] == []
+    assert answered(upload(server, body)).status == 200
