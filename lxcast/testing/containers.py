@@ -46,7 +46,12 @@ class Container:
     def show(self) -> dict[str, Any]:
         """Give the configuration as GET config does."""
         text = json.dumps(self.configuration, sort_keys=True)
-        shown = {name: int(value) if name in NUMBERS else value for name, value in self.configuration.items()}
+        shown: dict[str, Any] = {
+            name: int(value) if name in NUMBERS else value for name, value in self.configuration.items()
+        }
+        if "description" in shown:
+            # It is kept as comment lines, each with its end (PVE/LXC/Config.pm, parse_pct_config).
+            shown["description"] = f"{shown['description'].rstrip()}\n"
         return shown | {"digest": hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()}
 
 

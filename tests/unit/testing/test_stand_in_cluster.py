@@ -86,7 +86,8 @@ def test_a_container_is_made_changed_and_destroyed(server: Cluster) -> None:
     upload(server, form(CONTENT, FILE + DATA))
     server.tasks.wait()
     assert get(server, "/cluster/nextid").json["data"] == "100"
-    call = "vmid=100&ostemplate=local:vztmpl/x.tar.zst&rootfs=local:8&hostname=web&start=1&memory=1024"
+    call = "vmid=100&ostemplate=local:vztmpl/x.tar.zst&rootfs=volume%3Dlocal:8&hostname=web&start=1&memory=1024"
+    call += "&description=web+server"
     reply = post(server, "/nodes/pve/lxc", f"{call}&net0=name%3Deth0,bridge%3Dvmbr0,ip%3D192.0.2.7/24&password=secret")
     assert reply.status == 200
     server.tasks.wait()
@@ -100,6 +101,7 @@ def test_a_container_is_made_changed_and_destroyed(server: Cluster) -> None:
         1024,
         "local:100/vm-100-disk-0.raw,size=8G",
     )
+    assert config["description"] == "web server\n"
     assert "password" not in config
     assert "hwaddr=BC:24:11" in config["net0"]
     assert get(server, "/nodes/pve/lxc/100/status/current").json["data"]["status"] == "running"
