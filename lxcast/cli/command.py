@@ -18,7 +18,7 @@ from lxcast.errors import UsageError
 from lxcast.progress import DEBUG, QUIET, VERBOSE
 from lxcast.settings import BY_NAME, Setting, Value, convert, load, merge, parse, parse_pairs, show
 
-__all__ = ["Argument", "Json", "Option", "command", "invoke", "over_settings", "tree"]
+__all__ = ["Argument", "Json", "Option", "command", "group", "invoke", "over_settings", "tree"]
 
 Command = Callable[..., int | None]
 
@@ -55,7 +55,7 @@ def tree() -> Any:
 
 
 def command(name: str, *settings: str, example: str) -> Callable[[Command], Command]:
-    """Make a function the command `name`.
+    """Make a function the command `name`, which may be a group's: "GROUP VERB".
 
     Its first parameter is the Console. The options of the named settings arrive as one dictionary, `said`, which holds
     what the user wrote. It returns the exit code, None for 0.
@@ -78,11 +78,26 @@ def command(name: str, *settings: str, example: str) -> Callable[[Command], Comm
         parameters += [_keyword(each, default, kind) for each, (default, kind) in _COMMON.items()]
         run.__signature__ = Signature(parameters)  # type: ignore[attr-defined] # inspect reads it, typer by that
         run.__annotations__ = {each.name: each.annotation for each in parameters}
-        _app.command(name, epilog=_example(example))(run)
+        group, _, verb = name.rpartition(" ")
+        (_groups[group] if group else _app).command(verb, epilog=_example(example))(run)
         return function
 
     return register
 
+
+def group(name: str, about: str, *, example: str) -> None:
+    """Make a group of commands; alone it prints its help."""
+
+    def show_help(context: typer.Context) -> None:
+        if context.invoked_subcommand is None:
+            typer.echo(context.get_help())
+
+    _groups[name] = typer.Typer(rich_markup_mode=None)
+    _groups[name].callback(invoke_without_command=True, help=about, epilog=_example(example))(show_help)
+    _app.add_typer(_groups[name], name=name)
+
+
+_groups: dict[str, typer.Typer] = {}
 
 _COMMON: Mapping[str, tuple[object, Any]] = {
     "quiet": (False, _Quiet),

@@ -10,12 +10,13 @@ import pytest
 
 from tests.unit.cli.running import lxcast
 
-COMMANDS = ("build", "check", "diff", "list", "operations", "settings")
+COMMANDS = ("build", "check", "diff", "list", "operations", "settings", "promote", "rollback", "pin")
+PIN_COMMANDS = ("pin write", "pin set", "pin get", "pin list")
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [each for each in (*COMMANDS, *PIN_COMMANDS) if each != "pin"])
 def test_each_help_says_what_it_does_and_has_an_example(command: str) -> None:
-    told = lxcast(command, "--help")
+    told = lxcast(*command.split(), "--help")
     assert (told.returncode, told.stderr) == (0, "")
     assert re.search(rf"Example:\n +(\w+=\w+ )?lxcast {command}", told.stdout)
     for option in ("--quiet", "--verbose", "--debug", "--log-file"):
@@ -28,6 +29,12 @@ def test_without_a_command_the_commands_are_listed() -> None:
     listed = re.findall(r"^  (\w+)  +(.*)$", told.stdout.partition("Commands:")[2], re.MULTILINE)
     assert tuple(name for name, _ in listed) == COMMANDS
     assert not [about for _, about in listed if about.endswith("...")], "a first line is too long for the list"
+
+
+def test_a_group_alone_lists_its_commands() -> None:
+    told = lxcast("pin")
+    assert told.returncode == 0
+    assert re.findall(r"^  (\w+)  +.*[.]$", told.stdout, re.MULTILINE) == [each.split()[1] for each in PIN_COMMANDS]
 
 
 def test_the_version_is_told() -> None:

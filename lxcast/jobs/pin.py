@@ -1,0 +1,195 @@
+"""Single values of HCL files, and the pins of a tree."""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lxcast.errors import LxcastError, PinError, StorageError, UsageError
+from lxcast.model import ProxmoxRef, parse_storage, suffix_of
+from lxcast.pins import tfvars
+from lxcast.pins.hcl import Document, parse
+from lxcast.pins.references import Value, find_origins, resolve
+from lxcast.pins.rewriting import Change, edit
+from lxcast.pins.slots import Slot
+from lxcast.progress import Progress
+from lxcast.storages.directory import DirectoryStorage, Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A pin that was moved, or would be: what it held and what it holds; "" where there was none."""
+
+    change: Change
+    address: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A pin in a tree."""
+
+    file: Path
+    line: int
+    """0 in a JSON file."""
+    address: str
+    value: str
+    """What stands there."""
+    template: str
+    """The volid or file name that it comes to."""
+    state: str
+    """present, missing, other bytes, other storage, newest (it follows the newest), or unknown."""
+
+
+def get_value(file: Path, address: str) -> Slot:
+    """Return the literal at an address; PinError says why there is none, and names candidates."""
+    return _parse(_read(file), file).literal(address)
+
+
+def set_value(file: Path, address: str, choose: Callable[[Slot], str], *, write: bool = True) -> Moved:
+    """Replace the literal at an address by what `choose` makes of it.
+
+    Raises PinError where that cannot be done; nothing is changed then.
+    """
+    slots: list[Slot] = []
+    values: list[str] = []
+
+    def make(data: bytes) -> bytes:
+        document = _parse(data, file)
+        slots.append(document.literal(address))
+        values.append(choose(slots[0]))
+        return document.replace(slots[0], values[0]).text.encode()
+
+    change = edit(file, make, write=write)
+    return Moved(change, slots[0].address, slots[0].value, values[0])
+
+
+def list_pins(folder: Path, storage: str, progress: Progress) -> list[Found]:
+    """Return every pin below a folder, and whether the storage still has what it names.
+
+    Files that cannot be read are told of as warnings. Raises PinError where the folder is none, UsageError for a text
+    that names no folder storage.
+    """
+    if not folder.is_dir():
+        raise PinError(f"{folder} is no folder", hint="name the folder that the configurations lie in")
+    ref = parse_storage(storage)
+    if isinstance(ref, ProxmoxRef):
+        raise UsageError(f"{ref}: only a folder can be asked", hint=f"--storage {ref.storage}=PATH")
+    place = DirectoryStorage(ref)
+    try:
+        entries: dict[str, Entry] | None = {entry.file: entry for entry in place.entries()}
+    except StorageError as error:
+        progress.warn(f"{error.message}: whether it has the templates is not known")
+        entries = None
+    found: list[Found] = []
+    for files in _configurations(folder):
+        found += _pins_of(files, progress)
+    return [_judged(each, place.id, entries) for each in found]
+
+
+def _configurations(folder: Path) -> Iterator[list[Path]]:
+    """Yield the files that may hold pins, those of one folder together."""
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(each for each in folders if not each.startswith("."))  # .terraform, .git
+        files = [Path(root, name) for name in sorted(names)]
+        yield [file for file in files if file.name.endswith(_HCL) or tfvars.is_pin_file(file)]
+
+
+_HCL = (".tf", ".tfvars", ".pkr.hcl", ".pkrvars.hcl")
+_HINTS = re.compile(rb"vztmpl/|\.tar\b|lxcast-data|terraform_ext")
+
+
+def _pins_of(files: Sequence[Path], progress: Progress) -> Iterator[Found]:
+    """Yield the pins of one folder."""
+    contents = {}
+    for file in files:
+        try:
+            contents[file] = file.read_bytes()
+        except OSError as error:
+            progress.warn(f"{file}: {error.strerror}")
+    values: list[Value] = []
+    relevant = any(_HINTS.search(data) for file, data in contents.items() if not tfvars.is_pin_file(file))
+    for file, data in contents.items():
+        try:
+            if tfvars.is_pin_file(file):
+                yield from _pin_file(file, data)
+            elif relevant:
+                values += [(file, slot) for slot in parse(data, file).slots]
+        except LxcastError as error:
+            progress.warn(error.message)
+    yield from _pins_in(values)
+
+
+def _pin_file(file: Path, data: bytes) -> Iterator[Found]:
+    for name, pin in tfvars.parse_pins(data, file).items():
+        yield Found(file, 0, f"{tfvars.VARIABLE}.{name}", pin.version, pin.template_id, pin.sha256)
+
+
+def _pins_in(values: Sequence[Value]) -> Iterator[Found]:
+    """Yield the literals that volids, file names and queries of the data source come from."""
+    seen = set()
+    for value in values:
+        _, slot = value
+        text, sources = resolve(values, slot), [value]
+        if text and _names_template(text):
+            if not slot.is_literal:
+                origins = find_origins(values, slot)
+                sources = [each for each in origins if re.fullmatch(r"v[0-9]+", each[1].value)] or origins
+        elif text and slot.path[-2:] == ("query", "version") and slot.path[:2] == ("data", "external"):
+            name = _beside(values, value, "name")
+            text = f"{name}-{text}" if name else text
+            sources = [value] if slot.is_literal else find_origins(values, slot)
+        else:
+            continue
+        for path, source in sources:
+            if (path, source.start, text) not in seen:
+                seen.add((path, source.start, text))
+                yield Found(path, source.line, source.address, source.value, text, "")
+
+
+def _names_template(text: str) -> bool:
+    if ":vztmpl/" in text:
+        return bool(suffix_of(text.rpartition("/")[2]))
+    return bool(suffix_of(text)) and re.search(r"-v[0-9]+\.tar", text) is not None
+
+
+def _beside(values: Sequence[Value], value: Value, key: str) -> str:
+    """Return the text that stands beside another one in the same object."""
+    path, slot = value
+    beside = [each for file, each in values if file == path and each.path == (*slot.path[:-1], key)]
+    return (resolve(values, beside[0]) or "") if beside else ""
+
+
+def _judged(found: Found, storage: str, entries: dict[str, Entry] | None) -> Found:
+    """Add what the storage says; until here `state` is the sha256 that the pin tells, or nothing."""
+    id, _, file = found.template.rpartition(":vztmpl/")
+    if found.value == "latest":
+        state = "newest"
+    elif entries is None or not (suffix_of(file) or "-v" in file):
+        state = "unknown"
+    elif id and id != storage:
+        state = "other storage"
+    else:
+        named = [each for each in entries.values() if file in (each.file, f"{each.name}-{each.version}")]
+        state = "present" if named else "missing"
+        if named and found.state and (named[0].record is None or named[0].record.sha256 != found.state):
+            state = "other bytes" if named[0].record else "unknown"
+    return Found(found.file, found.line, found.address, found.value, found.template, state)
+
+
+def _parse(data: bytes, file: Path) -> Document:
+    if file.name.endswith(".json"):
+        raise UsageError(
+            f"{file} is JSON, and addresses are for HCL",
+            hint="`lxcast pin write` and `lxcast promote` change pin files",
+        )
+    return parse(data, file)
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise PinError(f"{file}: {error.strerror}", hint="name an HCL file") from error

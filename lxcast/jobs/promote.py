@@ -1,0 +1,178 @@
+"""Promotion: a pin moved to a version that the storage has, and moved back."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from lxcast.errors import PinError, StorageError, UsageError
+from lxcast.jobs.pin import Moved, get_value, set_value
+from lxcast.model import DirectoryRef, ProxmoxRef, Version, Volid, parse_storage, suffix_of
+from lxcast.pins import tfvars
+from lxcast.pins.address import split_target
+from lxcast.pins.rewriting import edit
+from lxcast.pins.slots import Slot
+from lxcast.pins.tfvars import Pin
+from lxcast.progress import Progress
+from lxcast.record import Record
+from lxcast.storages.directory import DirectoryStorage
+
+FIELDS = ("template_id", "version", "file", "sha256", "diff_id", "size", "ostype", "arch")
+"""What of a record a pin may hold."""
+
+
+def write_pin(name: str, version: str, storage: str, file: Path, *, write: bool = True) -> Moved:
+    """Set a template's entry in a pin file to a version, "" for the newest, that the storage has.
+
+    Raises StorageError where it has none, PinError where the file cannot be changed.
+    """
+    record = find_record(name, version, storage)
+    return _write(file, name, _pin(record), write=write)
+
+
+def promote(
+    name: str, version: str, target: str, storage: str, progress: Progress, field: str = "", *, write: bool = True
+) -> Moved:
+    """Set a pin to a version, "" for the newest, that the storage has; `target` is FILE:ADDRESS, or a pin file.
+
+    In HCL the value of the same kind as the one that stands there is written, or the record's `field`.
+    """
+    file, address = split_target(target)
+    if not address:
+        if not tfvars.is_pin_file(file):
+            raise UsageError(f"--to {target} names no address", hint=f"--to {file}:local.lxc_rootfs_version")
+        if field:
+            raise UsageError(f"--field {field}: a pin file holds all of them", hint="leave it out")
+        return write_pin(name, version, storage, file, write=write)
+
+    def choose(slot: Slot) -> str:
+        where = f"{file}:{slot.line}: {slot.address}"
+        kind = field or kind_of(slot.value)
+        if not kind:
+            raise PinError(
+                f"{where}: {slot.value!r} is no version, volid, file name or digest of a template",
+                hint=f"say what belongs there: --field {'|'.join(FIELDS)}",
+            )
+        if not field and kind == "template_id":
+            _same_storage(slot.value, record, storage, where)
+        old = slot.value.rpartition("/")[2]
+        if suffix_of(old) and not old.startswith(name):
+            progress.warn(f"{where} held {slot.value}, which is no {name}")
+        value = str(getattr(record, kind))
+        if not value:
+            raise PinError(f"{record.file} has no {kind}, which {where} needs", hint="take another --field")
+        return value.removeprefix("v") if slot.value.isdigit() and kind == "version" else value
+
+    get_value(file, address)  # before the storage is asked: what is wrong with the address is the nearer fault
+    record = find_record(name, version, storage)
+    return set_value(file, address, choose, write=write)
+
+
+def rollback(name: str, file: Path, storage: str, *, write: bool = True) -> Moved:
+    """Set a pin file's entry to its previous value, which the storage must still have with the same sha256.
+
+    What stood there becomes the previous one, so that a second rollback takes the first one back.
+    """
+    ref = _folder(storage)
+    moved: list[Pin] = []
+
+    def make(data: bytes) -> bytes:
+        present = tfvars.find_pin(data, file, name)
+        if present.previous is None:
+            raise PinError(
+                f"{file}: {name} is at {present.version or present.template_id} and has no previous value",
+                hint=f"to pin another version: lxcast pin write {name} --version vN",
+            )
+        _confirm(present.previous, ref)
+        moved[:] = [present, present.previous]
+        return tfvars.with_pin(data, file, name, present.previous)
+
+    change = edit(file, make, write=write)
+    return Moved(change, f"{tfvars.VARIABLE}.{name}", moved[0].template_id, moved[1].template_id)
+
+
+def find_record(name: str, version: str, storage: str) -> Record:
+    """Return the record of a template; its id is of the storage that `storage` spells out (ID=PATH), else its own."""
+    ref = _folder(storage)
+    record = DirectoryStorage(ref).find(name, Version.parse(version) if version else None)
+    if storage.startswith(f"{ref.id}="):
+        record = replace(record, storage=ref.id, template_id=str(Volid.make(ref.id, record.file)))
+    if not record.template_id:
+        raise StorageError(
+            f"{storage}: {record.file} was built outside of a storage and has no volid",
+            hint="name the id that Proxmox has for this folder: --storage ID=PATH",
+        )
+    return record
+
+
+def kind_of(text: str) -> str:
+    """Return the field of a record that a text looks like: version, volid, file name or digest; "" for none."""
+    if suffix_of(text.rpartition(":vztmpl/")[2]):
+        return "template_id" if ":vztmpl/" in text else "file"
+    return next((field for pattern, field in _LIKE.items() if re.fullmatch(pattern, text, re.ASCII)), "")
+
+
+_LIKE = {"v?[0-9]{1,9}": "version", "[0-9a-f]{64}": "sha256", "sha256:[0-9a-f]{64}": "diff_id"}
+
+
+def _same_storage(old: str, record: Record, storage: str, where: str) -> None:
+    """Raise PinError where a volid would move to another storage, unless that one is spelled out."""
+    id = old.partition(":")[0]
+    if id != record.storage and not storage.startswith(f"{record.storage}="):
+        raise PinError(
+            f"{where}: the pin is on the storage {id!r}, {record.file} on {record.storage!r}",
+            hint=f"name the id that Proxmox has for the folder: --storage {id}={_folder(storage).path}",
+        )
+
+
+def _pin(record: Record) -> Pin:
+    return Pin(**{key: getattr(record, key) for key in tfvars.KEYS})
+
+
+def _write(file: Path, name: str, pin: Pin, *, write: bool) -> Moved:
+    old: list[str] = []
+
+    def make(data: bytes) -> bytes:
+        pins = tfvars.names(data, file)
+        old[:] = [tfvars.find_pin(data, file, name).template_id if name in pins else ""]
+        return tfvars.with_pin(data, file, name, pin)
+
+    tfvars.place_of(file)
+    change = edit(file, make, write=write, create=True)
+    return Moved(change, f"{tfvars.VARIABLE}.{name}", old[0], pin.template_id)
+
+
+def _confirm(pin: Pin, ref: DirectoryRef) -> None:
+    """Raise StorageError unless the storage has what a pin names, by id, size and sha256."""
+    volid = Volid.parse(pin.template_id)
+    if volid.storage != ref.id:
+        raise StorageError(
+            f"{volid} lies on the storage {volid.storage!r}, and {ref} is {ref.id!r}",
+            hint=f"name its folder: --storage {volid.storage}=PATH",
+        )
+    entries = DirectoryStorage(ref).entries()
+    entry = next((each for each in entries if each.file == volid.file), None)
+    if entry is None:
+        raise StorageError(
+            f"{ref.path}: {volid.file} is not there any longer", hint="pin a version that is: lxcast list"
+        )
+    if entry.record is None:
+        raise StorageError(
+            f"{ref.path}: {entry.problem or f'{volid.file} has no record, so that its sha256 is not known'}",
+            hint="restore the record from where the template was built",
+        )
+    if (entry.size, entry.record.sha256) != (pin.size, pin.sha256):
+        raise StorageError(
+            f"{ref.path}: {volid.file} has {entry.size} bytes and sha256 {entry.record.sha256}, "
+            f"the pin says {pin.size} and {pin.sha256}",
+            hint="it is not what was pinned: find out who replaced it",
+        )
+
+
+def _folder(storage: str) -> DirectoryRef:
+    ref = parse_storage(storage)
+    if isinstance(ref, ProxmoxRef):
+        raise UsageError(
+            f"{ref}: a node keeps no records, so there is nothing to pin from",
+            hint=f"name the folder that holds template and record: --storage {ref.storage}=PATH",
+        )
+    return ref
