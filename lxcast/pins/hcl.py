@@ -153,7 +153,7 @@ def parse_text(text: str, path: Path) -> Document:
     from lark.exceptions import LarkError
 
     try:
-        return Document(path, text, hcl2.parses_to_tree(text))
+        tree = hcl2.parses_to_tree(text)
     except LarkError as error:
         line, column = getattr(error, "line", -1), getattr(error, "column", -1)
         if line < 1:  # the text ended too early
@@ -165,6 +165,22 @@ def parse_text(text: str, path: Path) -> Document:
             hint="`terraform fmt` tells whether it is HCL; comments within an expression and names with letters beyond "
             "ASCII are HCL that python-hcl2 does not read",
         ) from error
+    if _is_deeper(tree, _DEEPEST):
+        raise PinError(
+            f"{path}: its values are nested too deeply", hint="it is deeper than any configuration that people write"
+        )
+    return Document(path, text, tree)
+
+
+_DEEPEST = 400
+"""Levels of the parse tree, about four to one of the text's: below the interpreter's limit on recursion."""
+
+
+def _is_deeper(tree: Any, limit: int) -> bool:
+    level = [tree]
+    for _ in range(limit):
+        level = [child for each in level for child in getattr(each, "children", ())]
+    return bool(level)
 
 
 def siblings(path: Path) -> Iterator[Document]:

@@ -49,23 +49,32 @@ def edit(path: Path, make: Callable[[bytes], bytes], *, write: bool = True, crea
     Raises PinError where it cannot be read or written, and where something else changed it meanwhile.
     """
     target = Path(os.path.realpath(path))
-    try:
-        with _alone(target.parent) if write else nullcontext():
+    with _alone(path, target.parent) if write else nullcontext():
+        with _told(path):
             before, state = _read(path, target, create)
-            change = Change(path, before, make(before))
-            if write and change.changed:
+        change = Change(path, before, make(before))
+        if write and change.changed:
+            with _told(path):
                 _replace(change, target, state)
-    except StorageError as error:
-        raise PinError(error.message, hint=f"{path} is as it was") from error
-    except OSError as error:
-        raise PinError(f"{path}: {error.strerror or error}", hint="it is as it was") from error
     return change
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _told(path: Path) -> Iterator[None]:
+    """Turn what the system refuses into a PinError."""
+    try:
+        yield
+    except StorageError as error:
+        raise PinError(error.message, hint=f"{path} is as it was") from error
+    except OSError as error:
+        raise PinError(f"{path}: {error.strerror or error}", hint="name an HCL file or a pin file") from error
+
+
+@contextmanager
+def _alone(path: Path, folder: Path) -> Iterator[None]:
     """Hold the lock of a folder: a lock on the file itself would go away with it, one beside it would be litter."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    with _told(path):
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         deadline = time.monotonic() + PATIENCE
         while durable.lock(fd) is False:

@@ -74,7 +74,7 @@ def body_slots(tree: Any, path: tuple[Step, ...], text: str) -> Iterator[Slot]:
 
 
 def _without_expression(slot: Slot) -> Slot:
-    return replace(slot, path=(*slot.path[:3], *slot.path[4:])) if slot.path[3:4] == ("expression",) else slot
+    return replace(slot, path=(*slot.path[:2], *slot.path[4:])) if slot.path[3:4] == ("expression",) else slot
 
 
 def _header(block: Any) -> tuple[str, ...]:

@@ -1,0 +1,70 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.published import publish
+from tests.unit.cli.running import lxcast
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Hold a storage with two versions, and a configuration pinned to the first."""
+    for number in (3, 4):
+        publish(tmp_path / "storage", "debian-12", number)
+    (tmp_path / "main.tf").write_text('locals {\n  version = "v3" # it\n}\n')
+    return tmp_path
+
+
+def test_a_promotion_shows_the_difference_and_makes_it(folder: Path) -> None:
+    told = lxcast("promote", "debian-12", "--version", "v4", "--to", "main.tf:local.version", cwd=folder)
+    assert told.returncode == 0
+    assert told.stdout.splitlines()[-3:] == ['-  version = "v3" # it', '+  version = "v4" # it', " }"]
+    assert told.stderr == "main.tf: local.version: v3 -> v4\n"
+    assert lxcast("pin", "get", "main.tf", "local.version", cwd=folder).stdout == "v4\n"
+    again = lxcast("promote", "debian-12", "--version", "v4", "--to", "main.tf:local.version", cwd=folder)
+    assert (again.returncode, again.stdout) == (0, "")
+    assert again.stderr == "main.tf: local.version is v4 already\n"
+
+
+@pytest.mark.parametrize(("option", "code"), [("--dry-run", 0), ("--check", 1)])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["promote", "debian-12", "--to", "main.tf:local.version"],
+        ["promote", "debian-12"],
+        ["pin", "write", "debian-12"],
+        ["pin", "set", "main.tf", "local.version", "v4"],
+    ],
+)
+def test_what_only_looks_changes_nothing(arguments: list[str], option: str, code: int, folder: Path) -> None:
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    told = lxcast(*arguments, option, cwd=folder)
+    assert told.returncode == code
+    assert "v4" in told.stdout
+    assert "would change" in told.stderr
+    assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+def test_a_pin_file_is_written_listed_and_rolled_back(folder: Path) -> None:
+    assert lxcast("pin", "write", "debian-12", "--version", "v3", cwd=folder).returncode == 0
+    assert lxcast("promote", "debian-12", cwd=folder).returncode == 0
+    pins = json.loads((folder / "templates.auto.tfvars.json").read_text())["lxc_templates"]
+    assert (pins["debian-12"]["version"], pins["debian-12"]["previous"]["version"]) == ("v4", "v3")
+    listed = json.loads(lxcast("pin", "list", "--json", cwd=folder).stdout)["pins"]
+    assert [(each["file"], each["value"], each["state"]) for each in listed] == [
+        ("templates.auto.tfvars.json", "v4", "present")
+    ]
+    lines = lxcast("pin", "list", cwd=folder).stdout.splitlines()
+    assert [line.split()[-1] for line in lines] == ["STATE", "present"]
+    told = json.loads(lxcast("rollback", "debian-12", "--json", cwd=folder).stdout)
+    assert (told["new"], told["changed"], told["written"]) == ("local:vztmpl/debian-12-v3.tar.zst", True, True)
+    assert lxcast("promote", "debian-12", "--version", "v3", "--check", cwd=folder).returncode == 0
+
+
+def test_a_refusal_is_a_message_a_hint_and_a_code(folder: Path) -> None:
+    (folder / "more.tf").write_text('locals {\n  id = "x-${local.version}"\n}\n')
+    told = lxcast("pin", "set", "more.tf", "local.id", "x", cwd=folder)
+    assert told.returncode == 11
+    assert told.stderr.startswith("lxcast: error: more.tf:2:8: local.id is a template string")
+    assert 'main.tf:2: local.version = "v3"' in told.stderr

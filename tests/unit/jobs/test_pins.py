@@ -1,0 +1,251 @@
+"""Pins in a tree, promotion and rollback, against a real storage folder."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lxcast.errors import LxcastError, PinError, StorageError, UsageError
+from lxcast.jobs.pin import get_value, list_pins, set_value
+from lxcast.jobs.promote import promote, rollback, write_pin
+from lxcast.progress import Progress
+from tests.published import publish
+
+PIN_FILE = "templates.auto.tfvars.json"
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> str:
+    """Hold debian-12 v3 and v4, and v1 of another template."""
+    for name, number in (("debian-12", 3), ("debian-12", 4), ("alpine-3", 1)):
+        publish(tmp_path / "nfs", name, number)
+    return f"pve-nfs={tmp_path / 'nfs'}"
+
+
+@pytest.fixture
+def progress() -> Progress:
+    return Progress()
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(text.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "address"),
+    [
+        ("main.tf", 'locals {\n  lxc_rootfs_version = "v3" # it\n}\n', "local.lxc_rootfs_version"),
+        ("prod.tfvars", 'lxc_version = "v3"\r\n', "lxc_version"),
+        ("image.pkr.hcl", 'variable "v" {\n  default = "v3"\n}', "variable.v.default"),
+        ("list.tf", 'locals {\n  l = [{ n = 1 }, { version = "v3" }]\n}\n', "local.l[1].version"),
+        ("nested.tf", 'terraform {\n  backend "s3" {\n    key = "v3"\n  }\n}\n', "terraform.backend.s3.key"),
+    ],
+)
+def test_a_literal_is_set_and_read_back(name: str, text: str, address: str, tmp_path: Path) -> None:
+    file = write(tmp_path / name, text)
+    assert get_value(file, address).value == "v3"
+    set_value(file, address, lambda _: "v10")
+    assert get_value(file, address).value == "v10"
+    assert file.read_bytes() == text.replace("v3", "v10").encode()
+
+
+def test_without_writing_the_change_is_known_and_not_made(tmp_path: Path) -> None:
+    file = write(tmp_path / "x.tfvars", 'v = "v3"\n')
+    moved = set_value(file, "v", lambda _: "v4", write=False)
+    assert (moved.old, moved.new, moved.change.changed) == ("v3", "v4", True)
+    assert file.read_text() == 'v = "v3"\n'
+
+
+@pytest.mark.parametrize(
+    ("stands", "becomes"),
+    [
+        ("v3", "v4"),
+        ("pve-nfs:vztmpl/debian-12-v3.tar.zst", "pve-nfs:vztmpl/debian-12-v4.tar.zst"),
+        ("debian-12-v3.tar.gz", "debian-12-v4.tar.zst"),
+        ("0" * 64, "a" * 64),
+        ("sha256:" + "0" * 64, "sha256:" + "b" * 64),
+        ("3", "4"),
+    ],
+)
+def test_what_is_written_follows_what_stands_there(
+    stands: str, becomes: str, storage: str, progress: Progress, tmp_path: Path
+) -> None:
+    file = write(tmp_path / "x.tfvars", f'v = "{stands}"\n')
+    promote("debian-12", "v4", f"{file}:v", storage, progress)
+    assert file.read_text() == f'v = "{becomes}"\n'
+    assert not promote("debian-12", "v4", f"{file}:v", storage, progress).change.changed
+
+
+def test_a_number_gets_the_versions_number_and_a_field_what_was_named(
+    storage: str, progress: Progress, tmp_path: Path
+) -> None:
+    file = write(tmp_path / "x.tfvars", 'n = 3\nsize = 0\nos = "x"\n')
+    promote("debian-12", "", f"{file}:n", storage, progress)
+    promote("debian-12", "v4", f"{file}:size", storage, progress, "size")
+    promote("debian-12", "v4", f"{file}:os", storage, progress, "ostype")
+    assert file.read_text() == 'n = 4\nsize = 8\nos = "debian"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "version", "said"),
+    [
+        ('v = "x"\n', "v4", "'x' is no version, volid, file name or digest"),
+        ('v = "local:vztmpl/debian-12-v3.tar.zst"\n', "v4", "the pin is on the storage 'local'"),
+        ('v = "v3"\n', "v9", "no v9 of template 'debian-12'"),
+        ('v = "v3"\n', "4", "'4' is no version"),
+        ('v = upper("v3")\n', "v4", "an expression"),
+    ],
+)
+def test_a_promotion_that_cannot_be_is_told_and_changes_nothing(
+    text: str, version: str, said: str, progress: Progress, tmp_path: Path
+) -> None:
+    storage = tmp_path / "mnt"
+    for number in (3, 4):
+        publish(storage, "debian-12", number)
+    records = (storage / "template" / "cache").glob("*.json")
+    for record in [*records]:
+        record.write_text(record.read_text().replace('"local', '"pve-nfs'))
+    file = write(tmp_path / "x.tfvars", text)
+    with pytest.raises(LxcastError) as caught:
+        promote("debian-12", version, f"{file}:v", str(storage), progress)
+    assert said in caught.value.message
+    assert file.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("target", "field", "said"),
+    [("main.tf", "", "names no address"), (PIN_FILE, "sha256", "holds all of them"), ("x.json:v", "", "is JSON")],
+)
+def test_a_target_that_cannot_be_one_is_refused(
+    target: str, field: str, said: str, storage: str, progress: Progress, tmp_path: Path
+) -> None:
+    write(tmp_path / "x.json", "{}")
+    with pytest.raises(UsageError, match=said):
+        promote("debian-12", "v4", str(tmp_path / target), storage, progress, field)
+
+
+def test_storages_that_have_no_records_are_refused(progress: Progress, tmp_path: Path) -> None:
+    for ask in (lambda: write_pin("x", "", "proxmox:pve1/nfs", tmp_path / PIN_FILE),
+                lambda: list_pins(tmp_path, "proxmox:pve1/nfs", progress)):  # fmt: skip
+        with pytest.raises(UsageError, match="proxmox:pve1/nfs"):
+            ask()
+
+
+def test_a_rollback_restores_the_previous_value_and_a_second_one_takes_it_back(storage: str, tmp_path: Path) -> None:
+    file = tmp_path / PIN_FILE
+    write_pin("alpine-3", "", storage, file)
+    write_pin("debian-12", "v3", storage, file)
+    first = file.read_bytes()
+    write_pin("debian-12", "", storage, file)
+    promoted = file.read_bytes()
+    moved = rollback("debian-12", file, storage)
+    assert (moved.old, moved.new) == (
+        "pve-nfs:vztmpl/debian-12-v4.tar.zst",
+        "pve-nfs:vztmpl/debian-12-v3.tar.zst",
+    )
+    pins = json.loads(file.read_bytes())["lxc_templates"]
+    assert pins["debian-12"]["version"] == "v3"
+    assert pins["alpine-3"] == json.loads(first)["lxc_templates"]["alpine-3"]
+    rollback("debian-12", file, storage)
+    assert file.read_bytes() == promoted
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("template", "debian-12-v3.tar.zst is not there any longer"),
+        ("record", "has no record"),
+        ("size", "has 3 bytes, its record says 8"),
+        ("sha256", f"sha256 {'c' * 64}, the pin says 8 and {'a' * 64}"),
+        ("id", "lies on the storage 'pve-nfs'"),
+    ],
+)
+def test_a_rollback_to_what_the_storage_has_not_is_refused(
+    damage: str, said: str, storage: str, tmp_path: Path
+) -> None:
+    file = tmp_path / PIN_FILE
+    write_pin("debian-12", "v3", storage, file)
+    write_pin("debian-12", "v4", storage, file)
+    before = file.read_bytes()
+    folder = tmp_path / "nfs" / "template" / "cache"
+    record = folder / "debian-12-v3.json"
+    if damage == "template":
+        (folder / "debian-12-v3.tar.zst").unlink()
+    elif damage == "record":
+        record.unlink()
+    elif damage == "size":
+        (folder / "debian-12-v3.tar.zst").write_bytes(b"new")
+    elif damage == "sha256":
+        record.write_text(record.read_text().replace("a" * 64, "c" * 64))
+    with pytest.raises(StorageError) as caught:
+        rollback("debian-12", file, str(tmp_path / "nfs") if damage == "id" else storage)
+    assert said in caught.value.message
+    assert file.read_bytes() == before
+
+
+def test_a_pin_without_a_previous_value_cannot_be_rolled_back(storage: str, tmp_path: Path) -> None:
+    file = tmp_path / PIN_FILE
+    write_pin("debian-12", "", storage, file)
+    with pytest.raises(PinError, match="is at v4 and has no previous value"):
+        rollback("debian-12", file, storage)
+
+
+def test_two_writers_of_one_pin_file_lose_nothing(tmp_path: Path) -> None:
+    for name in ("a1", "b1", "c1"):
+        for number in range(1, 6):
+            publish(tmp_path / "nfs", name, number)
+    file = tmp_path / PIN_FILE
+    program = (
+        "import sys; from pathlib import Path; from lxcast.jobs.promote import write_pin\n"
+        f"for n in range(1, 6): write_pin(sys.argv[1], f'v{{n}}', {f'local={tmp_path}/nfs'!r}, Path({str(file)!r}))\n"
+    )
+    root = Path(__file__).parents[3]
+    running = [subprocess.Popen([sys.executable, "-c", program, name], cwd=root) for name in ("a1", "b1", "c1")]
+    assert [each.wait(60) for each in running] == [0, 0, 0]
+    pins = json.loads(file.read_bytes())["lxc_templates"]
+    moved = [(name, pin["version"], pin["previous"]["version"]) for name, pin in pins.items()]
+    assert moved == [(name, "v5", "v4") for name in ("a1", "b1", "c1")]
+
+
+def test_the_pins_of_a_tree_are_found_with_what_the_storage_has(
+    storage: str, progress: Progress, tmp_path: Path
+) -> None:
+    tree = tmp_path / "envs"
+    write(tree / "main.tf", 'locals {\n  t = "pve-nfs:vztmpl/debian-12-${local.version}.tar.zst"\n}\n')
+    write(tree / "versions.tf", 'locals {\n  version = "v3"\n  api = "v1"\n}\n')
+    query = 'data "external" "d" {\n  program = ["lxcast-data"]\n  query = { name = "debian-12", version = "%s" }\n}\n'
+    write(tree / "a" / "query.tf", query % "v9")
+    write(tree / "b" / "query.tf", query % "latest")
+    write(tree / "c" / "prod.tfvars", 'a = "local:vztmpl/debian-12-v3.tar.zst"\nb = "debian-12-v4.tar.zst"\n')
+    write(tree / "d" / "image.pkr.hcl", 'locals {\n  t = "pve-nfs:vztmpl/alpine-3-v1.tar.zst"\n}\n')
+    write(tree / "e" / "broken.tf", 'locals {\n  t = "pve-nfs:vztmpl/x\n}\n')
+    write(tree / ".terraform" / "x.tf", 'locals {\n  t = "pve-nfs:vztmpl/debian-12-v3.tar.zst"\n}\n')
+    write_pin("debian-12", "v4", storage, tree / PIN_FILE)
+    found = {
+        f"{each.file.relative_to(tree)}:{each.line} {each.address}": (each.template, each.state)
+        for each in list_pins(tree, storage, progress)
+    }
+    assert found == {
+        f"{PIN_FILE}:0 lxc_templates.debian-12": ("pve-nfs:vztmpl/debian-12-v4.tar.zst", "present"),
+        "versions.tf:2 local.version": ("pve-nfs:vztmpl/debian-12-v3.tar.zst", "present"),
+        "a/query.tf:3 data.external.d.query.version": ("debian-12-v9", "missing"),
+        "b/query.tf:3 data.external.d.query.version": ("debian-12-latest", "newest"),
+        "c/prod.tfvars:1 a": ("local:vztmpl/debian-12-v3.tar.zst", "other storage"),
+        "c/prod.tfvars:2 b": ("debian-12-v4.tar.zst", "present"),
+        "d/image.pkr.hcl:2 local.t": ("pve-nfs:vztmpl/alpine-3-v1.tar.zst", "present"),
+    }
+    states = {each.state for each in list_pins(tree, f"pve-nfs={tmp_path / 'none'}", progress)}
+    assert states == {"unknown", "newest"}
+
+
+def test_a_pin_whose_template_has_other_bytes_is_told(storage: str, progress: Progress, tmp_path: Path) -> None:
+    tree = tmp_path / "envs"
+    tree.mkdir()
+    write_pin("debian-12", "v4", storage, tree / PIN_FILE)
+    record = tmp_path / "nfs" / "template" / "cache" / "debian-12-v4.json"
+    record.write_text(record.read_text().replace("a" * 64, "c" * 64))
+    assert [each.state for each in list_pins(tree, storage, progress)] == ["other bytes"]
