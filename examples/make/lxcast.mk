@@ -6,8 +6,9 @@
 #
 #     make image.build IMAGE=debian-12
 #
-# IMAGE is the folder and the template's name, VERSION is next or vN, PACKER_FLAGS goes to `packer build`. The last line
-# of standard output is the template's id. Packer 1.10 and newer wants `packer init` once in the image's folder.
+# IMAGE is the folder and the template's name, VERSION is next or vN, PACKER_FLAGS goes to `packer build`, PIN is what
+# `lxcast promote --to` takes: a pin file, or FILE:ADDRESS. The last line of standard output is the template's id.
+# Packer 1.10 and newer wants `packer init` once in the image's folder.
 
 IMAGE ?= debian-12
 VERSION ?= next
@@ -15,6 +16,7 @@ STORAGE ?= ./storage
 IMAGES ?= $(image_mk)..
 PACKER ?= packer
 PACKER_FLAGS ?=
+PIN ?= templates.auto.tfvars.json
 
 image_mk := $(dir $(lastword $(MAKEFILE_LIST)))
 image_dir = $(IMAGES)/$(IMAGE)
@@ -23,10 +25,12 @@ image_template = $(if $(filter v1.6.%,$(shell $(PACKER) version)),$(image_dir)/p
 # A virtual environment beside the Makefile wins, for this recipe and for the commands that Packer runs.
 image_env = PATH="$(CURDIR)/.venv/bin:$$PATH" CHECKPOINT_DISABLE=1
 image_packer = $(image_env) $(PACKER) build -var name=$(IMAGE) -var version=$(VERSION) -var storage=$(STORAGE)
-image_newest = printf '{"name":"%s","version":"latest","storage":"%s"}' '$(IMAGE)' '$(STORAGE)' | $(image_env) lxcast-data
+image_ask = printf '{"name":"%s","version":"%s","storage":"%s"}' '$(IMAGE)' '$(1)' '$(STORAGE)' | $(image_env) lxcast-data
+image_newest = $(call image_ask,latest)
+image_number = $(filter v%,$(VERSION))
 image_value = sed -n 's/.*"$(1)": *"\([^"]*\)".*/\1/p'
 
-.PHONY: image.build image.build-next image.check image.list
+.PHONY: image.build image.build-next image.check image.list image.promote
 
 image.build: ## template of IMAGE; where nothing changed, the newest one again
 	$(image_packer) -var if_changed=true $(PACKER_FLAGS) $(image_template)
@@ -43,3 +47,7 @@ image.check: ## would Proxmox take the newest template of IMAGE
 
 image.list: ## the templates of IMAGE, the newest last
 	@$(image_env) lxcast list --storage $(STORAGE) | awk 'NR == 1 || $$1 == "$(IMAGE)"'
+
+image.promote: ## the pin PIN of IMAGE moved to VERSION; unsaid: to the newest
+	@$(image_env) lxcast promote $(IMAGE) $(addprefix --version ,$(image_number)) --storage $(STORAGE) --to $(PIN)
+	@$(call image_ask,$(or $(image_number),latest)) | $(call image_value,template_id)

@@ -1,5 +1,6 @@
 """The image.* targets, from a Makefile of a user's own."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.tools import REPOSITORY, Program, on_path
+from tests.published import publish
 
 EXAMPLES = REPOSITORY / "examples"
 
@@ -45,3 +47,19 @@ def test_each_target_prints_the_id_last(packer: Program, service_image: str, com
     template.write_bytes(b"\0" * template.stat().st_size)
     make("image.check", check=False)
     make("image.check", "IMAGE=none", check=False)
+
+
+def test_a_pin_is_promoted(commands: Path, folder: Path) -> None:
+    path = on_path("make")
+    assert path
+    for number in (3, 4):
+        publish(folder / "store", "web", number)
+    (folder / "main.tf").write_text('locals {\n  web = "v3"\n}\n')
+    program = Program(path, {"PATH": f"{commands}:{os.environ['PATH']}"})
+    moved = program.run("image.promote", "PIN=main.tf:local.web", "VERSION=v4", cwd=folder).stdout.splitlines()
+    assert moved[-1] == "pve:vztmpl/web-v4.tar.zst"
+    assert (folder / "main.tf").read_text() == 'locals {\n  web = "v4"\n}\n'
+    assert program.run("image.promote", cwd=folder).stdout.splitlines()[-1] == "pve:vztmpl/web-v4.tar.zst"
+    pins = json.loads((folder / "templates.auto.tfvars.json").read_text())["lxc_templates"]
+    assert pins["web"]["template_id"] == "pve:vztmpl/web-v4.tar.zst"
+    assert program.run("image.promote", "VERSION=v9", cwd=folder, check=False).returncode != 0
