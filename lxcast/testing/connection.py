@@ -62,13 +62,13 @@ class Connection:
         data, self.buffer = self.buffer[:size], self.buffer[size:]
         return data
 
-    def records(self, seconds: float) -> int:
-        """Count the records that come within the time, and the bytes of none: nobody reads them."""
+    def records(self, size: int, seconds: float) -> int:
+        """Count the records that the next `size` bytes come in, within the time; they are thrown away."""
         count, end = 0, time.monotonic() + seconds
         with contextlib.suppress(OSError, GoneError):
-            while (left := end - time.monotonic()) > 0:
+            while size > 0 and (left := end - time.monotonic()) > 0:
                 self.sock.settimeout(left)
-                self.record()
+                size -= len(self.record())
                 count += 1
         self.sock.settimeout(self.idle)
         return count

@@ -8,7 +8,7 @@ from typing import Any
 
 from .access import Needs
 from .api import Call, Context, Parameter
-from .storage import CHECKSUMS, FILE_BASED, FOLDERS, Copies, Storage, destination, die, download, ready, wrong
+from .storage import CHECKSUMS, FILE_BASED, FOLDERS, Copies, Storage, destination, die, download, probe, ready, wrong
 from .tasks import Task
 
 CHECKSUM = (
@@ -170,7 +170,17 @@ def download_url(context: Context) -> str:
     return context.cluster.tasks.start(node, "download", target.name, context.token.id, work).upid
 
 
+def url_metadata(context: Context) -> dict[str, Any]:
+    """Show what a URL has, as the node sees it."""
+    return probe(context.parameters["url"], context.parameters.get("verify-certificates", "1") != "0")
+
+
 STORAGE = "/nodes/{node}/storage/{storage}"
+NETWORK = (Needs("/", ("Sys.Audit", "Sys.Modify")), Needs("/nodes/{node}", ("Sys.AccessNetwork",)))
+URL = (
+    Parameter("url", required=True, pattern="https?://.*"),
+    Parameter("verify-certificates", choices=("0", "1")),
+)
 CALLS = (
     Call("GET", "/storage", "Configured storages", storages, parameters=(Parameter("type"),)),
     Call("GET", "/storage/{storage}", "One storage's configuration", configuration, needs=((LOOK,),)),
@@ -212,16 +222,15 @@ CALLS = (
         f"{STORAGE}/download-url",
         "Let the node fetch a file (task download)",
         download_url,
-        needs=(
-            (TEMPLATE, Needs("/", ("Sys.Audit", "Sys.Modify"))),
-            (TEMPLATE, Needs("/nodes/{node}", ("Sys.AccessNetwork",))),
-        ),
-        parameters=(
-            *FILE,
-            *CHECKSUM,
-            Parameter("url", required=True, pattern="https?://.*"),
-            Parameter("compression", choices=("gz", "lzo", "zst", "bz2")),
-            Parameter("verify-certificates", choices=("0", "1")),
-        ),
+        needs=tuple((TEMPLATE, each) for each in NETWORK),
+        parameters=(*FILE, *CHECKSUM, *URL, Parameter("compression", choices=("gz", "lzo", "zst", "bz2"))),
+    ),
+    Call(
+        "GET",
+        "/nodes/{node}/query-url-metadata",
+        "What a URL has, as the node sees it",
+        url_metadata,
+        needs=tuple((each,) for each in NETWORK),
+        parameters=URL,
     ),
 )

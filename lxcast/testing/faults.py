@@ -55,7 +55,7 @@ class Faults:
     temporary_space: int | None = None
     tasks: dict[str, TaskFault] = field(default_factory=dict)
     answers: list[Injected] = field(default_factory=list)
-    late_wait: float = 0.25
+    late_wait: float = 1.0
 
     def injected(self, method: str, path: str) -> Answer | None:
         """Give the answer that was injected for this request, and count it."""

@@ -225,8 +225,7 @@ class Session:
             if len(multipart.buffered) > MAX_BUFFER:
                 raise GoneError("more than the server's buffer without a file")
             data = connection.record()
-        missing = length - taken
-        return min(connection.records(self.faults.late_wait), missing) if missing > 0 else 0
+        return connection.records(length - taken, self.faults.late_wait)
 
     def temporary_file(self) -> Path:
         """Name the temporary file; its folder stands for the node's /var/tmp."""

@@ -257,15 +257,35 @@ def download(task: Task, url: str, target: Path, checksum: tuple[str, str], veri
     task.log.append(f"download of '{url}' to '{target}' finished")
 
 
-def fetch(url: str, part: Path, verify: bool) -> None:
-    """Get a URL into a file; raises TaskError as a failed wget does."""
+def trust(verify: bool) -> ssl.SSLContext:
+    """Make the TLS settings of an outgoing request."""
     context = ssl.create_default_context()
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def fetch(url: str, part: Path, verify: bool) -> None:
+    """Get a URL into a file; raises TaskError as a failed wget does."""
     try:
         # The call's pattern lets only http and https through.
-        with urllib.request.urlopen(url, context=context, timeout=30) as source, part.open("wb") as out:  # noqa: S310
+        with urllib.request.urlopen(url, context=trust(verify), timeout=30) as source, part.open("wb") as out:  # noqa: S310
             shutil.copyfileobj(source, out, CHUNK)
     except OSError as error:
         raise TaskError(f"download failed: {error}") from error
+
+
+def probe(url: str, verify: bool) -> dict[str, Any]:
+    """Ask a web server for name, size in bytes and type of what it has; raises RefusedError."""
+    request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - the call's pattern: only http and https
+    try:
+        with urllib.request.urlopen(request, context=trust(verify), timeout=30) as answer:  # noqa: S310
+            headers = answer.headers
+    except OSError as error:
+        raise die(f"invalid server response: '{error}'") from error
+    named = re.search('filename="?([^";]*)', headers.get("Content-Disposition", ""))
+    name = named[1] if named else url.partition("?")[0].rpartition("/")[2]
+    told: dict[str, Any] = {"filename": name, "mimetype": headers.get("Content-Type", "").partition(";")[0]}
+    length = headers.get("Content-Length", "")
+    return {key: value for key, value in told.items() if value} | ({"size": int(length)} if length else {})

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from lxcast.testing import Acl, Cluster, Storage, TaskFault, Token
-from tests.unit.testing.raw import CONTENT, FILE, answered, delete, form, get, post, stored, upload
+from tests.unit.testing.raw import CONTENT, FILE, Reply, answered, delete, form, get, post, stored, upload
 
 LOCAL = "/nodes/pve/storage/local"
 DATA = b"template" * 100
@@ -167,6 +167,16 @@ def test_download_keeps(server: Cluster, web: str) -> None:
     assert outcome(server).startswith("download failed: ")
     post(server, f"{LOCAL}/download-url", f"{call}&compression=zst")
     assert outcome(server) == "decompression not supported for vztmpl"
+
+
+def test_a_node_tells_what_a_url_has(server: Cluster, web: str) -> None:
+    def ask_about(name: str) -> Reply:
+        return get(server, f"/nodes/pve/query-url-metadata?url={quote(f'{web}/{name}')}")
+
+    assert ask_about("x.tar.zst").json["data"].items() >= {"filename": "x.tar.zst", "size": len(DATA)}.items()
+    assert ask_about("y.tar.zst").json["message"].startswith("invalid server response: 'HTTP Error 404")
+    server.access.acl[:] = [Acl("/", "tester@pve", ("Sys.Audit",))]
+    assert ask_about("x.tar.zst").status == 403
 
 
 def test_a_download_verifies_the_certificate_unless_told_not_to(server: Cluster, tmp_path: Path) -> None:
