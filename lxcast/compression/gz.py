@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from isal import igzip, igzip_threaded, isal_zlib
 
-from lxcast.compression.stream import READ, Readable
+from lxcast.compression.stream import READ, Blocks, Readable
 
 ERRORS: tuple[type[Exception], ...] = (
     igzip.BadGzipFile,
@@ -30,10 +30,12 @@ class Compressor:
         self._stream: BinaryIO = open_threaded(
             out, "wb", compresslevel=3 if small else 2, threads=threads, block_size=READ
         )
-        self.write: Callable[[bytes | memoryview], object] = self._stream.write
+        self._blocks = Blocks(READ, self._stream.write)
+        self.write = self._blocks.write
 
     def finish(self) -> None:
         """End the member."""
+        self._blocks.finish()
         self._stream.close()
 
 

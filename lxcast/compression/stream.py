@@ -77,6 +77,30 @@ class Decompressed:
             ) from error
 
 
+class Blocks:
+    """Cuts what is written into blocks of one size: a compressor's output must not depend on how much comes at once."""
+
+    def __init__(self, size: int, take: Callable[[bytes], object]) -> None:
+        self._size, self._take = size, take
+        self._block = bytearray()
+
+    def write(self, data: bytes | memoryview, /) -> None:
+        """Take the next bytes."""
+        view = memoryview(data)
+        while len(view):
+            part = view[: self._size - len(self._block)]
+            self._block += part
+            view = view[len(part) :]
+            if len(self._block) == self._size:
+                self.finish()
+
+    def finish(self) -> None:
+        """Hand on what is left."""
+        if self._block:
+            self._take(bytes(self._block))
+            self._block.clear()
+
+
 class Plain:
     """No compression."""
 

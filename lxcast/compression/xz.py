@@ -7,7 +7,7 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import BinaryIO
 
-from lxcast.compression.stream import Readable
+from lxcast.compression.stream import Blocks, Readable
 
 ERRORS = (lzma.LZMAError, OSError, EOFError)  # bz2 raises OSError for bad data
 
@@ -31,28 +31,17 @@ class Compressor:
         self._out, self._preset, self._threads = out, _preset(small), threads
         self._pool = ThreadPoolExecutor(threads)
         self._running: deque[Future[bytes]] = deque()
-        self._block = bytearray()
+        self._blocks = Blocks(_BLOCK, self._submit)
+        self.write = self._blocks.write
 
-    def write(self, data: bytes | memoryview, /) -> None:
-        """Take the next bytes."""
-        view = memoryview(data)
-        while len(view):
-            part = view[: _BLOCK - len(self._block)]
-            self._block += part
-            view = view[len(part) :]
-            if len(self._block) == _BLOCK:
-                self._submit()
-
-    def _submit(self) -> None:
+    def _submit(self, block: bytes) -> None:
         if len(self._running) >= self._threads:
             self._out.write(self._running.popleft().result())
-        self._running.append(self._pool.submit(lzma.compress, bytes(self._block), preset=self._preset))
-        self._block.clear()
+        self._running.append(self._pool.submit(lzma.compress, block, preset=self._preset))
 
     def finish(self) -> None:
         """Compress the last block and write all that are under way."""
-        if self._block:
-            self._submit()
+        self._blocks.finish()
         while self._running:
             self._out.write(self._running.popleft().result())
         self._pool.shutdown()

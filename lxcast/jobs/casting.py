@@ -10,6 +10,7 @@ from lxcast import compression
 from lxcast.durable import Temporary
 from lxcast.errors import SourceError
 from lxcast.jobs.options import BuildOptions
+from lxcast.model import moment
 from lxcast.progress import Progress
 from lxcast.rootfs.additions import Addition
 from lxcast.rootfs.casting import Casting, Repairs
@@ -45,19 +46,19 @@ class Rules:
     def chosen(cls, options: BuildOptions) -> "Rules":
         """Return the rules that a build's options choose.
 
-        Raises UsageError for unknown rows and patterns that are no paths.
+        Raises UsageError for unknown rows, patterns that are no paths, and a SOURCE_DATE_EPOCH that is no number.
         """
         Matcher(dict.fromkeys(options.remove, True))  # a wrong pattern is an error before any work
         enable = options.enable if options.release_metadata is None else (*options.enable, _RELEASE)
         operations, fits = select(OPERATIONS, FITS, enable=enable, disable=options.disable)
-        epoch = os.environ.get("SOURCE_DATE_EPOCH")
+        epoch = moment() if os.environ.get("SOURCE_DATE_EPOCH") else None
         fit_options = FitOptions(
-            epoch=int(epoch or 0),
+            epoch=epoch or 0,
             network="dhcp" if options.network == "dhcp" else "loopback",
             additions=tuple(Addition.parse(text) for text in options.add),
         )
         limits = Limits(options.max_members, options.max_size)
-        return cls(operations, options.remove, fits, fit_options, int(epoch) if epoch else None, limits)
+        return cls(operations, options.remove, fits, fit_options, epoch, limits)
 
     def with_release(self, release: Mapping[str, str]) -> "Rules":
         """Return these rules with what the release file shall say."""
