@@ -169,10 +169,13 @@ def test_an_interrupt_ends_the_threads_of_every_format(
     assert process.stdin is not None
     body = bytearray()
     writer = Writer(body.extend)
-    writer.add(regular(b"big", random.Random(0).randbytes(6 << 20)))
-    process.stdin.write(body[: 5 << 20])
+    writer.add(regular(b"big", random.Random(0).randbytes(40 << 20)))
+    process.stdin.write(body[: 39 << 20])
     process.stdin.flush()
-    time.sleep(0.5)
+    for _ in range(400):
+        if out.is_dir() and any(path.stat().st_size for path in out.iterdir()):
+            break
+        time.sleep(0.05)
     process.send_signal(number)
     _, talk = process.communicate(timeout=30)
     assert process.returncode == code, talk
