@@ -6,6 +6,7 @@ from pathlib import Path
 from lxcast.errors import UsageError
 from lxcast.sources.archive import Archive, open_file, open_stdin
 from lxcast.sources.docker import open_container, open_image, open_word
+from lxcast.sources.folder import open_rootfs
 from lxcast.sources.image import open_docker_archive, open_if_image, open_layout
 from lxcast.sources.source import Members, Source
 
@@ -17,6 +18,7 @@ _PREFIXES: dict[str, Callable[[str, str], Source]] = {
     "docker-archive": open_docker_archive,
     "oci": open_layout,
     "oci-archive": open_layout,
+    "rootfs": lambda name, platform: open_rootfs(name),
 }
 
 _ARCHIVE_SUFFIXES = {".tar", ".gz", ".tgz", ".xz", ".txz", ".zst", ".tzst", ".bz2", ".tbz2"}
@@ -26,9 +28,9 @@ def open_source(text: str, platform: str = "") -> Source:
     """Return the source that a user names.
 
     `docker-daemon:IMAGE`, `docker-container:NAME`, `docker-archive:FILE[:REF]`, `oci:PATH[:REF]`,
-    `oci-archive:FILE[:REF]`, `-` for standard input, a path whose content tells what it is, or a bare word that is no
-    file: then a container of that name, else an image. `platform` ("" for this machine's) chooses where an image is
-    there for several. Raises SourceError and its children.
+    `oci-archive:FILE[:REF]`, `rootfs:DIR`, `-` for standard input, a path whose content tells what it is, or a bare
+    word that is no file: then a container of that name, else an image. `platform` ("" for this machine's) chooses where
+    an image is there for several. Raises SourceError and its children.
     """
     prefix, colon, rest = text.partition(":")
     if colon and prefix in _PREFIXES:
@@ -45,4 +47,7 @@ def open_source(text: str, platform: str = "") -> Source:
 
 def _open_path(path: Path, platform: str) -> Source:
     """Return what lies at a path, told by its content."""
-    return open_if_image(path, platform) or open_file(path)
+    image = open_if_image(path, platform)
+    if image is not None:
+        return image
+    return open_rootfs(str(path)) if path.is_dir() else open_file(path)
