@@ -4,7 +4,7 @@ import json
 import sys
 import textwrap
 
-from lxcast.errors import LxcastError, UsageError
+from lxcast.errors import LxcastError, PinError, UsageError
 from terraform_ext.answer import answer
 from terraform_ext.query import parse
 
@@ -15,9 +15,7 @@ on standard output. It only reads, and takes no arguments.
     data "external" "debian_12" {
       program = ["lxcast-data"]
       query = {
-        name    = "debian-12"
-        version = "v4"
-        storage = "/mnt/pve/pve-nfs"
+        name = "debian-12"
       }
     }
 
@@ -25,16 +23,22 @@ on standard output. It only reads, and takes no arguments.
       value = data.external.debian_12.result.template_id
     }
 
-By hand:
+By hand, from the pin file, and from the record in a storage:
 
+    echo '{"name": "debian-12"}' | lxcast-data
     echo '{"name": "debian-12", "version": "v4", "storage": "/mnt/pve/pve-nfs"}' | lxcast-data
 
 name      the name that the template was built with
-version   "vN", or "latest": never assumed, since a new version would replace every container made from it
-storage   PATH or ID=PATH, as for `lxcast build --storage`; a relative PATH starts where Terraform runs
+pin_file  the file that pins it (templates.auto.tfvars.json where Terraform runs); `lxcast pin write` writes it
+version   "vN", which the pin must have; or "latest" of a storage: never assumed, since a new version would replace
+          every container made from it
+sha256    which the template must have
+storage   PATH or ID=PATH, as for `lxcast build --storage`: the record there answers, and the template must be there
+          with its size. Without a version, the pin names it and must agree with the record
+verify    "pin": answer from the pin alone, though a storage is named; "storage": only with one
 
 The result holds the keys of the record and node, ctime, verified, warnings, each as a string; lists and objects are
-JSON: jsondecode(data.external.debian_12.result.warnings)
+JSON: jsondecode(data.external.debian_12.result.warnings). What is not known is "" or an empty object.
 """
 
 # Terraform wraps a diagnostic's lines to 78 columns less 3 for its left rule, and leaves a line alone that starts with
@@ -65,7 +69,8 @@ def main() -> int:
 
 def layout(error: LxcastError) -> str:
     """Lay out an error for Terraform: a heading, each line of the message as a problem, and the hint."""
-    lines = ["lxcast-data: " + ("the query is refused" if isinstance(error, UsageError) else "no such template")]
+    what = {UsageError: "the query is refused", PinError: "the pin cannot be used"}
+    lines = [f"lxcast-data: {what.get(type(error), 'no such template')}"]
     for problem in error.message.splitlines():
         lines += _wrap(problem, "  - ")
     return "\n".join(lines + _wrap(error.hint, "  "))

@@ -2,29 +2,108 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
-from lxcast.errors import StorageError, UsageError
-from lxcast.model import ProxmoxRef, Version, Volid, parse_storage
-from lxcast.record import Record
-from lxcast.storages.directory import DirectoryStorage
+from lxcast.errors import PinError, StorageError, UsageError
+from lxcast.model import FORMATS, DirectoryRef, ProxmoxRef, Version, Volid, parse_storage, suffix_of
+from lxcast.pins import tfvars
+from lxcast.record import SCHEMA
 from terraform_ext.query import Query
+
+UNKNOWN = {
+    **dict.fromkeys(("unpacked_size", "members", "compressor", "release", "created", "lxcast", "node", "ctime"), ""),
+    "source": {"kind": "", "reference": "", "digest": ""},
+    "cleanup": {},
+    "fit": {},
+    "checks": {},
+    "hints": {},
+}
+"""What a pin does not tell. Objects stay objects, so that jsondecode() takes them."""
 
 
 def answer(query: Query) -> dict[str, str]:
     """Return the record that is asked for, and node, ctime, verified and warnings.
 
-    Numbers are decimal, lists and objects compact JSON with sorted keys. Raises UsageError where the storage is none
-    that can be read, StorageError where it holds no such template or not the one that the record tells of.
+    Numbers are decimal, lists and objects compact JSON with sorted keys. The pin alone is read unless the query names
+    a storage. Raises UsageError where the storage is none that can be read, PinError and StorageError where pin,
+    record and query do not name one template, and where there is none.
     """
-    ref = parse_storage(query.storage)
+    file = Path(query.pin_file or tfvars.DEFAULT).absolute()
+    pin = _pin(query, file) if query.pinned else None
+    ref = _folder(query.storage) if query.storage else None
+    if ref and query.from_storage:
+        values = _from_storage(query, ref, pin, file)
+        place = f"the template's record in {ref.path}"
+    else:
+        assert pin, "a query without a storage is pinned"
+        values = _from_pin(query.name, pin)
+        place = f"the pin in {file}"
+    if query.sha256 and query.sha256 != values["sha256"]:
+        raise (StorageError if query.from_storage else PinError)(
+            f"{query.name}: sha256 is {query.sha256} in the query, {values['sha256']} in {place}",
+            hint="review which of them is right: a published name never changes its bytes",
+        )
+    return {key: _text(value) for key, value in values.items()}
+
+
+def _pin(query: Query, file: Path) -> tfvars.Pin:
+    """Return the pin, which must be of the version that the query names, where it names one."""
+    tfvars.place_of(file)  # a wrong name is told before a missing file
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        others = "" if query.from_storage else ", or name a storage to answer from: storage and version"
+        raise PinError(
+            f"{file}: {error.strerror}",
+            hint=f"write it: `lxcast pin write {query.name} --version vN`; name another as pin_file" + others,
+        ) from error
+    pin = tfvars.find_pin(data, file, query.name)
+    if query.version and query.version != pin.version:
+        raise PinError(
+            f"{query.name}: version is {query.version} in the query, {pin.version or 'unsaid'} in {file}",
+            hint="leave version out of the query, so that the pin file alone tells it",
+        )
+    return pin
+
+
+def _folder(storage: str) -> DirectoryRef:
+    ref = parse_storage(storage)
     if isinstance(ref, ProxmoxRef):
         raise UsageError(
-            f"storage {query.storage!a}: a node keeps no records, so there is nothing to answer from",
-            hint="name the folder where the template and its record were built: PATH, or ID=PATH for the id that the "
-            "node has for it",
+            f"storage {storage!a}: a node keeps no records, so there is nothing to answer from",
+            hint="leave storage out to answer from the pin file, or name the folder where the template and its record "
+            "were built: PATH, or ID=PATH for the id that the node has for it",
         )
+    return ref
+
+
+def _from_pin(name: str, pin: tfvars.Pin) -> dict[str, Any]:
+    volid = Volid.parse(pin.template_id)
+    suffix = suffix_of(volid.file)
+    return UNKNOWN | {
+        "schema": SCHEMA,
+        "name": name,
+        "file": volid.file,
+        "storage": volid.storage,
+        "format": next((row.name for row in FORMATS.values() if row.suffix == suffix), suffix.rpartition(".")[2]),
+        **{key: getattr(pin, key) for key in tfvars.KEYS},
+        "verified": "pin",
+        "warnings": [],
+    }
+
+
+def _from_storage(query: Query, ref: DirectoryRef, pin: tfvars.Pin | None, file: Path) -> dict[str, Any]:
+    from lxcast.storages.directory import DirectoryStorage  # not where the pin alone is read
+
     storage = DirectoryStorage(ref)
-    record = storage.find(query.name, None if query.version == "latest" else Version.parse(query.version))
+    version = pin.version if pin else query.version
+    if not version:
+        raise PinError(
+            f"{file}: the pin of {query.name} has no version, by which a storage could be asked",
+            hint='leave storage out, or set verify = "pin"',
+        )
+    record = storage.find(query.name, None if version == "latest" else Version.parse(version))
     # A record without a template is no entry of the storage, and one that tells of another size is an error there.
     try:
         ctime = int((storage.folder / record.file).stat().st_mtime)
@@ -34,20 +113,39 @@ def answer(query: Query) -> dict[str, str]:
         "node": "",
         "ctime": ctime,
         "verified": "size",
-        "warnings": _warnings(query, record),
+        "warnings": _warnings(version, record.version, record.file),
     }
     # The id that the query spells out wins over the one of the build: one folder may be known to Proxmox by another id.
     if query.storage.startswith(f"{ref.id}="):
         values |= {"storage": ref.id, "template_id": str(Volid.make(ref.id, record.file))}
-    return {key: _text(value) for key, value in values.items()}
+    if pin:
+        _agree(query.name, pin, file, values, ref)
+    return values
 
 
-def _warnings(query: Query, record: Record) -> list[str]:
-    if query.version != "latest":
+def _agree(name: str, pin: tfvars.Pin, file: Path, values: dict[str, Any], ref: DirectoryRef) -> None:
+    """Raise PinError for what the pin and the record tell differently."""
+    problems = [
+        f"{name}: {key} is {getattr(pin, key)} in {file}, {values[key]} in the template's record in {ref.path}"
+        for key in tfvars.KEYS
+        if getattr(pin, key) != values[key]
+    ]
+    if not problems:
+        return
+    other_id = Volid.parse(pin.template_id).storage
+    if other_id != values["storage"]:
+        hint = f"where Proxmox knows the folder as {other_id}: storage = {json.dumps(f'{other_id}={ref.path}')}"
+    else:
+        hint = "the pin is of another template: restore that one, or pin this one (`lxcast pin write`)"
+    raise PinError("\n".join(problems), hint=hint)
+
+
+def _warnings(asked: str, version: str, file: str) -> list[str]:
+    if asked != "latest":
         return []
-    pin = f'; version = "{record.version}" pins it' if record.version else ""
+    pin = f'; version = "{version}" pins it' if version else ""
     return [
-        f'version = "latest" gave {record.file}. The next build gives another template_id, and Terraform then replaces '
+        f'version = "latest" gave {file}. The next build gives another template_id, and Terraform then replaces '
         "what was made from this one" + pin
     ]
 

@@ -6,14 +6,18 @@ key whose value is null and keeps the empty string (internal/provider/data_sourc
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lxcast.errors import UsageError
 
 KEYS = {
     "name": 'the name that the template was built with, as in name = "debian-12"',
-    "version": 'version = "v4" pins one template; "latest" follows the newest, only when written out',
-    "storage": 'the storage that holds it, as in storage = "/mnt/pve/pve-nfs"',
+    "version": 'version = "v4" is one template; "latest" follows the newest of a storage, only when written out',
+    "sha256": "64 hexadecimal digits, which the template must have",
+    "storage": 'the folder that holds it, as in storage = "/mnt/pve/pve-nfs"',
+    "pin_file": 'the file that pins it, as in pin_file = "templates.auto.tfvars.json"',
+    "verify": '"pin" answers from the pin file alone, "storage" from the template\'s record in the storage',
 }
 
 _SECRET = re.compile(r"pass|pwd|secret|token|credential|auth|cookie|ticket|(api|private|access).?key", re.IGNORECASE)
@@ -21,35 +25,69 @@ _IN_PLAIN_TEXT = (
     "Terraform keeps a query in plain text in its state, even where the variable is marked sensitive. Put the secret "
     "into the environment that Terraform runs in, and take it out of the state, the plan and the configuration"
 )
-_VERSION = re.compile(r"v[1-9][0-9]*|latest")
+_FORMS = {
+    "version": (re.compile(r"v[1-9][0-9]{0,8}|latest"), 'neither "vN" nor "latest"'),
+    "sha256": (re.compile(r"[0-9a-f]{64}"), "not 64 hexadecimal digits in lower case"),
+    "verify": (re.compile(r"pin|storage"), 'neither "pin" nor "storage"'),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A template that is asked for: `version` is "vN" or "latest", `storage` as in `lxcast build --storage`."""
+    """A template that is asked for; what is unsaid is "" (`verify`: see `from_storage`)."""
 
     name: str
-    version: str
-    storage: str
+    version: str = ""
+    sha256: str = ""
+    storage: str = ""
+    """As in `lxcast build --storage`."""
+    pin_file: str = ""
+    verify: str = ""
+
+    @property
+    def from_storage(self) -> bool:
+        """Whether the storage answers, and not the pin alone: where it is named, unless `verify` says otherwise."""
+        return bool(self.storage) and self.verify != "pin"
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the pin file has a say: where nothing else names the version, or it is named itself."""
+        return not (self.from_storage and self.version) or bool(self.pin_file)
 
 
 def parse(text: bytes) -> Query:
     """Read a query, or raise one UsageError that tells every problem of it; no value of a refused key is repeated."""
     members = _members(text)
     problems = [_unknown(key) for key in members if key not in KEYS]
-    for key, meaning in KEYS.items():
-        value = members.get(key)
-        if value is None or value == "":
-            problems.append(f"{key} is {'missing' if value is None else 'empty'}: {meaning}")
-        elif not isinstance(value, str):
-            problems.append(f"{key} is {_kind(value)}, not a string: {meaning}")
-        elif any(ord(character) < 0x20 or 0xD800 <= ord(character) <= 0xDFFF for character in value):
-            problems.append(f"{key} holds a control character: {value!a}")
-        elif key == "version" and not _VERSION.fullmatch(value):
-            problems.append(f'version is {value!a}, which is neither "vN" nor "latest": {meaning}')
+    if "name" not in members:
+        problems.append(f"name is missing: {KEYS['name']}")
+    problems += [problem for key in KEYS if key in members for problem in _problems(key, members[key])]
+    query = Query(**{key: str(members.get(key, "")) for key in KEYS})
+    problems += _contradictions(query)
     if problems:
         raise UsageError("\n".join(problems), hint="the keys of a query are " + ", ".join(KEYS))
-    return Query(**{key: str(members[key]) for key in KEYS})
+    return query
+
+
+def _problems(key: str, value: object) -> Iterator[str]:
+    if not isinstance(value, str):
+        yield f"{key} is {_kind(value)}, not a string: {KEYS[key]}"
+    elif value == "":
+        yield f"{key} is empty: {KEYS[key]}" + ("" if key == "name" else "; null leaves it out")
+    elif any(ord(character) < 0x20 or 0xD800 <= ord(character) <= 0xDFFF for character in value):
+        yield f"{key} holds a control character: {value!a}"
+    elif key in _FORMS and not _FORMS[key][0].fullmatch(value):
+        yield f"{key} is {value!a}, which is {_FORMS[key][1]}: {KEYS[key]}"
+
+
+def _contradictions(query: Query) -> Iterator[str]:
+    if query.verify == "storage" and not query.storage:
+        yield f'verify is "storage", and storage is missing: {KEYS["storage"]}'
+    if query.version == "latest":
+        if not query.from_storage:
+            yield 'version is "latest", which only a storage knows: name one, or leave version out for the pin'
+        elif query.pin_file:
+            yield 'version is "latest", and pin_file names one version: leave one of them out'
 
 
 def _members(text: bytes) -> dict[str, object]:

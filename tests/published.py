@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from lxcast.pins import tfvars
 from lxcast.record import Origin, Record
 
 
@@ -37,3 +38,10 @@ def publish(storage: Path, name: str, number: int, content: bytes = b"template")
     os.utime(template, (1_700_000_000, 1_700_000_000))
     (folder / f"{name}-v{number}.json").write_text(record.to_json())
     return record
+
+
+def pin(file: Path, record: Record) -> None:
+    """Write a template's pin into a pin file, as `lxcast pin write` does."""
+    keys = {key: getattr(record, key) for key in tfvars.KEYS}
+    data = file.read_bytes() if file.exists() else b""
+    file.write_bytes(tfvars.with_pin(data, file, record.name, tfvars.Pin(**keys)))

@@ -3,9 +3,9 @@
 import json
 import os
 import pty
+import resource
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,41 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.published import publish
-
-KEYS = {
-    *("schema", "name", "version", "file", "template_id", "storage", "size", "unpacked_size", "members", "sha256"),
-    *("diff_id", "format", "compressor", "ostype", "release", "arch", "created", "lxcast", "source", "cleanup"),
-    *("fit", "checks", "hints", "node", "ctime", "verified", "warnings"),
-}
-
-
-def run(query: object, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
-    """Run the data source; bytes and text go in as they are, everything else as Terraform's JSON."""
-    text = query if isinstance(query, bytes) else json.dumps(query, ensure_ascii=False).encode()
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    return subprocess.run(
-        [sys.executable, "-m", "terraform_ext", *arguments], input=text, capture_output=True, cwd=cwd, env=environ
-    )
-
-
-def result(query: object, cwd: Path | None = None) -> dict[str, str]:
-    """The result of a query that must succeed, checked to be what the external provider takes."""
-    done = run(query, cwd=cwd)
-    assert done.returncode == 0, done.stderr.decode()
-    assert done.stderr == b""
-    answer: dict[str, Any] = json.loads(done.stdout)
-    assert all(isinstance(value, str) for value in answer.values())
-    return answer
-
-
-def refusal(query: object, cwd: Path | None = None) -> str:
-    """What a refused query is told; nothing reaches standard output, and no line is wider than Terraform shows."""
-    done = run(query, cwd=cwd)
-    assert (done.returncode, done.stdout) == (1, b"")
-    text = done.stderr.decode()
-    assert "Traceback" not in text
-    return text
+from lxcast.pins.tfvars import DEFAULT
+from tests.published import pin, publish
+from tests.unit.terraform_ext.asking import KEYS, refusal, result, run
 
 
 @pytest.fixture
@@ -110,12 +78,24 @@ def test_a_relative_storage_starts_where_the_program_runs(storage: Path) -> None
     assert result(query(storage, storage=f"./{storage.name}"), cwd=storage.parent)["version"] == "v2"
 
 
-@pytest.mark.parametrize("missing", ["name", "version", "storage"])
-def test_no_key_has_a_default(storage: Path, missing: str) -> None:
-    asked = query(storage)
-    del asked[missing]
-    assert f"{missing} is missing" in refusal(asked)
-    assert f"{missing} is empty" in refusal({**asked, missing: ""})
+def test_a_name_is_needed_and_no_key_is_empty(storage: Path) -> None:
+    assert "name is missing" in refusal({"version": "v2", "storage": str(storage)})
+    for key in ("name", "version", "storage", "sha256", "pin_file", "verify"):
+        assert f"{key} is empty" in refusal(query(storage, **{key: ""}))
+
+
+def test_without_a_version_there_must_be_a_pin(storage: Path) -> None:
+    text = refusal({"name": "debian-12", "storage": str(storage)}, cwd=storage)
+    assert "templates.auto.tfvars.json: No such file" in " ".join(text.split())
+    assert "lxcast pin write debian-12" in text
+
+
+def test_the_digest_of_the_query_must_be_the_records(storage: Path) -> None:
+    assert result(query(storage, sha256="a" * 64))["sha256"] == "a" * 64
+    text = refusal(query(storage, sha256="c" * 64))
+    assert "a" * 64 in text
+    assert "c" * 64 in text
+    assert "'newer'" in refusal(query(storage, sha256="newer"))
 
 
 def test_every_problem_is_told_at_once(storage: Path) -> None:
@@ -186,9 +166,11 @@ def test_help_has_an_example_that_works(storage: Path) -> None:
     done = run(b"", "--help")
     assert done.returncode == 0
     assert all(len(line) <= 120 for line in done.stdout.decode().splitlines())
-    (line,) = [line for line in done.stdout.decode().splitlines() if "| lxcast-data" in line]
-    example = line.split("'")[1].replace("/mnt/pve/pve-nfs", str(storage)).replace("v4", "v1")
-    assert result(example.encode())["version"] == "v1"
+    examples = [line.split("'")[1] for line in done.stdout.decode().splitlines() if "| lxcast-data" in line]
+    pin(storage / DEFAULT, publish(storage, "debian-12", 4))
+    assert len(examples) == 2
+    for example in examples:
+        assert result(example.replace("/mnt/pve/pve-nfs", f"local={storage}").encode(), cwd=storage)["version"] == "v4"
 
 
 def test_on_a_terminal_it_shows_the_help_instead_of_waiting() -> None:
@@ -213,12 +195,14 @@ def test_other_arguments_are_refused() -> None:
 
 
 def test_it_starts_in_time(storage: Path) -> None:
-    def seconds() -> float:
-        start = time.perf_counter()
-        result(query(storage))
-        return time.perf_counter() - start
+    """In processor time, to which the other work of the machine adds little; the benchmark measures the real one."""
 
-    # The promise is 100 ms, which other work of the machine only adds to.
+    def seconds() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        result(query(storage))
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
     assert any(seconds() <= 0.1 for _ in range(20))
 
 
