@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +152,8 @@ def _once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _exact(text: str) -> float:
     """Return a number that is written again with the same value."""
+    from decimal import Decimal  # 5 ms, and numbers with a point are rare
+
     value = float(text)
     if Decimal(repr(value)) != Decimal(text):
         raise ValueError(f"the number {text[:40]} would be rounded")

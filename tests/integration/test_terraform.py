@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lxcast.jobs.promote import write_pin
 from tests.integration.tools import REPOSITORY, Program
 from tests.published import publish
 
@@ -80,15 +81,41 @@ def test_a_refusal_is_shown_whole_and_no_secret_with_it(terraform: Workspace) ->
           program = ["lxcast-data"]
           query = {
             name      = "debian-12"
+            version   = "newest"
             api_token = "hunter2"
           }
         }
     """)
     shown = terraform.run("apply", "-auto-approve", check=False)
-    for part in ("'api_token' looks like a secret", "version is missing", "storage is missing"):
+    for part in ("'api_token' looks like a secret", "version is 'newest'"):
         assert part in shown.replace("│ ", "")
     assert "hunter2" not in "".join(path.read_text() for path in terraform.folder.glob("*.tfstate*"))
 
 
 def test_a_version_that_is_not_there_fails_the_plan(terraform: Workspace) -> None:
     assert "v1, v2, v3" in terraform.run("plan", "-var", "template_version=v9", check=False)
+
+
+def test_a_pin_is_enough_while_the_storage_is_gone(terraform: Workspace) -> None:
+    write_pin("debian-12", "v2", f"pve-nfs={terraform.folder.parent}/storage", terraform.folder / "templates.tf.json")
+    shutil.rmtree(terraform.folder.parent / "storage")
+    (terraform.folder / "main.tf").write_text("""
+        data "external" "pinned" {
+          program = ["lxcast-data"]
+          query = {
+            name     = "debian-12"
+            pin_file = "${path.module}/templates.tf.json"
+            sha256   = local.lxc_templates["debian-12"].sha256
+          }
+        }
+        resource "terraform_data" "container" {
+          triggers_replace = data.external.pinned.result.template_id
+        }
+        output "both" {
+          value = [data.external.pinned.result.template_id, local.lxc_templates["debian-12"].template_id]
+        }
+    """)
+    terraform.run("apply", "-auto-approve")
+    assert terraform.outputs()["both"] == ["pve-nfs:vztmpl/debian-12-v2.tar.zst"] * 2
+    terraform.run("plan", "-detailed-exitcode")
+    terraform.run("destroy", "-auto-approve")
