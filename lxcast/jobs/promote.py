@@ -47,6 +47,8 @@ def promote(
     def choose(slot: Slot) -> str:
         where = f"{file}:{slot.line}: {slot.address}"
         kind = field or kind_of(slot.value)
+        if not field and kind == "version" and slot.value.isdigit() and "version" not in slot.address:
+            kind = ""  # a size or a count, for all that is known
         if not kind:
             raise PinError(
                 f"{where}: {slot.value!r} is no version, volid, file name or digest of a template",

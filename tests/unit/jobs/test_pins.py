@@ -68,7 +68,6 @@ def test_without_writing_the_change_is_known_and_not_made(tmp_path: Path) -> Non
         ("debian-12-v3.tar.gz", "debian-12-v4.tar.zst"),
         ("0" * 64, "a" * 64),
         ("sha256:" + "0" * 64, "sha256:" + "b" * 64),
-        ("3", "4"),
     ],
 )
 def test_what_is_written_follows_what_stands_there(
@@ -83,16 +82,17 @@ def test_what_is_written_follows_what_stands_there(
 def test_a_number_gets_the_versions_number_and_a_field_what_was_named(
     storage: str, progress: Progress, tmp_path: Path
 ) -> None:
-    file = write(tmp_path / "x.tfvars", 'n = 3\nsize = 0\nos = "x"\n')
-    promote("debian-12", "", f"{file}:n", storage, progress)
+    file = write(tmp_path / "x.tfvars", 'lxc_version = 3\nsize = 0\nos = "x"\n')
+    promote("debian-12", "", f"{file}:lxc_version", storage, progress)
     promote("debian-12", "v4", f"{file}:size", storage, progress, "size")
     promote("debian-12", "v4", f"{file}:os", storage, progress, "ostype")
-    assert file.read_text() == 'n = 4\nsize = 8\nos = "debian"\n'
+    assert file.read_text() == 'lxc_version = 4\nsize = 8\nos = "debian"\n'
 
 
 @pytest.mark.parametrize(
     ("text", "version", "said"),
     [
+        ("v = 3\n", "v4", "'3' is no version"),
         ('v = "x"\n', "v4", "'x' is no version, volid, file name or digest"),
         ('v = "local:vztmpl/debian-12-v3.tar.zst"\n', "v4", "the pin is on the storage 'local'"),
         ('v = "v3"\n', "v9", "no v9 of template 'debian-12'"),
