@@ -10,11 +10,14 @@ import pytest
 
 from tests.unit.cli.running import lxcast
 
-COMMANDS = ("build", "check", "diff", "list", "operations", "settings", "promote", "rollback", "pin")
+COMMANDS = ("build", "check", "diff", "list", "operations", "settings", "promote", "rollback", "init", "pin")
 PIN_COMMANDS = ("pin write", "pin set", "pin get", "pin list")
+INIT_COMMANDS = ("init packer", "init make")
 
 
-@pytest.mark.parametrize("command", [each for each in (*COMMANDS, *PIN_COMMANDS) if each != "pin"])
+@pytest.mark.parametrize(
+    "command", [each for each in (*COMMANDS, *PIN_COMMANDS, *INIT_COMMANDS) if each not in ("pin", "init")]
+)
 def test_each_help_says_what_it_does_and_has_an_example(command: str) -> None:
     told = lxcast(*command.split(), "--help")
     assert (told.returncode, told.stderr) == (0, "")

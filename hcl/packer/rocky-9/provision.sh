@@ -1,0 +1,39 @@
+#!/bin/sh
+# Runs as root inside the container that becomes the template. What it leaves behind (caches, logs, host keys,
+# machine-id) lxcast takes out; README.md lists what is hardened and why.
+set -eu
+
+dnf -y upgrade --refresh
+dnf -y install --setopt=install_weak_deps=False --nodocs \
+  systemd dbus NetworkManager iproute iputils hostname passwd procps-ng openssh-server ca-certificates
+
+# Images for Docker mask what a container there must not start; in a Proxmox container these give sessions and consoles.
+systemctl unmask systemd-logind.service getty.target console-getty.service \
+  systemd-remount-fs.service dev-hugepages.mount sys-fs-fuse-connections.mount
+systemctl set-default multi-user.target
+# Proxmox writes ifcfg files, which NetworkManager reads.
+systemctl enable NetworkManager.service
+
+# SSH: root by key, nobody by password. sshd takes the first value that it reads, so this file is the first.
+install -d -m 0700 /etc/ssh/sshd_config.d
+cat >/etc/ssh/sshd_config.d/00-keys-only.conf <<'CONF'
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+X11Forwarding no
+LoginGraceTime 30
+CONF
+chmod 0600 /etc/ssh/sshd_config.d/00-keys-only.conf
+systemctl enable sshd.service
+
+usermod --lock root
+
+# Files that a user makes are for the user and the group.
+sed -i 's/^UMASK\b.*/UMASK\t\t027/' /etc/login.defs
+
+# A core dump may hold keys.
+install -d -m 0755 /etc/security/limits.d
+echo '* hard core 0' >/etc/security/limits.d/10-no-core.conf
+
+# A container is replaced by a newer template instead of upgraded by a timer.
+systemctl disable dnf-makecache.timer

@@ -1,0 +1,45 @@
+#!/bin/sh
+# Runs as root inside the container that becomes the template. What it leaves behind (caches, logs, host keys,
+# machine-id, Docker's own settings of apt) lxcast takes out; README.md lists what is hardened and why.
+set -eu
+export DEBIAN_FRONTEND=noninteractive
+
+apt-get update
+apt-get -y dist-upgrade
+apt-get -y install --no-install-recommends \
+  systemd systemd-sysv dbus iproute2 iputils-ping netbase \
+  openssh-server ca-certificates
+apt-get -y autoremove --purge
+
+# The image has a user `ubuntu` with a home; a golden image has none.
+if id ubuntu >/dev/null 2>&1; then
+  userdel --remove ubuntu
+fi
+
+# SSH: root by key, nobody by password.
+install -d -m 0755 /etc/ssh/sshd_config.d
+cat >/etc/ssh/sshd_config.d/10-keys-only.conf <<'CONF'
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+X11Forwarding no
+LoginGraceTime 30
+CONF
+# Ubuntu starts sshd by a socket; as a service it is the same on every distribution, and tells at boot what is wrong.
+systemctl disable ssh.socket
+systemctl enable ssh.service
+
+# Proxmox writes the network for systemd-networkd.
+systemctl enable systemd-networkd.service
+
+passwd -l root
+
+# Files that a user makes are for the user and the group.
+sed -i 's/^UMASK\b.*/UMASK\t\t027/' /etc/login.defs
+
+# A core dump may hold keys.
+install -d -m 0755 /etc/security/limits.d
+echo '* hard core 0' >/etc/security/limits.d/10-no-core.conf
+
+# A container has no disk of its own to trim, and is replaced by a newer template instead of upgraded by a timer.
+systemctl disable fstrim.timer apt-daily.timer apt-daily-upgrade.timer
