@@ -1,20 +1,16 @@
 """`lxcast-packer`, also `python3 -m packer_post`: the command of a shell-local post-processor."""
 
-import json
 import os
 import sys
 import traceback
-from dataclasses import asdict
-from pathlib import Path
 
-from lxcast import durable
 from lxcast.errors import LxcastError
 from lxcast.interrupt import Interrupted, raise_on_signals
-from lxcast.jobs.build import Built, build
 from lxcast.progress import NORMAL, Lines, Progress
 from packer_post.keep import kept
 from packer_post.parent import end_with_parents
-from packer_post.request import Request, read_request
+from packer_post.request import read_request
+from packer_post.template import make_template
 
 
 def main() -> int:
@@ -30,33 +26,16 @@ def main() -> int:
         request = read_request(sys.argv[1:], os.environ)
         try:
             with kept(request.source, progress.warn) as held:
-                built = cast(request, progress)
+                built = make_template(request.source, request.options, request.receipt, progress)
         except Interrupted as error:
             return error.exit_code
         except Exception as error:
             code = tell(error, progress)
             if held:
-                progress.say(f"kept, so that another try needs no packer build: {held}\n  {request.command(held)}")
+                progress.say(request.resumption(held))
             return code
     print(built.volid, flush=True)  # noqa: T201 - the program's answer
     return 0
-
-
-def cast(request: Request, progress: Progress) -> Built:
-    """Build the template, write the receipt, and say what the user should look at."""
-    if request.receipt:
-        # What an earlier build wrote must not be taken for this one's.
-        request.receipt.unlink(missing_ok=True)
-    built = build(request.source, request.options(), progress)
-    if request.receipt:
-        write_receipt(request.receipt, built)
-    for warning in built.warnings:
-        progress.warn(warning)
-    for finding in built.findings:
-        progress.warn(f"{finding.check}: {finding.message}")
-    if built.unchanged:
-        progress.say("the content is that of a template that is there: nothing was published")
-    return built
 
 
 def tell(error: Exception, progress: Progress) -> int:
@@ -68,16 +47,6 @@ def tell(error: Exception, progress: Progress) -> int:
     if error.hint:
         progress.hint(error.hint)
     return error.exit_code
-
-
-def write_receipt(file: Path, built: Built) -> None:
-    """Write the record, and `path`, where the template lies on this machine, as JSON; whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with durable.Temporary(file.parent) as temporary:
-        receipt = asdict(built.record) | {"path": str(built.path)}
-        temporary.write(json.dumps(receipt, indent=2).encode() + b"\n")
-        temporary.sync()
-        durable.replace(temporary.path, file)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ _ROWS = {row.name: row for row in (*BUILD, *SETTINGS)}
 
 # What Packer puts where a value of `build` is not known: before the build, and behind a post-processor whose artifact
 # has none.
-_UNKNOWN = "<unknown>"
+UNKNOWN = "<unknown>"
 
 _OURS = ("source", "receipt")
 
@@ -44,7 +44,7 @@ class Request:
     def source(self) -> str:
         """What to build from, "" where that is not known."""
         source = str(self.said.get("source", ""))
-        return "" if source == _UNKNOWN else source
+        return "" if source == UNKNOWN else source
 
     @property
     def receipt(self) -> Path | None:
@@ -55,9 +55,9 @@ class Request:
         """Return the options of the build; UsageError holds everything that is wrong with the request."""
         problems = list(self.problems)
         problems += [
-            f"{row.env} is {_UNKNOWN!r}: Packer knows build.* in the first step of a chain only; make this the first"
+            f"{row.env} is {UNKNOWN!r}: Packer knows build.* in the first step of a chain only; make this the first"
             for row in BUILD
-            if self.said.get(row.name) == _UNKNOWN
+            if self.said.get(row.name) == UNKNOWN
         ]
         problems += [f"{_ROWS[name].env} is missing" for name in ("source", "name") if not self.said.get(name)]
         given: dict[str, Any] = {name: value for name, value in self.said.items() if name not in _OURS}
@@ -72,6 +72,10 @@ class Request:
         if problems:
             raise UsageError("\n".join(problems), hint="`lxcast-packer --help` lists variables and options")
         return options
+
+    def resumption(self, source: str) -> str:
+        """Return the sentence that says what was kept after a failure, and how to go on from there."""
+        return f"kept, so that another try needs no packer build: {source}\n  {self.command(source)}"
 
     def command(self, source: str) -> str:
         """Return the `lxcast build` command, as a shell reads it, that does this with another source."""

@@ -1,6 +1,6 @@
 """The main job: a source becomes a template in a storage."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from lxcast.jobs.casting import Cast, Rules, run
 from lxcast.jobs.hints import image_hints
 from lxcast.jobs.options import BuildOptions
 from lxcast.model import DirectoryRef, Version, moment, parse_storage, rfc3339
-from lxcast.naming import naming
+from lxcast.naming import Naming, naming
 from lxcast.progress import Progress
 from lxcast.record import Record
 from lxcast.rootfs import checks
@@ -50,14 +50,7 @@ def build(source: str, options: BuildOptions, progress: Progress) -> Built:
     checks.require(options.policy, options.allow)
     rules = Rules.chosen(options)
     storage = _place(options)
-    template = naming(
-        options.name,
-        options.pattern,
-        variant=options.variant,
-        release=options.release,
-        arch=options.arch,
-        for_storage=options.output is None,
-    )
+    template = _naming(options)
     asked = None if options.version == "next" else Version.parse(options.version)
     archive = open_source(source, options.platform)
     with ExitStack() as stack:
@@ -98,6 +91,37 @@ def build(source: str, options: BuildOptions, progress: Progress) -> Built:
                 claim = stack.enter_context(storage.claimed(template, asked))
             record = storage.put(file, claim, record)
         return Built(record, storage.folder / record.file, *done, unchanged=claim.taken)
+
+
+def validate(options: BuildOptions) -> None:
+    """Raise UsageError with everything that is wrong with the options and shows before a source or storage is asked."""
+    problems = []
+    hints: dict[str, None] = {}
+    looks: tuple[Callable[[], object], ...] = (
+        lambda: checks.require(options.policy, options.allow),
+        lambda: Rules.chosen(options),
+        lambda: _place(options),
+        lambda: _naming(options),
+    )
+    for look in looks:
+        try:
+            look()
+        except UsageError as error:
+            problems.append(error.message)
+            hints |= {error.hint: None} if error.hint else {}
+    if problems:
+        raise UsageError("\n".join(problems), hint="; ".join(hints))
+
+
+def _naming(options: BuildOptions) -> Naming:
+    return naming(
+        options.name,
+        options.pattern,
+        variant=options.variant,
+        release=options.release,
+        arch=options.arch,
+        for_storage=options.output is None,
+    )
 
 
 def _place(options: BuildOptions) -> DirectoryStorage:

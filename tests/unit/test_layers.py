@@ -13,7 +13,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 # From the roof down. The rooms of one floor do not know each other; a room may be a module or a package.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("lxcast.__main__",),
-    ("lxcast.cli", "packer_post", "terraform_ext"),
+    ("lxcast.cli",),  # it installs the plugin
+    ("packer_post", "terraform_ext"),
     ("lxcast.jobs",),
     ("lxcast.storages", "lxcast.pins"),
     ("lxcast.sources", "lxcast.rootfs"),

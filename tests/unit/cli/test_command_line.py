@@ -10,13 +10,13 @@ import pytest
 
 from tests.unit.cli.running import lxcast
 
-COMMANDS = ("build", "check", "diff", "list", "operations", "settings", "promote", "rollback", "init", "pin")
+COMMANDS = ("build", "check", "diff", "list", "operations", "settings", "promote", "rollback", "init", "packer", "pin")
 PIN_COMMANDS = ("pin write", "pin set", "pin get", "pin list")
-INIT_COMMANDS = ("init packer", "init make")
+OTHER_COMMANDS = ("init packer", "init make", "packer install")
 
 
 @pytest.mark.parametrize(
-    "command", [each for each in (*COMMANDS, *PIN_COMMANDS, *INIT_COMMANDS) if each not in ("pin", "init")]
+    "command", [each for each in (*COMMANDS, *PIN_COMMANDS, *OTHER_COMMANDS) if each not in ("pin", "init", "packer")]
 )
 def test_each_help_says_what_it_does_and_has_an_example(command: str) -> None:
     told = lxcast(*command.split(), "--help")

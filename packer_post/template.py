@@ -1,0 +1,44 @@
+"""The work that the shim and the plugin share: a source becomes a template, and its record a file of the user's."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from lxcast import durable
+from lxcast.jobs.build import Built, build
+from lxcast.jobs.options import BuildOptions
+from lxcast.progress import Progress
+
+
+def make_template(
+    source: str, options: Callable[[], BuildOptions], record_file: Path | None, progress: Progress
+) -> Built:
+    """Build the template, write the record file, and say what the user should look at; raises what these raise.
+
+    The options are asked for after an old record file is gone: what an earlier build wrote must not be taken for
+    this one's, whatever is wrong with them.
+    """
+    if record_file:
+        record_file.unlink(missing_ok=True)
+    built = build(source, options(), progress)
+    if record_file:
+        _write_record(record_file, built)
+    for warning in built.warnings:
+        progress.warn(warning)
+    for finding in built.findings:
+        progress.warn(f"{finding.check}: {finding.message}")
+    if built.unchanged:
+        progress.say("the content is that of a template that is there: nothing was published")
+    return built
+
+
+def _write_record(file: Path, built: Built) -> None:
+    """Write the record, and `path`, where the template lies on this machine, as JSON; whole or not at all."""
+    with durable.explained(file.parent):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    with durable.Temporary(file.parent) as temporary:
+        content = asdict(built.record) | {"path": str(built.path)}
+        temporary.write(json.dumps(content, indent=2).encode() + b"\n")
+        temporary.sync()
+        durable.replace(temporary.path, file)
