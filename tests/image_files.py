@@ -97,10 +97,10 @@ class Layout:
         (self.folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": self.manifests}))
 
 
-def layout(folder: Path, layers: Sequence[Iterable[Line]], kind: str = "gzip") -> Layout:
+def layout(folder: Path, layers: Sequence[Iterable[Line]], kind: str = "gzip", name: str = "") -> Layout:
     """Write a layout with one image."""
     made = Layout(folder)
-    made.add(made.manifest([layer(each) for each in layers], kind))
+    made.add(made.manifest([layer(each) for each in layers], kind), name)
     return made
 
 

@@ -4,10 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lxcast.errors import UsageError
-from lxcast.sources.archive import Archive, open_file, open_stdin
+from lxcast.sources.archive import Archive, first_path, open_file, open_stdin
+from lxcast.sources.blobs import is_of_an_image
+from lxcast.sources.bundle import open_bundle
 from lxcast.sources.docker import open_container, open_image, open_word
 from lxcast.sources.folder import open_rootfs
 from lxcast.sources.image import open_docker_archive, open_if_image, open_layout
+from lxcast.sources.nested import is_wrapped, open_if_nested
 from lxcast.sources.source import Members, Source
 
 __all__ = ["Archive", "Members", "Source", "open_file", "open_source"]
@@ -18,6 +21,7 @@ _PREFIXES: dict[str, Callable[[str, str], Source]] = {
     "docker-archive": open_docker_archive,
     "oci": open_layout,
     "oci-archive": open_layout,
+    "bundle": lambda name, platform: open_bundle(name),
     "rootfs": lambda name, platform: open_rootfs(name),
 }
 
@@ -28,9 +32,9 @@ def open_source(text: str, platform: str = "") -> Source:
     """Return the source that a user names.
 
     `docker-daemon:IMAGE`, `docker-container:NAME`, `docker-archive:FILE[:REF]`, `oci:PATH[:REF]`,
-    `oci-archive:FILE[:REF]`, `rootfs:DIR`, `-` for standard input, a path whose content tells what it is, or a bare
-    word that is no file: then a container of that name, else an image. `platform` ("" for this machine's) chooses where
-    an image is there for several. Raises SourceError and its children.
+    `oci-archive:FILE[:REF]`, `bundle:DIR`, `rootfs:DIR`, `-` for standard input, a path whose content tells what it is,
+    or a bare word that is no file: then a container of that name, else an image. `platform` ("" for this machine's)
+    chooses where an image is there for several. Raises SourceError and its children.
     """
     prefix, colon, rest = text.partition(":")
     if colon and prefix in _PREFIXES:
@@ -47,7 +51,15 @@ def open_source(text: str, platform: str = "") -> Source:
 
 def _open_path(path: Path, platform: str) -> Source:
     """Return what lies at a path, told by its content."""
-    image = open_if_image(path, platform)
-    if image is not None:
-        return image
-    return open_rootfs(str(path)) if path.is_dir() else open_file(path)
+    if path.is_dir():
+        image = open_if_image(path, platform)
+        if image is not None:
+            return image
+        return open_bundle(str(path)) if (path / "config.json").is_file() else open_rootfs(str(path))
+    first = first_path(path)
+    found: Source | None = None
+    if first and is_of_an_image(first):
+        found = open_if_image(path, platform)
+    elif first and is_wrapped(first):
+        found = open_if_nested(path)
+    return found or open_file(path)

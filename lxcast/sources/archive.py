@@ -90,6 +90,19 @@ def open_file(path: Path) -> Archive:
     return Archive(Origin("tar", str(path)), opener, regular, size)
 
 
+def first_path(path: Path) -> bytes:
+    """Return the path of the first member beside the root; b"" where there is none, or `path` is no regular file.
+
+    What an archive is shows there, and no more than that is read. Raises SourceError and its children.
+    """
+    archive = open_file(path)
+    if not archive.rereadable:
+        return b""
+    with archive.opener() as raw:
+        reader = Reader(decompress(Peeked(raw), str(path)), str(path), form=Form())  # judged elsewhere
+        return next((member.path for member in reader if member.path), b"")
+
+
 def open_for_reading(path: Path) -> io.FileIO:
     """Open a file unbuffered; SourceError says why it cannot be."""
     try:

@@ -128,6 +128,11 @@ class _Part:
         return got
 
 
+def is_of_an_image(path: bytes) -> bool:
+    """Tell whether a member of an archive may be one of an image's files."""
+    return _OF_AN_IMAGE.fullmatch(path) is not None
+
+
 def list_archive(path: Path, *, judge: bool = False) -> ArchiveBlobs | None:
     """Return the files of an archive; None where one is found that no image holds, if that is to be judged.
 
@@ -135,8 +140,6 @@ def list_archive(path: Path, *, judge: bool = False) -> ArchiveBlobs | None:
     """
     archive = open_file(path)
     if not archive.rereadable:
-        if judge:
-            return None
         raise SourceError(f"{path}: is no file but a pipe or device, and an image is read twice", hint="copy it first")
     places: dict[str, tuple[int, int]] = {}
     links: dict[str, str] = {}
@@ -144,7 +147,7 @@ def list_archive(path: Path, *, judge: bool = False) -> ArchiveBlobs | None:
     room = _MOST_KEPT
     with archive.members() as members:
         for member in members:
-            if judge and not _OF_AN_IMAGE.fullmatch(member.path):
+            if judge and not is_of_an_image(member.path):
                 return None
             name = os.fsdecode(member.path)
             if member.type == REG and member.sparse is None:

@@ -108,7 +108,7 @@ WRAPPING = (
         ),
         judge=_nested,
         archive=True,
-        hint="take it out and build from that: `lxcast build ARCHIVE`, or `tar -C FOLDER -c . | lxcast build -`",
+        hint="an archive in it: `lxcast repack FILE`; a folder in it: unpack it, then `lxcast build FOLDER`",
     ),
     Check(
         id="image-archive",

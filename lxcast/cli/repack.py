@@ -1,0 +1,64 @@
+"""`lxcast repack`."""
+
+import json as js
+from pathlib import Path
+from typing import Annotated
+
+from lxcast.cli.command import Argument, Json, command
+from lxcast.cli.console import Console
+from lxcast.settings import SETTINGS, Value
+
+_FIXED = ("storage", "pattern", "variant", "release", "platform", "if_changed")
+"""Settings that follow from the file that is repacked."""
+
+
+@command(
+    "repack",
+    *(row.name for row in SETTINGS if row.name not in _FIXED),
+    example="lxcast repack /var/lib/vz/template/cache/hakim-*.tar.xz",
+)
+def repack(
+    console: Console,
+    files: Annotated[list[Path], Argument(metavar="FILE...", help="Archives, nested ones too.")],
+    said: dict[str, Value],
+    json: Json = False,
+) -> int:
+    """Make templates of old archives, beside them.
+
+    FILE.tar.xz gives FILE-v1.tar.zst in its folder, FILE-v3.tar.xz the version after the newest. The root filesystem
+    that is nested in an archive is taken out of it. The originals stay. Standard output holds a line for each file that
+    became a template: its id, or its path outside of a storage. One that fails does not stop the others.
+    """
+    from lxcast.cli.report import build_report, finding_text
+    from lxcast.jobs.repack import repack as run
+    from lxcast.settings import load
+
+    done = run(files, load(), said, console.progress)
+    code = 0
+    for each in done:
+        if each.built is not None:
+            found = [finding_text(finding, level=False) for finding in each.built.findings if not finding.allowed]
+            for warning in (*each.built.warnings, *found):
+                console.progress.warn(warning)
+            console.progress.say(build_report(each.built))
+            if not json:
+                console.out(each.built.volid)
+        elif each.error is not None:
+            code = code or each.error.exit_code
+            console.progress.error(f"{each.file}: {each.error.message}")
+            if each.error.hint:
+                console.progress.hint(each.error.hint)
+    failed = sum(each.error is not None for each in done)
+    console.progress.say(f"{len(done) - failed} of {len(done)} repacked")
+    if json:
+        console.document(
+            {
+                "repacked": [
+                    {"from": str(each.file), "record": js.loads(each.built.record.to_json())}
+                    for each in done
+                    if each.built
+                ],
+                "failed": [{"from": str(each.file), "message": str(each.error)} for each in done if each.error],
+            }
+        )
+    return code

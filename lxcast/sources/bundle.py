@@ -1,0 +1,172 @@
+"""An OCI runtime bundle: the root filesystem that its config.json names, and the process that it describes.
+
+The keys are the OCI runtime specification's (config.md, config-linux.md, 1.0 to 1.2).
+"""
+
+import hashlib
+import json
+import posixpath
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from lxcast.errors import SourceError
+from lxcast.model import ImageConfig
+from lxcast.record import Origin
+from lxcast.sources.archive import open_file
+from lxcast.sources.folder import FolderSource
+from lxcast.sources.source import Source
+
+_MAX_CONFIG = 8 * 1024 * 1024
+
+_Rule = tuple[str, str, Callable[[Any], bool]]
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and "\0" not in value
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_text, value))
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _natural(value: Any) -> bool:
+    return _number(value) and value >= 0
+
+
+def _absolute(value: Any) -> bool:
+    return _text(value) and value.startswith("/")
+
+
+def _variables(value: Any) -> bool:
+    return _texts(value) and all(each.partition("=")[0] and "=" in each for each in value)
+
+
+def _processors(value: Any) -> bool:
+    return _text(value) and re.fullmatch(r"[\d,\- ]*", value) is not None
+
+
+def _mapping(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+_REQUIRED = ("ociVersion", "root", "root.path")
+_REQUIRED_OF_A_PROCESS = ("process.cwd", "process.args")
+
+# Parents first: what lies below something malformed is not looked at.
+_RULES: tuple[_Rule, ...] = (
+    ("ociVersion", "a version 1.x", lambda value: _text(value) and re.match(r"1\.\d+\.\d+", value) is not None),
+    ("hostname", "a text", _text),
+    ("annotations", "an object of texts", lambda value: _mapping(value) and all(map(_text, value.values()))),
+    ("root", "an object", _mapping),
+    ("root.path", "a path", lambda value: _text(value) and value != ""),
+    ("root.readonly", "true or false", lambda value: isinstance(value, bool)),
+    ("process", "an object", _mapping),
+    ("process.cwd", "an absolute path", _absolute),
+    ("process.args", "a list of texts, not empty", lambda value: _texts(value) and value != []),
+    ("process.env", "a list of NAME=VALUE", _variables),
+    ("process.terminal", "true or false", lambda value: isinstance(value, bool)),
+    ("process.user", "an object", _mapping),
+    ("process.user.uid", "a number from 0 on", _natural),
+    ("process.user.gid", "a number from 0 on", _natural),
+    ("process.rlimits", "a list of objects", lambda value: isinstance(value, list) and all(map(_mapping, value))),
+    (
+        "mounts",
+        "a list of objects, each with an absolute destination",
+        lambda value: (
+            isinstance(value, list) and all(_mapping(each) and _absolute(each.get("destination")) for each in value)
+        ),
+    ),
+    ("linux", "an object", _mapping),
+    ("linux.namespaces", "a list of objects", lambda value: isinstance(value, list) and all(map(_mapping, value))),
+    ("linux.resources", "an object", _mapping),
+    ("linux.resources.memory", "an object", _mapping),
+    ("linux.resources.memory.limit", "a number of bytes, or -1", lambda value: _number(value) and value >= -1),
+    ("linux.resources.memory.swap", "a number of bytes, or -1", lambda value: _number(value) and value >= -1),
+    ("linux.resources.cpu", "an object", _mapping),
+    ("linux.resources.cpu.shares", "a number from 0 on", _natural),
+    ("linux.resources.cpu.quota", "a number of microseconds, or -1", lambda value: _number(value) and value >= -1),
+    ("linux.resources.cpu.period", "a number of microseconds above 0", lambda value: _natural(value) and value > 0),
+    (
+        "linux.resources.cpu.cpus",
+        "a list such as 0-3,7",
+        _processors,
+    ),
+    ("linux.resources.pids", "an object", _mapping),
+    ("linux.resources.pids.limit", "a number, or -1", lambda value: _number(value) and value >= -1),
+)
+
+
+def open_bundle(text: str) -> Source:
+    """Return the root filesystem of the bundle in a folder, be it a folder or an archive.
+
+    Raises SourceError that names everything that is wrong with its config.json.
+    """
+    bundle = Path(text).expanduser()
+    data = _read(bundle)
+    try:
+        config = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{bundle}/config.json is no JSON: {error}", hint=_HINT) from error
+    problems = [*_problems(config)] if isinstance(config, dict) else ["it holds no object"]
+    if problems:
+        raise SourceError(f"{bundle}/config.json: {'; '.join(problems)}", hint=_HINT)
+    path = bundle / config["root"]["path"]
+    origin = Origin("bundle", text, f"sha256:{hashlib.sha256(data).hexdigest()}")
+    process = config.get("process") or {}
+    user = process.get("user") or {}
+    said = ImageConfig(
+        cmd=tuple(process.get("args") or ()),
+        env=tuple(process.get("env") or ()),
+        user=f"{user['uid']}:{user['gid']}" if "uid" in user and "gid" in user else "",
+        working_dir=posixpath.normpath(process["cwd"]) if process else "",
+        labels=dict(config.get("annotations") or {}),
+    )
+    if path.is_dir():
+        return FolderSource(path, origin, said)
+    if not path.exists():
+        raise SourceError(f"{bundle}/config.json: root.path is {path}, where nothing is", hint="copy the whole bundle")
+    archive = open_file(path)
+    archive.origin, archive.config = origin, said
+    return archive
+
+
+_HINT = "`runc spec` or `umoci unpack` writes one that is right"
+
+
+def _read(bundle: Path) -> bytes:
+    try:
+        with (bundle / "config.json").open("rb") as file:
+            data = file.read(_MAX_CONFIG + 1)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        what = "has no config.json" if bundle.is_dir() else "is no folder" if bundle.exists() else "no such folder"
+        raise SourceError(f"{bundle}: {what}", hint="a runtime bundle is a folder with config.json in it") from error
+    except OSError as error:
+        raise SourceError(f"{bundle}/config.json cannot be read: {error.strerror}", hint="see `ls -l` of it") from error
+    if len(data) > _MAX_CONFIG:
+        raise SourceError(f"{bundle}/config.json is larger than {_MAX_CONFIG} bytes", hint=_HINT)
+    return data
+
+
+def _problems(config: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with a config."""
+    required = (*_REQUIRED, *(_REQUIRED_OF_A_PROCESS if _mapping(config.get("process")) else ()))
+    malformed: list[str] = []
+    for key, kind, holds in _RULES:
+        if any(key.startswith(f"{each}.") for each in malformed):
+            continue
+        value: Any = config
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        if value is None:
+            if key in required:
+                malformed.append(key)
+                yield f"{key} is missing"
+        elif not holds(value):
+            malformed.append(key)
+            yield f"{key} is {json.dumps(value)[:80]}, not {kind}"
