@@ -1,6 +1,7 @@
 """`lxcast-data`, also `python3 -m terraform_ext`: what the `program` of data "external" runs."""
 
 import json
+import signal
 import sys
 import textwrap
 
@@ -48,6 +49,8 @@ _COLUMNS = 75
 
 def main() -> int:
     """Answer the query on standard input; the exit status is 0, or 1 with every reason on standard error."""
+    # Ctrl-C in Terraform reaches this program, too, and Terraform shows what a failed program says: no traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     if sys.argv[1:] in (["--help"], ["-h"]):
         print(HELP, end="")  # noqa: T201 - what was asked for
         return 0
