@@ -1,4 +1,4 @@
-"""Tests see none of the caller's settings, credentials and switches of the interpreter."""
+"""Tests see none of the caller's settings, credentials and switches of the interpreter, nor the make around them."""
 
 import os
 import sys
@@ -10,7 +10,10 @@ import pytest
 from tests.integration.tools import REPOSITORY
 
 for name in [*os.environ]:
-    if name.startswith(("LXCAST_", "PM_", "PROXMOX_VE_", "TF_VAR_pm_")) or name == "PYTHONUNBUFFERED":
+    if name.startswith(("LXCAST_", "PM_", "PROXMOX_VE_", "TF_VAR_pm_", "MAKE")) or name in (
+        "PYTHONUNBUFFERED",
+        "MFLAGS",
+    ):
         del os.environ[name]
 
 
