@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from lxcast.pins.tfvars import DEFAULT
+from tests.documents import blocks
 from tests.integration.tools import CACHE, REPOSITORY, Program, missing
 from tests.published import pin, publish
 
+HOW_TO = REPOSITORY / "docs" / "how-to" / "terraform-data-source.md"
 MAIN = """
 module "debian_12" {
   source = "./lxc-template"
@@ -134,6 +136,19 @@ def test_a_query_that_is_not_known_yet_is_read_in_apply(root: Root) -> None:
     root.run("plan", "-detailed-exitcode")
     replaced = root.run("plan", "-detailed-exitcode", "-replace=terraform_data.name", status=2)
     assert "terraform_data.web must be replaced" in replaced
+
+
+@pytest.mark.parametrize("file", ["pin-alone.tf", "data-source.tf"])
+def test_the_two_ways_of_the_how_to_give_the_same_plan(root: Root, file: str) -> None:
+    (text,) = (block.text for block in blocks(HOW_TO) if block.file == file)
+    root.write(text)
+    if file == "pin-alone.tf":
+        root.env["PATH"] = "/usr/bin:/bin"
+    root.run("init")
+    shown = root.run("plan")
+    assert 'template_file_id = "local:vztmpl/debian-12-v4.tar.zst"' in shown
+    assert 'type = "debian"' in shown
+    assert "Warning" not in shown
 
 
 def test_an_interrupt_leaves_no_program_behind(root: Root) -> None:
