@@ -75,6 +75,13 @@ class ApiError(LxcastError):
 
     exit_code = 9
 
+    def __init__(self, message: str, *, hint: str = "", status: int = 0, lost: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        """Of HTTP; 0 where no answer came."""
+        self.lost = lost
+        """Whether the connection broke or timed out: what became of the request is not known."""
+
 
 class UnprovenError(ApiError):
     """An upload ended, but that it holds our bytes cannot be shown."""

@@ -174,14 +174,16 @@ class ProxmoxRef:
 StorageRef = DirectoryRef | ProxmoxRef
 
 
-def parse_storage(text: str) -> StorageRef:
-    """Read PATH, ID=PATH, proxmox:NODE/STORAGE, or proxmox: alone (then PM_NODE and PM_STORAGE name it).
+def parse_storage(text: str, node: str = "", storage: str = "") -> StorageRef:
+    """Read PATH, ID=PATH, proxmox:NODE/STORAGE, or proxmox: alone.
+
+    Then `node` and `storage` name it, else PM_NODE and PM_STORAGE, else TF_VAR_pm_node and TF_VAR_pm_storage.
 
     Only a bare word is looked up on this machine: it must be an existing folder, so that a storage's id written in
     place of a path never makes a folder of that name.
     """
     if text.startswith("proxmox:"):
-        return _parse_proxmox(text)
+        return _parse_proxmox(text, node, storage)
     left, equals, right = text.partition("=")
     if equals and "/" not in left:
         if not re.fullmatch(_STORAGE_ID, left) or not right:
@@ -205,14 +207,16 @@ def _absolute(text: str) -> Path:
     return Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100 - "..", lexically: links stay as written
 
 
-def _parse_proxmox(text: str) -> ProxmoxRef:
+def _parse_proxmox(text: str, default_node: str, default_storage: str) -> ProxmoxRef:
     rest = text.removeprefix("proxmox:")
     if rest:
         node, slash, storage = rest.partition("/")
         if not slash or not re.fullmatch(_NODE, node) or not re.fullmatch(_STORAGE_ID, storage):
             raise UsageError(f"{text!r} is no storage of a node", hint="write proxmox:NODE/STORAGE")
         return ProxmoxRef(node, storage)
-    node, storage = os.environ.get("PM_NODE", ""), os.environ.get("PM_STORAGE", "")
+    environ = os.environ
+    node = default_node or environ.get("PM_NODE") or environ.get("TF_VAR_pm_node") or ""
+    storage = default_storage or environ.get("PM_STORAGE") or environ.get("TF_VAR_pm_storage") or ""
     problems = []
     if not re.fullmatch(_NODE, node):
         problems.append(f"PM_NODE is {node!r}, no node's name" if node else "PM_NODE is not set")

@@ -114,6 +114,33 @@ SETTINGS: tuple[Setting, ...] = (
         "max_size", "size", 1 << 40, "Refuse a source that is larger than this when unpacked, such as 1TiB or 500M."
     ),
     Setting("threads", "number", 0, "Threads that compress; 0: one for each processor. The bytes are the same."),
+    Setting(
+        "profile",
+        "text",
+        "",
+        "The cluster's table in the profile file; empty: PM_API_URL, PM_API_TOKEN_ID and PM_API_TOKEN_SECRET name it.",
+    ),
+    Setting(
+        "ca_file",
+        "text",
+        "",
+        "The authorities that vouch for the Proxmox API's certificate; empty: the system's.",
+        unit="FILE",
+    ),
+    Setting(
+        "fingerprint",
+        "text",
+        "",
+        "The SHA-256 fingerprint of that certificate, as Proxmox prints it; it takes the authorities' place.",
+        unit="HEX",
+    ),
+    Setting(
+        "records",
+        "text",
+        "",
+        "Where the records of a Proxmox storage are kept; empty: a folder for each storage in the user's state folder.",
+        unit="DIR",
+    ),
 )
 
 BY_NAME: Mapping[str, Setting] = {setting.name: setting for setting in SETTINGS}

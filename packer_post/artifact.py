@@ -57,17 +57,20 @@ def generated_data(host: Client) -> dict[str, Any]:
 
 
 def template_artifact(built: Built, record_file: Path | None, inherited: dict[str, Any]) -> Artifact:
-    """Return the template as Packer's artifact; its id is the volid, outside of a storage the file's path."""
-    record, path = built.record, built.path.absolute()
-    beside = path.with_name(record.file.removesuffix(suffix_of(record.file)) + ".json")
-    wrote = record_file.absolute() if record_file else beside if beside.is_file() else ""
+    """Return the template as Packer's artifact; its id is the volid, outside of a storage the file's path.
+
+    On a Proxmox storage it has no file on this machine.
+    """
+    record, path = built.record, built.path.absolute() if built.path else None
+    beside = path.with_name(record.file.removesuffix(suffix_of(record.file)) + ".json") if path else None
+    wrote = record_file.absolute() if record_file else beside if beside and beside.is_file() else ""
     generated = {
         **inherited,
         "TemplateId": built.volid,
-        "TemplateFile": str(path),
+        "TemplateFile": str(path or ""),
         "TemplateVersion": record.version,
         "TemplateSha256": record.sha256,
         "RecordFile": str(wrote),
     }
-    text = f"Proxmox container template {built.volid}" + (f" ({path})" if record.template_id else "")
-    return Artifact(BUILDER_ID, built.volid, [str(path)], text, {"generated_data": generated})
+    text = f"Proxmox container template {built.volid}" + (f" ({path})" if path and record.template_id else "")
+    return Artifact(BUILDER_ID, built.volid, [str(path)] if path else [], text, {"generated_data": generated})

@@ -53,7 +53,9 @@ class LxcastPostProcessor:
         def run() -> None:
             try:
                 built = work.run()
-                sink.machine("lxcast-template", built.volid, str(built.path), built.record.version, built.record.sha256)
+                sink.machine(
+                    "lxcast-template", built.volid, str(built.path or ""), built.record.version, built.record.sha256
+                )
             finally:
                 sink.close()
 

@@ -2,7 +2,16 @@
 
 from collections.abc import Sequence
 
-from lxcast.cli import build, init, judge, look, packer, pin, repack  # noqa: F401 - their import declares the commands
+from lxcast.cli import (  # noqa: F401 - their import declares the commands
+    build,
+    init,
+    judge,
+    look,
+    packer,
+    pin,
+    publish,
+    repack,
+)
 from lxcast.cli.command import invoke
 from lxcast.cli.console import Console
 from lxcast.errors import LxcastError

@@ -7,14 +7,20 @@ from lxcast.cli.console import Console, columns
 from lxcast.progress import amount
 from lxcast.settings import SETTINGS, Value, load, show
 
+ACCESS = ("records", "profile", "ca_file", "fingerprint")
 
-@command("list", "storage", example="lxcast list --storage /var/lib/vz")
+
+@command("list", "storage", *ACCESS, example="lxcast list --storage /var/lib/vz")
 def list_(console: Console, said: dict[str, Value], json: Json = False) -> None:
-    """List the templates of a storage."""
+    """List the templates of a storage.
+
+    Of a Proxmox storage the records on this machine are shown; what was uploaded elsewhere has no record.
+    """
     from lxcast.jobs.listing import list_templates
 
-    storage = str(over_settings(said)["storage"])
-    entries = list_templates(storage)
+    values = over_settings(said)
+    storage = str(values["storage"])
+    entries = list_templates(storage, **{name: values[name] for name in ACCESS})
     for entry in entries:
         if entry.problem:
             console.progress.warn(entry.problem)
@@ -24,7 +30,7 @@ def list_(console: Console, said: dict[str, Value], json: Json = False) -> None:
     elif entries:
         rows = [("NAME", "VERSION", "SIZE", "CREATED", "TEMPLATE")]
         for each in entries:
-            created = each.record.created if each.record else "-"
+            created = each.record.created if each.record else each.stored or "-"
             rows.append((each.name, each.version or "-", amount(each.size), created, each.template_id))
         console.out(columns(rows))
 

@@ -10,9 +10,14 @@ if TYPE_CHECKING:
     from lxcast.record import Record
 
 
-def next_step(record: "Record", path: Path) -> str:
-    """Return the `pct create` line and, where a storage holds the template, the HCL that makes a container of it."""
+def next_step(record: "Record", path: Path | None) -> str:
+    """Return the `pct create` line and, where a storage holds the template, the HCL that makes a container of it.
+
+    Without a path it is on a Proxmox storage already.
+    """
     blocks: list[str] = []
+    if path is None:
+        return f"\nNext: make a container of it on the node:\n{pct_create(record)}"
     place = path.parent.parent.parent
     copy = f"scp {shlex.quote(str(path))} root@NODE:/var/lib/vz/template/cache/"
     if not record.template_id:

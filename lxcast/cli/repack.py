@@ -11,10 +11,13 @@ from lxcast.settings import SETTINGS, Value
 _FIXED = ("storage", "pattern", "variant", "release", "platform", "if_changed")
 """Settings that follow from the file that is repacked."""
 
+_REMOTE = ("profile", "ca_file", "fingerprint", "records")
+"""Settings of Proxmox storages; what is repacked stays beside the original."""
+
 
 @command(
     "repack",
-    *(row.name for row in SETTINGS if row.name not in _FIXED),
+    *(row.name for row in SETTINGS if row.name not in (*_FIXED, *_REMOTE)),
     example="lxcast repack /var/lib/vz/template/cache/hakim-*.tar.xz",
 )
 def repack(

@@ -11,7 +11,9 @@ from lxcast.errors import UsageError
 from lxcast.jobs.casting import Cast, Rules, run
 from lxcast.jobs.hints import image_hints
 from lxcast.jobs.options import BuildOptions
-from lxcast.model import DirectoryRef, Version, moment, parse_storage, rfc3339
+from lxcast.jobs.target import find_targets
+from lxcast.jobs.upload import Upload
+from lxcast.model import FORMATS, DirectoryRef, Version, moment, parse_storage, rfc3339
 from lxcast.naming import Naming, naming
 from lxcast.progress import Progress
 from lxcast.record import Record
@@ -27,7 +29,8 @@ class Built:
     """A finished build: the template's record, where it lies, and what was done and found."""
 
     record: Record
-    path: Path
+    path: Path | None
+    """None on a Proxmox storage."""
     findings: list[checks.Finding] = field(default_factory=list)
     cleanup: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     fit: Mapping[str, list[str]] = field(default_factory=dict)
@@ -44,17 +47,19 @@ class Built:
 def build(source: str, options: BuildOptions, progress: Progress) -> Built:
     """Make a template of a source and publish it.
 
-    Raises UsageError, SourceError, CheckError, StorageError and their children. The source stays as it was, and a
-    failure leaves nothing in the storage but, where the version had entered the content, its burnt number.
+    Raises UsageError, SourceError, CheckError, StorageError, ApiError and their children. The source stays as it was,
+    and a failure leaves nothing in the storage but, where the version had entered the content, its burnt number.
     """
     checks.require(options.policy, options.allow)
     rules = Rules.chosen(options)
-    storage = _place(options)
+    storage, upload = _place(options)
     template = _naming(options)
     asked = None if options.version == "next" else Version.parse(options.version)
     archive = open_source(source, options.platform)
     with ExitStack() as stack:
         if not options.dry_run:
+            if upload:
+                upload.prepare(FORMATS[options.format].suffix, progress)
             storage.prepare()
         claim = None
         if options.release_metadata is not None:
@@ -81,14 +86,19 @@ def build(source: str, options: BuildOptions, progress: Progress) -> Built:
             raise failure
         record = _record(cast, archive, options, findings)
         template = replace(template, digest=record.diff_id, arch=template.arch or record.arch)
-        known = storage.newest(template) if options.if_changed else None
+        known = (upload or storage).newest(template) if options.if_changed else None
         if known is not None and (known.diff_id, known.format) == (record.diff_id, record.format):
-            return Built(known, storage.folder / known.file, *done, unchanged=True)
+            return Built(known, None if upload else storage.folder / known.file, *done, unchanged=True)
         if file is None:
             return Built(record, storage.folder, *done)
         with progress.step("publishing"):
+            in_content = claim is not None
             if claim is None:
                 claim = stack.enter_context(storage.claimed(template, asked))
+            if upload:
+                renumber = not in_content and asked is None and claim.version is not None
+                record, there = upload.put(file, template, claim, record, progress, renumber=renumber)
+                return Built(record, None, *done, unchanged=there)
             record = storage.put(file, claim, record)
         return Built(record, storage.folder / record.file, *done, unchanged=claim.taken)
 
@@ -124,15 +134,18 @@ def _naming(options: BuildOptions) -> Naming:
     )
 
 
-def _place(options: BuildOptions) -> DirectoryStorage:
+def _place(options: BuildOptions) -> tuple[DirectoryStorage, Upload | None]:
+    """Return the folder that the template is written to and, for a Proxmox storage, what sends it there."""
     if options.output is not None:
-        return DirectoryStorage.plain(options.output)
-    ref = parse_storage(options.storage or "./storage")
-    if not isinstance(ref, DirectoryRef):
-        raise UsageError(
-            f"--storage {ref}: lxcast builds into folders", hint="build into a folder that the node mounts as a storage"
-        )
-    return DirectoryStorage(ref)
+        return DirectoryStorage.plain(options.output), None
+    text = options.storage or "./storage"
+    if text.startswith("proxmox:"):
+        access = {name: getattr(options, name) for name in ("profile", "ca_file", "fingerprint", "records")}
+        upload = Upload.to(find_targets(text, **access))
+        return upload.folder, upload
+    ref = parse_storage(text)
+    assert isinstance(ref, DirectoryRef)
+    return DirectoryStorage(ref), None
 
 
 def _record(cast: Cast, source: Source, options: BuildOptions, findings: list[checks.Finding]) -> Record:

@@ -49,6 +49,10 @@ class BuildOptions:
     max_members: int = 5_000_000
     max_size: int = 1 << 40
     threads: int = 0
+    profile: str = ""
+    ca_file: str = ""
+    fingerprint: str = ""
+    records: str = ""
 
     def __post_init__(self) -> None:
         problems = [] if self.name else ["--name is empty"]

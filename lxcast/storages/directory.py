@@ -8,7 +8,7 @@ a number that was claimed and burnt (or a template that was removed later): both
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +32,8 @@ class Entry:
     record: Record | None
     problem: str = ""
     """Why the record cannot be used, though there is one."""
+    stored: str = ""
+    """When the storage got the file, RFC 3339; "" where it does not tell."""
 
 
 @dataclass(slots=True)
@@ -54,6 +56,8 @@ class DirectoryStorage:
         self.id = ref.id
         self.root = ref.path
         self.folder = ref.path / "template" / "cache"
+        self.elsewhere: Mapping[str, int] = {}
+        """Templates of another place, with their bytes, whose numbers are taken here, too."""
 
     @classmethod
     def plain(cls, path: Path) -> "DirectoryStorage":
@@ -307,7 +311,9 @@ class DirectoryStorage:
 
     def _numbers(self, series: re.Pattern[str]) -> dict[str, int]:
         """Return the version numbers that are taken, by the names without suffix that take them."""
-        return {_stem(file): number for file in self._files() if (number := _version_in(file, series))}
+        return {
+            _stem(file): number for file in (*self._files(), *self.elsewhere) if (number := _version_in(file, series))
+        }
 
     def _entry(self, file: str) -> Entry | None:
         try:

@@ -38,6 +38,7 @@ def built(source: str, tmp_path: Path, **options: object) -> Built:
 def listing(result: Built) -> dict[str, tarfile.TarInfo]:
     from lxcast.compression import Peeked, decompress
 
+    assert result.path
     with result.path.open("rb") as file:
         stream = decompress(Peeked(file), "template")
         data, buffer = b"", bytearray(1 << 20)

@@ -51,6 +51,7 @@ def built(source: Path | str, folder: Path, **options: object) -> Built:
 
 def contents(result: Built) -> dict[str, tuple[str, str]]:
     """Return (kind, content or target) by path, as tar tells them; no path may stand twice."""
+    assert result.path
     with result.path.open("rb") as file:
         stream = decompress(Peeked(file), "template")
         data, buffer = bytearray(), memoryview(bytearray(1 << 20))

@@ -10,7 +10,22 @@ import pytest
 
 from tests.unit.cli.running import lxcast
 
-COMMANDS = ("build", "check", "diff", "list", "operations", "settings", "promote", "rollback", "init", "packer", "pin")
+COMMANDS = (
+    "build",
+    "check",
+    "diff",
+    "list",
+    "operations",
+    "settings",
+    "promote",
+    "rollback",
+    "publish",
+    "doctor",
+    "repack",
+    "init",
+    "packer",
+    "pin",
+)
 PIN_COMMANDS = ("pin write", "pin set", "pin get", "pin list")
 OTHER_COMMANDS = ("init packer", "init make", "packer install")
 

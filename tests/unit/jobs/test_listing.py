@@ -18,5 +18,5 @@ def test_templates_without_records_are_listed_too(tmp_path: Path) -> None:
 def test_what_is_no_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="no such storage folder"):
         list_templates(str(tmp_path / "none"))
-    with pytest.raises(UsageError, match="only a folder can be listed"):
+    with pytest.raises(UsageError, match="PM_API_TOKEN_SECRET"):
         list_templates("proxmox:node1/local")

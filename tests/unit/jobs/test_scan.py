@@ -45,4 +45,6 @@ def test_build_does_not_judge_what_it_drops(archive: Path, tmp_path: Path) -> No
     options = BuildOptions(
         name="small", storage=None, output=tmp_path / "out", policy="golden", allow=allow, remove=("opt/app",)
     )
-    assert build(str(archive), options, Progress()).path.is_file()
+    path = build(str(archive), options, Progress()).path
+    assert path
+    assert path.is_file()

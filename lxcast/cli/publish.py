@@ -1,0 +1,118 @@
+"""The commands that speak to Proxmox: publish, doctor."""
+
+from pathlib import Path
+from typing import Annotated
+
+from lxcast.cli.command import Argument, Json, Option, command, over_settings
+from lxcast.cli.console import Console, columns
+from lxcast.settings import Value
+
+_ACCESS = ("profile", "ca_file", "fingerprint")
+
+Nodes = Annotated[
+    list[str] | None, Option("--node", metavar="NODE", help="The node, in place of the storage's; again for more.")
+]
+AllNodes = Annotated[bool, Option("--all-nodes", help="Every node that has the storage.")]
+
+
+@command(
+    "publish",
+    *("storage", "policy", "allow", "arch", "records", *_ACCESS),
+    example="lxcast publish debian-12-v4.tar.zst --storage proxmox:pve1/local",
+)
+def publish(
+    console: Console,
+    file: Annotated[Path, Argument(metavar="FILE", help="A template; its name is what the storage lists.")],
+    said: dict[str, Value],
+    node: Nodes = None,
+    all_nodes: AllNodes = False,
+    no_check: Annotated[
+        bool, Option("--no-check", help="Send it without asking whether Proxmox would take it.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Upload a built template to a Proxmox storage and print its id.
+
+    Where no storage is named it is `proxmox:`, which PM_NODE and PM_STORAGE name. The token is in the environment or in
+    the profile file. A name that is there with the same bytes is a success, with others a conflict: nothing is ever
+    replaced.
+    """
+    from lxcast.jobs.publish import publish as put
+    from lxcast.jobs.target import find_targets
+
+    values = over_settings(said)
+    storage = _storage(said, str(values["storage"]))
+    access = {name: values[name] for name in ("records", *_ACCESS)}
+    targets = find_targets(storage, nodes=node or (), all_nodes=all_nodes, **access)
+    published = put(
+        file,
+        targets,
+        console.progress,
+        policy=values["policy"],
+        allow=values["allow"],
+        arch=values["arch"],
+        check=not no_check,
+    )
+    rows = [(each.node, each.state, str(each.error or "")) for each in published.outcomes]
+    if len(rows) > 1:
+        console.progress.say(columns([("NODE", "STATE", "WHY"), *rows]))
+    else:
+        present = "is there already with these bytes" if rows[0][1] == "present" else "is published"
+        console.progress.say(f"{published.volid} {present}")
+    if published.error:
+        raise published.error
+    if json:
+        results = [
+            {"node": each.node, "state": each.state, "verified": bool(each.put and each.put.verified)}
+            for each in published.outcomes
+        ]
+        told = {"template_id": published.volid, "storage": targets.storage, "file": published.file.name}
+        console.document({**told, "size": published.file.size, "sha256": published.file.sha256, "nodes": results})
+    else:
+        console.out(published.volid)
+
+
+@command("doctor", "storage", *_ACCESS, example="lxcast doctor --storage proxmox:pve1/local")
+def doctor(
+    console: Console, said: dict[str, Value], node: Nodes = None, all_nodes: AllNodes = False, json: Json = False
+) -> int:
+    """Look at everything that an upload needs, and send nothing.
+
+    The exit code is 9 where something forbids an upload.
+    """
+    from lxcast.errors import ApiError
+    from lxcast.jobs.target import diagnose, find_targets
+
+    values = over_settings(said)
+    access = {name: values[name] for name in _ACCESS}
+    targets = find_targets(_storage(said, str(values["storage"])), nodes=node or (), all_nodes=all_nodes, **access)
+    found = diagnose(targets, console.progress)
+    if json:
+        keys = ("subject", "state", "message", "hint")
+        console.document(
+            {
+                "targets": [
+                    {
+                        "node": each.ref.node,
+                        "storage": each.ref.storage,
+                        "rows": [{key: getattr(row, key) for key in keys} for row in each.rows],
+                    }
+                    for each in found
+                ]
+            }
+        )
+    else:
+        lines = []
+        for each in found:
+            lines.append(str(each.ref))
+            for row in each.rows:
+                lines.append(f"  {row.state:7}  {row.subject:11}  {row.message}")
+                lines += [f"{'':24}{line}" for line in row.hint.splitlines()]
+        console.out("\n".join(lines))
+    return ApiError.exit_code if any(each.errors for each in found) else 0
+
+
+def _storage(said: dict[str, Value], setting: str) -> str:
+    """Return the storage that is named, or `proxmox:` where the settings name a folder or nothing."""
+    named = "storage" in said or setting.startswith("proxmox:")
+    return setting if named else "proxmox:"

@@ -1,0 +1,262 @@
+"""The Proxmox VE API as its clients must speak it; the only module that knows requests.
+
+Every answer is read in all the forms that the server has (pve-http-server, PVE/APIServer/AnyEvent.pm and
+PVE/HTTPServer.pm): JSON with a message and an errors map, a text, an empty body with the reason in the status line,
+no answer at all; and the HTML of whatever proxy stands between.
+"""
+
+import hashlib
+import json
+import re
+import socket
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from lxcast.errors import ApiError
+from lxcast.http.body import File, UploadBody, stamp
+from lxcast.http.profile import Profile, Secret, load_profile
+
+if TYPE_CHECKING:
+    import requests
+
+__all__ = ["Client", "File", "Profile", "Secret", "UploadBody", "load_profile", "stamp"]
+
+CONNECT, READ = 10.0, 60.0
+"""Seconds for a connection, and for an answer; pveproxy itself gives a node 30 s."""
+
+PATIENCE = 10.0
+"""Seconds for which a GET is tried again."""
+
+# 502 to 504 are a proxy's; 595 to 599 are pveproxy's own, where a node does not answer it (AnyEvent::HTTP).
+_TRANSIENT = {502, 503, 504, 595, 596, 597, 598, 599}
+
+
+class Client:
+    """A connection to one cluster's API. Paths are relative to /api2/json; one thread uses it.
+
+    Every method raises ApiError, with `status`, or with `lost` where no answer came.
+    """
+
+    def __init__(self, profile: Profile) -> None:
+        import requests
+
+        self.profile = profile
+        self._session = requests.Session()
+        # An auth callable, since requests would put what a .netrc says in place of a mere header.
+        self._session.auth = self._authorize
+        self._session.mount("https://", _pinned(profile.fingerprint))
+        self._verify = _authorities(profile)
+        self._seen = False
+
+    def get(self, path: str, /, *, patience: float = PATIENCE, **parameters: str | int) -> Any:
+        """Return the data of a GET, which is repeated, with growing pauses, while the server cannot be reached."""
+        pause, end = 0.25, time.monotonic() + patience
+        while True:
+            try:
+                return self._call("GET", path, params=parameters)
+            except ApiError as error:
+                if not (error.lost or error.status in _TRANSIENT) or time.monotonic() + pause > end:
+                    raise
+            time.sleep(pause)
+            pause = min(2 * pause, 4.0)
+
+    def post(self, path: str, /, **parameters: str | int) -> Any:
+        """Return the data of a POST, which is made once."""
+        return self._call("POST", path, data={key.replace("_", "-"): each for key, each in parameters.items()})
+
+    def delete(self, path: str, /, **parameters: str | int) -> Any:
+        """Return the data of a DELETE, which is made once."""
+        return self._call("DELETE", path, params=parameters)
+
+    def upload(self, path: str, body: UploadBody) -> Any:
+        """Return the data of an upload, which is made once."""
+        headers = {"Content-Type": body.content_type, "Connection": "close"}
+        return self._call("POST", path, data=body, headers=headers)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _authorize(self, request: "requests.PreparedRequest") -> "requests.PreparedRequest":
+        profile = self.profile
+        request.headers["Authorization"] = f"PVEAPIToken={profile.token_id}={profile.secret.reveal()}"
+        return request
+
+    def _call(self, method: str, path: str, **given: Any) -> Any:
+        if self.profile.url.startswith("http://") and not self._seen:
+            # Where plain http is spelled out, a look without the token tells whether the server only points to https.
+            self._send("GET", "/version", auth=lambda request: request)
+            self._seen = True
+        return _data(self._send(method, path, **given), f"{method} {path}", self.profile)
+
+    def _send(self, method: str, path: str, **given: Any) -> "requests.Response":
+        import requests
+
+        try:
+            reply = self._session.request(
+                method,
+                f"{self.profile.url}/api2/json{path}",
+                timeout=(CONNECT, READ),
+                verify=self._verify,
+                allow_redirects=False,  # the token goes to no other place
+                **given,
+            )
+        except requests.RequestException as error:
+            raise self._unreachable(error, f"{method} {path}") from error
+        if reply.is_redirect or reply.is_permanent_redirect:
+            raise ApiError(
+                f"{self.profile.url} points to {reply.headers.get('Location', '')[:200]!r} ({reply.status_code}); "
+                "the token is not sent there",
+                hint="set PM_API_URL to the address that answers itself, with https://",
+                status=reply.status_code,
+            )
+        return reply
+
+    def _unreachable(self, error: Exception, what: str) -> ApiError:
+        import requests
+
+        url = self.profile.url
+        causes = list(_causes(error))
+        text = next((str(each) for each in causes if "ingerprints did not match" in str(each)), "")
+        if text:
+            return self._distrusted("its certificate is another one than the fingerprint names")
+        for cause in causes:
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                return self._distrusted(f"its certificate is not trusted: {cause.verify_message}")
+        reason = _reason(causes)
+        if isinstance(error, requests.exceptions.ProxyError):
+            return ApiError(f"{url}: the proxy fails: {reason}", hint="see HTTPS_PROXY and NO_PROXY", lost=True)
+        if isinstance(error, requests.ReadTimeout):
+            return ApiError(
+                f"{url}: no answer to {what} within {READ:.0f} s", hint="is the node overloaded?", lost=True
+            )
+        unknown = any(isinstance(cause, socket.gaierror) for cause in causes)
+        lost = isinstance(error, requests.ConnectionError) and not unknown
+        return ApiError(f"{url}: no answer to {what}: {reason}", hint=_REACH, lost=lost)
+
+    def _distrusted(self, why: str) -> ApiError:
+        """Name the certificate that was shown, for people to compare it with what the node itself says."""
+        parts = urlsplit(self.profile.url)
+        shown = ""
+        with suppress(OSError, ValueError):
+            pem = ssl.get_server_certificate((parts.hostname or "", parts.port or 443), timeout=CONNECT)
+            shown = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).digest().hex(":").upper()
+        expected = self.profile.fingerprint.upper()
+        if expected:
+            pairs = ":".join(expected[index : index + 2] for index in range(0, 64, 2))
+            why += f": expected {pairs}, found {shown or 'unknown'}"
+        elif shown:
+            why += f" (SHA-256 fingerprint {shown})"
+        return ApiError(
+            f"{self.profile.url}: {why}",
+            hint="name the cluster's authority (--ca-file, a copy of the node's /etc/pve/pve-root-ca.pem), or the "
+            "fingerprint that `pvenode cert info` prints on the node (--fingerprint)",
+        )
+
+
+_REACH = "is PM_API_URL right (Proxmox listens on port 8006), the node up, and no firewall in between?"
+
+
+def _authorities(profile: Profile) -> str | bool:
+    """Return what requests shall verify by: the named file, else the system's, else its own."""
+    if profile.fingerprint:
+        return False  # the fingerprint is compared in place of names and authorities
+    if profile.ca_file:
+        return str(profile.ca_file)
+    paths = ssl.get_default_verify_paths()
+    return paths.cafile or paths.capath or True
+
+
+def _pinned(fingerprint: str) -> Any:
+    """Return requests' adapter, which with a fingerprint takes that one certificate alone."""
+    from requests.adapters import HTTPAdapter
+
+    class Pinned(HTTPAdapter):
+        def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+            super().init_poolmanager(*args, **kwargs, assert_fingerprint=fingerprint)
+
+        def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+            return super().proxy_manager_for(proxy, **kwargs, assert_fingerprint=fingerprint)
+
+    return Pinned() if fingerprint else HTTPAdapter()
+
+
+def _data(reply: "requests.Response", what: str, profile: Profile) -> Any:
+    """Return the data of an answer; ApiError where it is none or tells of a failure."""
+    body = reply.text
+    try:
+        content = json.loads(body) if body else None
+    except ValueError:
+        content = None
+    if reply.ok and isinstance(content, dict) and "data" in content:
+        return content["data"]
+    said = _message(reply, content)
+    if reply.ok:
+        raise ApiError(
+            f"{profile.url} answers {what} with no JSON of Proxmox: {said}",
+            hint="is a proxy or another program at that address?",
+            status=reply.status_code,
+        )
+    raise ApiError(
+        f"{what}: {reply.status_code} {said}", hint=_hint(reply.status_code, profile), status=reply.status_code
+    )
+
+
+def _message(reply: "requests.Response", content: object) -> str:
+    """Join what an answer says, in whichever form: JSON message and errors map, text, HTML, or the reason alone."""
+    parts = [reply.reason or ""]
+    if isinstance(content, dict):
+        parts.append(str(content.get("message") or ""))
+        errors = content.get("errors")
+        if isinstance(errors, Mapping):
+            parts += [f"{name}: {text}" for name, text in errors.items()]
+    elif reply.text:
+        # Of a page the title says most; else the text without tags.
+        title = re.search(r"<title>(.*?)</title>", reply.text, re.DOTALL | re.IGNORECASE)
+        parts.append(title[1] if title else re.sub(r"<[^>]*>", " ", reply.text[:4000]))
+    said: list[str] = []
+    for part in (" ".join(each.split())[:300] for each in parts):
+        if part and not any(part in each for each in said):
+            said = [each for each in said if each not in part] + [part]
+    return "; ".join(said) or "without a word"
+
+
+def _hint(status: int, profile: Profile) -> str:
+    if status == 401:
+        return f"is the token {profile.token_id} there, not expired, its user enabled, and the secret its own?"
+    if status == 403:
+        return f"give the token {profile.token_id} (with privilege separation: the token itself) the role"
+    if status in (502, 503, 504):
+        return "a proxy between answered, not Proxmox: see its log"
+    return "the node does not answer the others: is it up?" if status >= 595 else ""
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and what is inside it: urllib3 keeps its causes in `reason` and in arguments."""
+    seen: set[int] = set()
+    left: list[object] = [error]
+    while left:
+        each = left.pop(0)
+        if isinstance(each, BaseException) and id(each) not in seen:
+            seen.add(id(each))
+            yield each
+            left += [getattr(each, "reason", None), *each.args, each.__cause__, each.__context__]
+
+
+def _reason(causes: list[BaseException]) -> str:
+    """Return the innermost words of the operating system, else those of the outermost exception."""
+    for each in causes:
+        if isinstance(each, OSError) and each.strerror and not each.strerror.startswith("HTTP"):
+            return each.strerror
+    text = str(causes[-1]) or type(causes[-1]).__name__
+    return re.sub(r"<[^>]*>:?\s*", "", text)[:200]

@@ -1,0 +1,79 @@
+"""The body of an upload, to the byte as Proxmox's hand-written parser wants it.
+
+The parser runs once for each TLS record that arrives (pve-http-server, PVE/APIServer/AnyEvent.pm,
+file_upload_multipart), so that not only the bytes matter but also where a write ends: the fields and the whole header
+of the file's part go in one write, and nothing, not even the usual line end, follows the closing delimiter. With that
+line end in a record of its own the server handles the upload twice, and can remove the file after reporting success.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lxcast.errors import StorageError
+
+_VIEW = 1 << 20
+
+Stamp = tuple[int, int, int]
+
+
+def stamp(fd: int) -> Stamp:
+    """Return what changes when an open file is written to or replaced: inode, size, time in nanoseconds."""
+    state = os.fstat(fd)
+    return state.st_ino, state.st_size, state.st_mtime_ns
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A finished file: its bytes were read once, and gave this digest."""
+
+    path: Path
+    name: str
+    """As the storage shall list it."""
+    size: int
+    sha256: str
+    stamp: Stamp
+
+
+class UploadBody:
+    """An iterable of exactly `len` bytes, read from the file while it is sent, in views of 1 MiB.
+
+    It has no read(): http.client would cut that into blocks of its own. `advance` is told the bytes of the file that
+    were handed over. Iterating raises StorageError, before the closing delimiter is sent, where the file changed.
+    """
+
+    def __init__(self, file: File, advance: Callable[[int], None]) -> None:
+        self._file, self._advance = file, advance
+        boundary = f"lxcast{os.urandom(16).hex()}"
+        self.content_type = f"multipart/form-data; boundary={boundary}"
+        fields = {"content": "vztmpl", "checksum-algorithm": "sha256", "checksum": file.sha256}
+        head = "".join(
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+            for name, value in fields.items()
+        )
+        head += f'--{boundary}\r\nContent-Disposition: form-data; name="filename"; filename="{file.name}"\r\n\r\n'
+        self._head = head.encode("ascii")
+        self._tail = f"\r\n--{boundary}--".encode("ascii")
+
+    def __len__(self) -> int:
+        return len(self._head) + self._file.size + len(self._tail)
+
+    def __iter__(self) -> Iterator[bytes | memoryview]:
+        with self._file.path.open("rb", buffering=0) as source:
+            yield self._head
+            view = memoryview(bytearray(_VIEW))
+            left = self._file.size
+            while left:
+                got = source.readinto(view[: min(left, _VIEW)])
+                if not got:
+                    break
+                yield view[:got]
+                left -= got
+                self._advance(got)
+            if left or stamp(source.fileno()) != self._file.stamp:
+                raise StorageError(
+                    f"{self._file.path} changed while it was sent; the upload was broken off",
+                    hint="let nothing write to it, and publish it again",
+                )
+            yield self._tail

@@ -1,0 +1,214 @@
+"""Which Proxmox API is spoken to, and with which token: from the environment or a file, never from the command line."""
+
+import os
+import re
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from lxcast.errors import UsageError
+
+DEFAULT_PORT = 8006
+"""Of pveproxy, where an address names no port."""
+
+KEYS = ("api_url", "api_token_id", "api_token_secret", "node", "storage")
+"""What the environment names PM_API_URL, ..., or TF_VAR_pm_api_url, ..., and a profile api_url, ...: in this order."""
+
+_PROFILE_KEYS = (*KEYS, "api_token_secret_file", "ca_file", "fingerprint")
+# pve-access-control: a user id, "!", and a token id that starts with a letter.
+_TOKEN_ID = re.compile(r"[^\s:/!@=]+@[A-Za-z][A-Za-z0-9.\-_]+![A-Za-z][A-Za-z0-9.\-_]+")
+_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
+
+
+class Secret:
+    """A text that is never shown: repr, str and every format of it are ***."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text, for the one header that carries it."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "***"
+
+    def __format__(self, _: str) -> str:
+        return "***"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a secret is not written down")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """One cluster's API: where it is, how its certificate is known, and the token."""
+
+    url: str
+    """https://HOST:PORT[/PREFIX], without /api2/json and without a closing slash."""
+    token_id: str
+    """USER@REALM!NAME."""
+    secret: Secret
+    node: str = ""
+    storage: str = ""
+    ca_file: Path | None = None
+    fingerprint: str = ""
+    """SHA-256 of the certificate, 64 lower-case digits; "" where authorities vouch for it."""
+
+    @property
+    def host(self) -> str:
+        """The host and port, as the address has them."""
+        return urlsplit(self.url).netloc
+
+
+def load_profile(
+    name: str = "", ca_file: str = "", fingerprint: str = "", environ: Mapping[str, str] | None = None
+) -> Profile:
+    """Return the profile of that name in the profile file, or without a name the environment's.
+
+    A named profile is taken whole: nothing of it is filled in from the environment, so that no token reaches another
+    cluster. UsageError holds everything that lacks or is wrong, and no secret.
+    """
+    environ = os.environ if environ is None else environ
+    problems: list[str] = []
+    found = _read_file(name, environ, problems) if name else _read_environment(environ, problems)
+    url = _parsed(parse_url, "address of the API", found.get("api_url", ""), problems)
+    token = found.get("api_token_id", "")
+    secret = found.get("api_token_secret", "").strip()
+    where = f"the profile {name!r}" if name else "the environment"
+    problems += [
+        f"{where} has no {key if name else f'PM_{key.upper()}'}" for key in KEYS[:3] if not found.get(key, "").strip()
+    ]
+    if token and not _TOKEN_ID.fullmatch(token):
+        problems.append(f"the token's id {token.partition('=')[0]!r} is not USER@REALM!NAME")
+    if secret and not re.fullmatch(r"[\x21-\x7e]+", secret):
+        problems.append("the token's secret holds blanks or characters that no secret of Proxmox has")
+    fingerprint = _parsed(parse_fingerprint, "fingerprint", fingerprint or found.get("fingerprint", ""), problems)
+    authorities = ca_file or found.get("ca_file", "")
+    if authorities and not Path(authorities).expanduser().is_file():
+        problems.append(f"the file of certificate authorities {authorities} is not there")
+    if problems:
+        raise UsageError("\n".join(problems), hint=_hint(name, environ))
+    return Profile(
+        url=url,
+        token_id=token,
+        secret=Secret(secret),
+        node=found.get("node", ""),
+        storage=found.get("storage", ""),
+        ca_file=Path(authorities).expanduser() if authorities else None,
+        fingerprint=fingerprint,
+    )
+
+
+def parse_url(text: str) -> str:
+    """Normalise HOST, HOST:PORT or a URL, with or without /api2/json.
+
+    A host alone means https and Proxmox's port; a URL keeps its scheme and port. Raises ValueError that says why not.
+    """
+    scheme, sign, rest = text.strip().partition("://")
+    if not sign:
+        scheme, rest = "https", text.strip()
+        if rest.count(":") > 1 and "[" not in rest:
+            rest = f"[{rest}]"
+    if scheme not in ("https", "http"):
+        raise ValueError("should begin with https://")
+    parts = urlsplit(f"{scheme}://{rest}")
+    if "@" in parts.netloc:
+        raise ValueError("holds a user or a password: the token has its own variables")
+    host, port = parts.hostname or "", parts.port
+    if not _HOST.fullmatch(host) or parts.query or parts.fragment:
+        raise ValueError("should be HOST, HOST:PORT or https://HOST:PORT")
+    host = f"[{host}]" if ":" in host else host
+    if port is None and not sign:
+        port = DEFAULT_PORT
+    prefix = parts.path.rstrip("/").removesuffix("/api2/json").removesuffix("/api2").rstrip("/")
+    return f"{scheme}://{host}{f':{port}' if port else ''}{prefix}"
+
+
+def parse_fingerprint(text: str) -> str:
+    """Read a SHA-256 fingerprint as Proxmox prints it (pairs with colons); raises ValueError for anything else."""
+    digits = text.replace(":", "").strip().lower()
+    if digits and not re.fullmatch(r"[0-9a-f]{64}", digits):
+        raise ValueError("should be a SHA-256 fingerprint: 32 pairs of hexadecimal digits")
+    return digits
+
+
+def profile_file(environ: Mapping[str, str]) -> Path:
+    """Return where the profiles are: $XDG_CONFIG_HOME/lxcast/profiles.toml."""
+    config = environ.get("XDG_CONFIG_HOME") or f"{environ.get('HOME', '')}/.config"
+    return Path(config, "lxcast", "profiles.toml")
+
+
+def _parsed(parse: Callable[[str], str], name: str, text: str, problems: list[str]) -> str:
+    try:
+        return parse(text) if text.strip() else ""
+    except ValueError as error:
+        shown = "" if "@" in text else f" {text!r}"  # what stands before an "@" may be a password
+        problems.append(f"the {name}{shown} {error}")
+        return ""
+
+
+def _read_environment(environ: Mapping[str, str], problems: list[str]) -> dict[str, str]:
+    """Return what PM_* says, else TF_VAR_pm_*, else the two variables of the Terraform provider bpg/proxmox."""
+    found = {}
+    for key in KEYS:
+        found[key] = environ.get(f"PM_{key.upper()}") or environ.get(f"TF_VAR_pm_{key}") or ""
+    file = environ.get("PM_API_TOKEN_SECRET_FILE", "")
+    if file and not found["api_token_secret"]:
+        found["api_token_secret"] = _read_secret(Path(file), problems)
+    found["api_url"] = found["api_url"] or environ.get("PROXMOX_VE_ENDPOINT", "")
+    if not found["api_token_id"] and not found["api_token_secret"]:
+        token, _, secret = environ.get("PROXMOX_VE_API_TOKEN", "").partition("=")
+        found |= {"api_token_id": token, "api_token_secret": secret}
+    return found
+
+
+def _read_file(name: str, environ: Mapping[str, str], problems: list[str]) -> dict[str, str]:
+    import tomllib
+
+    path = profile_file(environ)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        mode = path.stat().st_mode
+    except OSError as error:
+        problems.append(f"{path}: {error.strerror}")
+        return {}
+    except ValueError as error:
+        # A parser's message may repeat the line, and the line may hold the secret.
+        place = re.search(r"\(at .*\)$", str(error))
+        problems.append(f"{path} is no TOML {place[0] if place else ''}".rstrip())
+        return {}
+    profile = content.get(name)
+    if not isinstance(profile, dict):
+        names = ", ".join(key for key, value in content.items() if isinstance(value, dict))
+        problems.append(f"{path} has no profile {name!r}; it has: {names or 'none'}")
+        return {}
+    problems += [f"{path}: {name}.{key}: there is no such key" for key in profile if key not in _PROFILE_KEYS]
+    problems += [f"{path}: {name}.{key} should be text" for key, each in profile.items() if not isinstance(each, str)]
+    found = {key: each for key, each in profile.items() if isinstance(each, str)}
+    if "api_token_secret" in found and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        problems.append(f"{path} holds a secret and others may read it: chmod 600 {path}")
+    if file := found.get("api_token_secret_file"):
+        found["api_token_secret"] = _read_secret(path.parent / Path(file).expanduser(), problems)
+    return found
+
+
+def _read_secret(path: Path, problems: list[str]) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError) as error:
+        problems.append(f"the file of the token's secret {path}: {getattr(error, 'strerror', None) or 'is no text'}")
+        return ""
+
+
+def _hint(name: str, environ: Mapping[str, str]) -> str:
+    if name:
+        return f"a profile is a table of {profile_file(environ)} with api_url, api_token_id and api_token_secret_file"
+    return (
+        "set PM_API_URL, PM_API_TOKEN_ID (USER@REALM!NAME) and PM_API_TOKEN_SECRET, or PM_API_TOKEN_SECRET_FILE; "
+        "or name a profile (--profile)"
+    )

@@ -1,0 +1,268 @@
+"""An already built template, to one storage or to the same storage of many nodes."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lxcast import __version__, compression, durable
+from lxcast.errors import ApiError, LxcastError, StorageError
+from lxcast.http import Client, File, stamp
+from lxcast.interrupt import Interrupted
+from lxcast.jobs.check import Checked
+from lxcast.jobs.check import check as judge
+from lxcast.jobs.target import Targets, look
+from lxcast.model import FORMATS, Volid, moment, rfc3339, suffix_of
+from lxcast.naming import Pattern
+from lxcast.progress import Progress
+from lxcast.record import Origin, Record, parse_record
+from lxcast.rootfs import checks
+from lxcast.storages.preflight import Preflight
+from lxcast.storages.proxmox import ProxmoxStorage, Put
+
+PARALLEL = 4
+"""Nodes that are sent to at once: all of them go through the one node that is spoken to."""
+
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one target: a put, or why there is none."""
+
+    node: str
+    put: Put | None
+    error: LxcastError | None = None
+
+    @property
+    def state(self) -> str:
+        """In a word: uploaded, present, failed."""
+        return "failed" if self.put is None else "uploaded" if self.put.sent else "present"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A template that the storages hold: its id is the same on every node."""
+
+    volid: str
+    file: File
+    record: Record | None
+    """None where the file had none and was not read."""
+    outcomes: Sequence[Outcome]
+
+    @property
+    def error(self) -> LxcastError | None:
+        """The first failure of a node, with all of them in its message."""
+        failed = [each for each in self.outcomes if each.error]
+        if not failed or len(self.outcomes) == 1:
+            return failed[0].error if failed else None
+        lines = "\n".join(f"{each.node}: {each.error}" for each in failed)
+        hint = "the same command again completes the rest"
+        return ApiError(f"{len(failed)} of {len(self.outcomes)} nodes failed\n{lines}", hint=hint)
+
+
+def publish(
+    path: Path,
+    targets: Targets,
+    progress: Progress,
+    *,
+    policy: str = "default",
+    allow: Mapping[str, str] | None = None,
+    arch: str = "",
+    check: bool = True,
+) -> Published:
+    """Publish the template in a file under the file's own name.
+
+    The file is compared with the record beside it, and judged as `lxcast check` does unless `check` is False; then
+    every target is looked at before the first byte is sent. The record goes to the targets' folder of records.
+    Raises UsageError, SourceError, CheckError, StorageError, ConflictError and ApiError; where some of several nodes
+    fail nothing is raised: `error` tells.
+    """
+    volid = str(Volid.make(targets.storage, path.name))
+    checks.require(policy, allow or {})
+    own = _read_record(path)
+    with progress.step(f"hashing {path}"):
+        file = _hash(path, progress)
+    if own is not None and (own.size, own.sha256) != (file.size, file.sha256):
+        raise StorageError(
+            f"{path} has {file.size} bytes and sha256 {file.sha256}, its record says {own.size} and {own.sha256}",
+            hint="the file was damaged or replaced: build it again, or remove the record if the file is right",
+        )
+    if check:
+        checked = judge(path, policy, allow or {}, arch, progress)
+        if failure := checks.failure(checked.findings, str(path)):
+            raise failure
+        for finding in checked.findings:
+            if not finding.allowed:
+                progress.warn(f"{finding.check}: {finding.message}")
+        own = own or _make_record(path, file, checked, policy)
+    found = look(targets, progress, suffix=suffix_of(file.name), size=file.size)
+    return send(file, own, volid, targets, found, progress)
+
+
+def send(
+    file: File, own: Record | None, volid: str, targets: Targets, found: Sequence[Preflight], progress: Progress
+) -> Published:
+    """Put a file to every target that was looked at, and write its record where one succeeded.
+
+    A failure of the only target is raised.
+    """
+    # A record does not name the node: with several it says nothing of any.
+    known = _known(targets, file, volid) if len(found) == 1 else None
+    with progress.step(f"publishing {volid}"):
+        progress.total(file.size * sum(not each.errors for each in found))
+        if len(found) == 1:
+            outcomes = [_put(targets, found[0], file, known, progress.advance, progress.debug)]
+        else:
+            outcomes = _fan_out(targets, found, file, progress)
+    for outcome in outcomes:
+        for warning in outcome.put.warnings if outcome.put else ():
+            progress.warn(warning)
+    if len(outcomes) == 1 and outcomes[0].error:
+        raise outcomes[0].error
+    record = known or own
+    if record is not None:
+        record = replace(record, file=file.name, template_id=volid, storage=targets.storage)
+        if any(each.put for each in outcomes):
+            write_record(targets.records, record)
+    return Published(volid, file, record, outcomes)
+
+
+def _put(
+    targets: Targets,
+    found: Preflight,
+    file: File,
+    known: Record | None,
+    advance: Callable[[int], None],
+    say: Callable[[str], None],
+) -> Outcome:
+    node = found.ref.node
+    if found.errors:
+        return Outcome(node, None, ApiError("; ".join(row.message for row in found.errors)))
+    try:
+        with Client(targets.profile) as client:
+            return Outcome(node, ProxmoxStorage(client, found).put(file, known, advance, say))
+    except LxcastError as error:
+        return Outcome(node, None, error)
+
+
+def _fan_out(targets: Targets, found: Sequence[Preflight], file: File, progress: Progress) -> list[Outcome]:
+    """Put to many at once. The progress is spoken to from this thread alone, which adds up what the others sent."""
+    sent = [0] * len(found)
+    stopped = False
+
+    def counter(index: int) -> Callable[[int], None]:
+        def advance(count: int) -> None:
+            if stopped:
+                raise ApiError("interrupted")
+            sent[index] += count
+
+        return advance
+
+    def silent(_: str) -> None:
+        return None
+
+    told = 0
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        futures: list[Future[Outcome]] = [
+            pool.submit(_put, targets, each, file, None, counter(index), silent) for index, each in enumerate(found)
+        ]
+        left = set(futures)
+        try:
+            while left:
+                _, left = wait(left, timeout=0.2, return_when=FIRST_COMPLETED)
+                now = sum(sent)
+                progress.advance(now - told)
+                told = now
+        except (Interrupted, KeyboardInterrupt):
+            stopped = True
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [future.result() for future in futures]
+
+
+def write_record(folder: Path, record: Record) -> None:
+    """Write the record of what was published. Raises StorageError."""
+    with durable.explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    stem = record.file.removesuffix(suffix_of(record.file))
+    with durable.Temporary(folder) as temporary:
+        temporary.write(record.to_json().encode())
+        temporary.sync()
+        durable.replace(temporary.path, folder / f"{stem}.json")
+
+
+def read_record(folder: Path, file: str) -> Record | None:
+    """Return the record that a folder has of a template's file; None where there is none, or it is of another file."""
+    path = folder / f"{file.removesuffix(suffix_of(file))}.json"
+    if not path.is_file() or not path.stat().st_size:  # an empty one is a number that a build claimed
+        return None
+    with durable.explained(path):
+        record = parse_record(path.read_bytes(), str(path))
+    return record if record.file == file else None
+
+
+def _known(targets: Targets, file: File, volid: str) -> Record | None:
+    """Return this machine's record of what was published under that id."""
+    record = read_record(targets.records, file.name)
+    return record if record and record.template_id == volid else None
+
+
+def _read_record(path: Path) -> Record | None:
+    return read_record(path.parent, path.name)
+
+
+def _hash(path: Path, progress: Progress) -> File:
+    digest = hashlib.sha256()
+    with durable.explained(path), path.open("rb", buffering=0) as source:
+        before = stamp(source.fileno())
+        progress.total(before[1])
+        view = memoryview(bytearray(_BLOCK))
+        size = 0
+        while got := source.readinto(view):
+            digest.update(view[:got])
+            size += got
+            progress.advance(got)
+        if stamp(source.fileno()) != before or size != before[1]:
+            raise StorageError(
+                f"{path} changed while it was read", hint="let nothing write to it, and publish it again"
+            )
+    return File(path, path.name, size, digest.hexdigest(), before)
+
+
+def _make_record(path: Path, file: File, checked: Checked, policy: str) -> Record:
+    """Return a record of a template that lxcast did not build."""
+    suffix = suffix_of(path.name)
+    stem = path.name.removesuffix(suffix)
+    match = Pattern().regex({}).fullmatch(stem)
+    name, version = (match["name"], match["version"]) if match else (stem, "")
+    return Record(
+        name=name,
+        version=version,
+        size=file.size,
+        unpacked_size=checked.unpacked_size,
+        members=checked.members,
+        sha256=file.sha256,
+        diff_id=_diff_id(path),
+        format=next((row.name for row in FORMATS.values() if row.suffix == suffix), "bz2"),
+        compressor="unknown",
+        ostype=checked.ostype,
+        arch=checked.arch,
+        created=rfc3339(moment()),
+        lxcast=__version__,
+        source=Origin("tar", path.name),
+        checks={"policy": policy, "findings": [finding.as_dict() for finding in checked.findings]},
+    )
+
+
+def _diff_id(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as raw:
+        stream = compression.decompress(compression.Peeked(raw), str(path))
+        with closing(compression.Prefetch(stream)) as ahead:
+            view = memoryview(bytearray(_BLOCK))
+            while got := ahead.readinto(view):
+                digest.update(view[:got])
+    return f"sha256:{digest.hexdigest()}"

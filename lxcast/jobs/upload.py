@@ -1,0 +1,107 @@
+"""The end of a build whose template goes to a Proxmox storage: numbers, records, and what is kept of a failure."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from lxcast import durable
+from lxcast.errors import ConflictError, LxcastError
+from lxcast.http import Client, File, stamp
+from lxcast.jobs.publish import read_record, send
+from lxcast.jobs.target import Targets, look
+from lxcast.model import FORMATS, Version, Volid, suffix_of
+from lxcast.naming import Naming
+from lxcast.progress import Progress
+from lxcast.record import Record
+from lxcast.storages.directory import Claim, DirectoryStorage
+from lxcast.storages.preflight import Preflight
+from lxcast.storages.proxmox import ProxmoxStorage
+
+
+@dataclass(slots=True)
+class Upload:
+    """Where a build's template goes; `folder` holds records and claims, and the template while it is written."""
+
+    targets: Targets
+    folder: DirectoryStorage
+    found: Sequence[Preflight] = ()
+
+    @classmethod
+    def to(cls, targets: Targets) -> "Upload":
+        """Return the upload to these targets."""
+        return cls(targets, DirectoryStorage.plain(targets.records))
+
+    def prepare(self, suffix: str, progress: Progress) -> None:
+        """Look at the targets and their listings before any work. Raises ApiError and StorageError."""
+        self.found = look(self.targets, progress, suffix=suffix)
+        with durable.explained(self.targets.records):
+            self.targets.records.mkdir(parents=True, exist_ok=True)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take note of the names that the storage lists: their numbers are taken."""
+        with Client(self.targets.profile) as client:
+            listed = ProxmoxStorage(client, self.found[0]).entries()
+        self.folder.elsewhere = {each.file: each.size for each in listed}
+
+    def newest(self, template: Naming) -> Record | None:
+        """Return the record of the newest version that the storage lists; None where this machine has none of it."""
+        series = template.series()
+        names = {}
+        for file in self.folder.elsewhere:
+            if match := series.fullmatch(file.removesuffix(suffix_of(file))):
+                version = match.groupdict().get("version")
+                names[Version.parse(version).number if version else 0, file] = file
+        if not names:
+            return None
+        file = names[max(names)]
+        record = read_record(self.targets.records, file)
+        known = record and record.template_id and record.size == self.folder.elsewhere[file]
+        return record if record and known and record.name == template.name else None
+
+    def put(
+        self,
+        file: durable.Temporary,
+        template: Naming,
+        claim: Claim,
+        record: Record,
+        progress: Progress,
+        *,
+        renumber: bool,
+    ) -> tuple[Record, bool]:
+        """Publish under the claimed name; return the record, and whether the storage had these bytes already.
+
+        Where the name is found taken and `renumber` is set, the next number is claimed in its place. A failure leaves
+        the template beside the records, and its hint has the command that goes on from there.
+        """
+        while True:
+            name = claim.stem + FORMATS[record.format].suffix
+            volid = str(Volid.make(self.targets.storage, name))
+            own = replace(record, version=str(claim.version or ""), file=name)
+            sent = File(file.path, name, record.size, record.sha256, stamp(file.fileno()))
+            try:
+                published = send(sent, own, volid, self.targets, self.found, progress)
+            except ConflictError as error:
+                if not renumber:
+                    self._keep(file, claim, own, error)
+                    raise
+                self.folder.discard(claim)
+                self.refresh()
+                claim = self.folder.claim(template)
+                progress.say(f"{volid} was taken meanwhile: publishing as {claim.stem}")
+            except LxcastError as error:
+                self._keep(file, claim, own, error)
+                raise
+            except BaseException:
+                self.folder.discard(claim)
+                raise
+            else:
+                self.folder.burn(claim)  # its record has its content now
+                return published.record or own, published.outcomes[0].state == "present"
+
+    def _keep(self, file: durable.Temporary, claim: Claim, record: Record, error: LxcastError) -> None:
+        """Leave the template beside the records, and let the error say how to go on."""
+        with suppress(LxcastError):
+            kept = self.folder.folder / self.folder.put(file, claim, record).file
+            ref = self.targets.refs[0]
+            error.hint = f"{error.hint}\nthe template is kept: lxcast publish {kept} --storage {ref}".strip()

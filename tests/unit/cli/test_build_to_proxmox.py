@@ -1,0 +1,107 @@
+import json
+import re
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from lxcast.tar.member import regular
+from lxcast.testing import Cluster, TaskFault
+from tests.unit.cli.proxmox import access, held
+from tests.unit.cli.running import archive, lxcast
+from tests.unit.rootfs.filesystems import minimal_debian, without
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "rootfs.tar"
+    path.write_bytes(archive([*minimal_debian(), regular(b"srv", b"x" * 999)]))
+    return path
+
+
+def build(server: Cluster, tmp_path: Path, source: Path, *more: str, **environ: str) -> CompletedProcess[str]:
+    words: tuple[str | Path, ...] = (
+        "build",
+        source,
+        "--name",
+        "web",
+        "--storage",
+        "proxmox:pve/local",
+        "--records",
+        "records",
+        *more,
+    )
+    told = lxcast(*words, cwd=tmp_path, environ=access(server, tmp_path, **environ))
+    assert "unexpected" not in told.stderr
+    return told
+
+
+def test_a_build_is_published_in_one_go(server: Cluster, tmp_path: Path, source: Path) -> None:
+    told = build(server, tmp_path, source)
+    assert (told.returncode, told.stdout) == (0, "local:vztmpl/web-v1.tar.zst\n"), told.stderr
+    assert held(server, "web-v1.tar.zst")
+    assert [path.name for path in (tmp_path / "records").iterdir()] == ["web-v1.json"]
+    record = json.loads((tmp_path / "records/web-v1.json").read_text())
+    assert (record["template_id"], record["version"]) == ("local:vztmpl/web-v1.tar.zst", "v1")
+    assert build(server, tmp_path, source, "--if-changed").stdout == "local:vztmpl/web-v1.tar.zst\n"
+    assert build(server, tmp_path, source).stdout == "local:vztmpl/web-v2.tar.zst\n"
+
+
+def test_numbers_go_on_from_what_the_storage_lists(server: Cluster, tmp_path: Path, source: Path) -> None:
+    (server.storages["local"].folder("pve") / "web-v7.tar.gz").write_bytes(b"of another machine")
+    assert build(server, tmp_path, source).stdout == "local:vztmpl/web-v8.tar.zst\n"
+
+
+def test_the_same_version_again_is_a_success_and_other_content_a_conflict(
+    server: Cluster, tmp_path: Path, source: Path
+) -> None:
+    for _ in (1, 2):
+        told = build(server, tmp_path, source, "--version", "v3")
+        assert told.stdout == "local:vztmpl/web-v3.tar.zst\n", told.stderr
+    other = tmp_path / "other.tar"
+    other.write_bytes(archive([*minimal_debian(), regular(b"srv", b"other")]))
+    before = held(server, "web-v3.tar.zst")
+    told = build(server, tmp_path, other, "--version", "v3")
+    assert (told.returncode, told.stdout) == (7, "")
+    assert held(server, "web-v3.tar.zst") == before
+
+
+def test_a_failing_upload_leaves_the_template_and_the_command_that_goes_on(
+    server: Cluster, tmp_path: Path, source: Path
+) -> None:
+    server.faults.tasks["imgcopy"] = TaskFault(error="import failed: No space left on device")
+    told = build(server, tmp_path, source)
+    assert (told.returncode, told.stdout) == (9, "")
+    found = re.search(r"lxcast (publish \S+ --storage \S+)", told.stderr)
+    assert found, told.stderr
+    server.faults.tasks.clear()
+    again = lxcast(*found[1].split(), cwd=tmp_path, environ=access(server, tmp_path))
+    assert again.stdout == "local:vztmpl/web-v1.tar.zst\n", again.stderr
+
+
+def test_what_forbids_the_upload_is_told_before_the_build(server: Cluster, tmp_path: Path, source: Path) -> None:
+    server.storages["local"].enabled = False
+    told = build(server, tmp_path, source)
+    assert told.returncode == 6
+    assert "is disabled" in told.stderr
+    assert "reading" not in told.stderr
+    assert not (tmp_path / "records").exists()
+
+
+def test_failing_checks_leave_nothing(server: Cluster, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.tar"
+    broken.write_bytes(archive(without(minimal_debian(), b"usr/lib/systemd/systemd")))
+    assert build(server, tmp_path, broken).returncode == 5
+    assert list((tmp_path / "records").iterdir()) == []
+    assert server.tasks.all == []
+
+
+def test_a_listing_shows_what_this_machine_and_others_uploaded(server: Cluster, tmp_path: Path, source: Path) -> None:
+    build(server, tmp_path, source)
+    (server.storages["local"].folder("pve") / "alpine-3.20_amd64.tar.xz").write_bytes(b"12345")
+    words = ("list", "--storage", "proxmox:", "--records", "records", "--json")
+    told = lxcast(*words, cwd=tmp_path, environ=access(server, tmp_path))
+    first, second = json.loads(told.stdout)["templates"]
+    assert (first["template_id"], first["size"]) == ("local:vztmpl/alpine-3.20_amd64.tar.xz", 5)
+    assert (second["template_id"], second["version"]) == ("local:vztmpl/web-v1.tar.zst", "v1")
+    assert len(second["sha256"]) == 64

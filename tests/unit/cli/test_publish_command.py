@@ -1,0 +1,268 @@
+import hashlib
+import json
+import re
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from lxcast.testing import EVERYTHING, Acl, Answer, Cluster, Injected, Storage, TaskFault, Token
+from tests.unit.cli.proxmox import access, held
+from tests.unit.cli.running import archive, lxcast
+from tests.unit.rootfs.filesystems import minimal_debian, without
+
+NAME = "debian-12-v1.tar.zst"
+VOLID = f"local:vztmpl/{NAME}"
+ROLE = ("Datastore.AllocateTemplate", "Datastore.Audit", "Sys.Audit", "Sys.AccessNetwork")
+
+
+def publish(server: Cluster, tmp_path: Path, file: Path, *more: str | Path, **environ: str) -> CompletedProcess[str]:
+    told = lxcast("publish", file, *more, cwd=tmp_path, environ=access(server, tmp_path, **environ))
+    everything = told.stdout + told.stderr
+    assert "unexpected" not in everything
+    assert server.token.secret not in everything
+    return told
+
+
+def failed(told: CompletedProcess[str], code: int, said: str) -> None:
+    assert re.search(said, told.stderr), told.stderr
+    assert "hint: " in told.stderr
+    assert (told.returncode, told.stdout) == (code, "")
+
+
+def record_of(tmp_path: Path) -> Path | None:
+    return next(tmp_path.glob(".local/state/lxcast/*/local/debian-12-v1.json"), None)
+
+
+def test_the_id_is_printed_and_the_storage_holds_the_bytes(server: Cluster, tmp_path: Path, template: Path) -> None:
+    told = publish(server, tmp_path, template)
+    assert (told.returncode, told.stdout) == (0, f"{VOLID}\n"), told.stderr
+    assert held(server, NAME) == template.read_bytes()
+    record = record_of(tmp_path)
+    assert record
+    assert json.loads(record.read_text())["template_id"] == VOLID
+    assert list(server.temporary("pve").iterdir()) == []
+
+
+def test_the_same_bytes_again_are_a_success_without_an_upload(server: Cluster, tmp_path: Path, template: Path) -> None:
+    publish(server, tmp_path, template)
+    again = publish(server, tmp_path, template, "--json")
+    document = json.loads(again.stdout)
+    assert document["nodes"] == [{"node": "pve", "state": "present", "verified": True}]
+    assert document["sha256"] == hashlib.sha256(template.read_bytes()).hexdigest()
+    assert [task.type for task in server.tasks.all] == ["imgcopy", "download"]
+
+
+def test_other_bytes_of_the_same_size_are_a_conflict_that_the_node_proves(
+    server: Cluster, tmp_path: Path, template: Path
+) -> None:
+    other = b"\0" * template.stat().st_size
+    (server.storages["local"].folder("pve") / NAME).write_bytes(other)
+    failed(publish(server, tmp_path, template), 7, f"sha256 {hashlib.sha256(other).hexdigest()}")
+    assert held(server, NAME) == other
+
+
+def test_without_the_nodes_word_the_record_decides(tmp_path: Path, template: Path) -> None:
+    token = Token("ci@pve!lxcast", "1" * 36)
+    grants = ("Datastore.AllocateTemplate", "Datastore.Audit")
+    acl = [Acl("/", "ci@pve", EVERYTHING), Acl("/storage/local", token.id, grants)]
+    with Cluster(tokens=[token], acl=acl) as server:
+        first = publish(server, tmp_path, template, "--json")
+        assert json.loads(first.stdout)["nodes"] == [{"node": "pve", "state": "uploaded", "verified": False}]
+        assert "does not see other users' uploads" in first.stderr
+        assert publish(server, tmp_path, template).returncode == 0
+        record = record_of(tmp_path)
+        assert record
+        record.unlink()
+        failed(publish(server, tmp_path, template), 7, "nothing tells whether")
+        assert len(server.tasks.all) == 1
+
+
+def test_a_name_with_another_size_is_a_conflict(server: Cluster, tmp_path: Path, template: Path) -> None:
+    (server.storages["local"].folder("pve") / NAME).write_bytes(b"other")
+    failed(publish(server, tmp_path, template), 7, "is there on pve with 5 bytes")
+    assert held(server, NAME) == b"other"
+
+
+def test_a_token_that_the_server_does_not_know_is_refused(server: Cluster, tmp_path: Path, template: Path) -> None:
+    failed(publish(server, tmp_path, template, PM_API_TOKEN_SECRET="2" * 36), 9, "401")
+
+
+def test_an_expired_token_is_refused(server: Cluster, tmp_path: Path, template: Path) -> None:
+    server.token.expire = 1
+    failed(publish(server, tmp_path, template), 9, "401.*Authentication failed")
+
+
+def test_a_token_with_privilege_separation_needs_its_own_permissions(tmp_path: Path, template: Path) -> None:
+    token = Token("ci@pve!lxcast", "1" * 36)
+    with Cluster(tokens=[token], acl=[Acl("/", "ci@pve", EVERYTHING)]) as server:
+        told = publish(server, tmp_path, template)
+        failed(told, 9, "lacks Datastore.AllocateTemplate.* and Datastore.Audit")
+        assert "pveum acl modify /storage/local --tokens 'ci@pve!lxcast'" in told.stderr
+
+
+def test_the_documented_role_is_enough(tmp_path: Path, template: Path) -> None:
+    token = Token("ci@pve!lxcast", "1" * 36)
+    paths = ("/storage/local", "/nodes")
+    acl = [Acl(path, who, ROLE) for path in paths for who in ("ci@pve", token.id)]
+    with Cluster(("pve", "pve2"), tokens=[token], acl=acl) as server:
+        told = publish(server, tmp_path, template, "--json")
+        assert json.loads(told.stdout)["nodes"] == [{"node": "pve", "state": "uploaded", "verified": True}]
+        assert "warning" not in told.stderr
+        assert publish(server, tmp_path, template).returncode == 0
+
+
+def test_every_problem_of_a_storage_is_told_at_once(server: Cluster, tmp_path: Path, template: Path) -> None:
+    server.add_storage(Storage("local", content=("iso",), enabled=False))
+    told = publish(server, tmp_path, template)
+    failed(told, 6, "takes no templates")
+    assert "is disabled" in told.stderr
+    failed(publish(server, tmp_path, template, PM_STORAGE="none"), 6, "storage none on node pve is not there")
+    failed(publish(server, tmp_path, template, PM_NODE="other"), 9, "there is no node 'other'")
+    assert server.tasks.all == []
+
+
+def test_a_full_storage_is_seen_before_the_upload(server: Cluster, tmp_path: Path, template: Path) -> None:
+    server.storages["local"].total = 100
+    failed(publish(server, tmp_path, template), 6, "is full: 100 bytes are free")
+    assert server.tasks.all == []
+
+
+def test_a_disk_that_fills_up_meanwhile_leaves_the_template(server: Cluster, tmp_path: Path, template: Path) -> None:
+    server.faults.tasks["imgcopy"] = TaskFault(error="import failed: No space left on device")
+    told = publish(server, tmp_path, template)
+    failed(told, 9, "failed on the node: .*No space left")
+    assert "/var/tmp" in told.stderr
+    assert template.exists()
+
+
+def test_a_task_that_fails_is_a_failure_with_its_log(server: Cluster, tmp_path: Path, template: Path) -> None:
+    server.faults.tasks["imgcopy"] = TaskFault(error="command 'cp' failed: exit code 1")
+    failed(publish(server, tmp_path, template), 9, "TASK ERROR: command 'cp' failed: exit code 1")
+    server.faults.tasks["imgcopy"] = TaskFault(killed=True)
+    failed(publish(server, tmp_path, template), 9, "failed on the node")
+
+
+def test_a_task_with_warnings_is_a_success_that_shows_them(server: Cluster, tmp_path: Path, template: Path) -> None:
+    server.faults.tasks["imgcopy"] = TaskFault(warnings=2)
+    told = publish(server, tmp_path, template)
+    assert (told.returncode, told.stdout) == (0, f"{VOLID}\n")
+    assert "WARN: warning 2" in told.stderr
+
+
+def test_a_task_that_says_ok_and_left_bytes_out_is_no_success(server: Cluster, tmp_path: Path, template: Path) -> None:
+    server.faults.tasks["imgcopy"] = TaskFault(missing=1)
+    told = publish(server, tmp_path, template)
+    size = template.stat().st_size
+    failed(told, 9, f"has {size - 1} bytes, {size} were sent")
+    assert f"pvesm free {VOLID}" in told.stderr
+    assert record_of(tmp_path) is None
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_broken_connection_leaves_nothing(server: Cluster, tmp_path: Path, template: Path, share: float) -> None:
+    server.faults.cut_upload = share
+    failed(publish(server, tmp_path, template), 9, "broke off and left nothing")
+    server.faults.cut_upload = None
+    assert publish(server, tmp_path, template).stdout == f"{VOLID}\n"
+
+
+def test_an_upload_whose_answer_was_lost_is_looked_up(server: Cluster, tmp_path: Path, template: Path) -> None:
+    server.faults.cut_upload = 1.0
+    server.faults.tasks["imgcopy"] = TaskFault(seconds=1)
+    told = publish(server, tmp_path, template)
+    assert (told.returncode, told.stdout) == (0, f"{VOLID}\n"), told.stderr
+    assert held(server, NAME) == template.read_bytes()
+
+
+def test_a_certificate_of_another_authority_is_refused_with_its_fingerprint(
+    server: Cluster, tmp_path: Path, template: Path
+) -> None:
+    told = publish(server, tmp_path, template, SSL_CERT_FILE="/etc/ssl/certs/ca-certificates.crt")
+    failed(told, 9, "certificate is not trusted")
+    assert server.fingerprint in told.stderr
+    assert publish(server, tmp_path, template, "--ca-file", server.ca, SSL_CERT_FILE="").stdout == f"{VOLID}\n"
+
+
+def test_a_fingerprint_takes_the_authorities_place(server: Cluster, tmp_path: Path, template: Path) -> None:
+    wrong = "AB:" * 31 + "AB"
+    told = publish(server, tmp_path, template, "--fingerprint", wrong)
+    failed(told, 9, f"expected {wrong}, found {server.fingerprint}")
+    assert publish(server, tmp_path, template, "--fingerprint", server.fingerprint, SSL_CERT_FILE="").returncode == 0
+
+
+def test_plain_http_is_pointed_to_https_and_gets_no_token(server: Cluster, tmp_path: Path, template: Path) -> None:
+    told = publish(server, tmp_path, template, PM_API_URL=server.url.replace("https", "http"))
+    failed(told, 9, "points to 'https://.*301")
+
+
+def test_the_page_of_a_proxy_is_told_by_its_title(server: Cluster, tmp_path: Path, template: Path) -> None:
+    page = b"<html><head><title>Service &amp; Sorrow</title></head><body>no</body></html>"
+    server.faults.answers.append(Injected(Answer(403, "Forbidden", page), times=9))
+    failed(publish(server, tmp_path, template), 9, "403 Forbidden; Service")
+
+
+def test_a_busy_server_is_asked_again(server: Cluster, tmp_path: Path, template: Path) -> None:
+    server.faults.delay = 0.1
+    server.faults.answers.append(Injected(Answer(503, "Busy"), method="GET", times=2))
+    assert publish(server, tmp_path, template).stdout == f"{VOLID}\n"
+
+
+def test_a_template_that_fails_its_checks_is_not_sent(server: Cluster, tmp_path: Path) -> None:
+    broken = tmp_path / "broken-v1.tar"
+    broken.write_bytes(archive(without(minimal_debian(), b"usr/lib/systemd/systemd")))
+    failed(publish(server, tmp_path, broken), 5, "init: ")
+    assert server.tasks.all == []
+    allowed = publish(server, tmp_path, broken, "--allow", "init=app container")
+    assert allowed.stdout == "local:vztmpl/broken-v1.tar\n", allowed.stderr
+    unchecked = tmp_path / "unchecked-v1.tar"
+    unchecked.write_bytes(broken.read_bytes() + b"\0" * 512)
+    assert publish(server, tmp_path, unchecked, "--no-check").stdout == "local:vztmpl/unchecked-v1.tar\n"
+
+
+def test_a_file_that_its_record_does_not_describe_is_not_sent(server: Cluster, tmp_path: Path, template: Path) -> None:
+    template.write_bytes(template.read_bytes()[:-1] + b"!")
+    failed(publish(server, tmp_path, template), 6, "its record says")
+    assert server.tasks.all == []
+
+
+def test_one_node_that_fails_does_not_stop_the_others(tmp_path: Path, template: Path) -> None:
+    with Cluster(("a", "b", "c")) as server:
+        server.stop("b")
+        told = publish(server, tmp_path, template, "--all-nodes")
+        assert told.returncode == 9
+        assert told.stdout == ""
+        assert re.search(r"^b +failed", told.stderr, re.MULTILINE)
+        assert [held(server, NAME, node) is not None for node in server.nodes] == [True, False, True]
+        server.start("b")
+        again = publish(server, tmp_path, template, "--node", "a", "--node", "b", "--node", "c")
+        assert (again.returncode, again.stdout) == (0, f"{VOLID}\n"), again.stderr
+        assert re.findall(r"^[abc] +(\w+)", again.stderr, re.MULTILINE) == ["present", "uploaded", "present"]
+
+
+def test_a_shared_storage_is_sent_to_once(tmp_path: Path, template: Path) -> None:
+    with Cluster(("a", "b"), [Storage("nfs", "nfs", shared=True)]) as server:
+        told = publish(server, tmp_path, template, "--storage", "proxmox:a/nfs", "--all-nodes")
+        assert told.stdout == f"nfs:vztmpl/{NAME}\n", told.stderr
+        assert len(server.tasks.all) == 1
+
+
+def test_the_secret_is_nowhere(server: Cluster, tmp_path: Path, template: Path) -> None:
+    log = tmp_path / "log"
+    publish(server, tmp_path, template, "--debug", "--log-file", log)
+    publish(server, tmp_path, template, "--json", "--debug", "--log-file", log, PM_API_URL="https://127.0.0.1:1")
+    assert "publishing" in log.read_text()
+    for path in (each for each in tmp_path.rglob("*") if each.is_file()):
+        assert server.token.secret.encode() not in path.read_bytes(), path
+
+
+def test_the_doctor_prints_what_it_finds_and_sends_nothing(server: Cluster, tmp_path: Path) -> None:
+    well = lxcast("doctor", environ=access(server, tmp_path))
+    assert well.returncode == 0, well.stdout
+    assert re.search(r"^  ok +storage +storage local on node pve", well.stdout, re.MULTILINE)
+    server.storages["local"].enabled = False
+    ill = lxcast("doctor", "--json", environ=access(server, tmp_path))
+    rows = json.loads(ill.stdout)["targets"][0]["rows"]
+    assert ill.returncode == 9
+    assert [row["subject"] for row in rows if row["state"] == "error"] == ["storage"]
+    assert server.tasks.all == []

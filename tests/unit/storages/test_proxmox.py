@@ -1,0 +1,141 @@
+import hashlib
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lxcast.errors import ApiError, ConflictError, LxcastError, StorageError, UnprovenError
+from lxcast.http import Client, File, Profile, Secret, UploadBody, stamp
+from lxcast.model import ProxmoxRef
+from lxcast.storages.preflight import preflight
+from lxcast.storages.proxmox import ProxmoxStorage, Put
+from lxcast.testing import Cluster, TaskFault
+
+RECORD = 16384  # bytes of the largest TLS record
+
+
+@pytest.fixture
+def server() -> Iterator[Cluster]:
+    with Cluster(("pve", "pve2")) as cluster:
+        yield cluster
+
+
+def profile(server: Cluster) -> Profile:
+    token = server.token
+    return Profile(url=server.url, token_id=token.id, secret=Secret(token.secret), ca_file=server.ca)
+
+
+def file_of(folder: Path, content: bytes, name: str = "web-v1.tar.zst") -> File:
+    path = folder / hashlib.sha256(content).hexdigest()[:8]
+    path.write_bytes(content)
+    with path.open("rb") as opened:
+        return File(path, name, len(content), hashlib.sha256(content).hexdigest(), stamp(opened.fileno()))
+
+
+def put(server: Cluster, file: File, node: str = "pve") -> Put:
+    with Client(profile(server)) as client:
+        found = preflight(client, ProxmoxRef(node, "local"), size=file.size)
+        assert not found.errors
+        return ProxmoxStorage(client, found).put(file, None, lambda _: None, lambda _: None)
+
+
+def test_uploads_around_every_border_of_a_record_arrive_whole_and_once(server: Cluster, tmp_path: Path) -> None:
+    with Client(profile(server)) as client:
+        storage = ProxmoxStorage(client, preflight(client, ProxmoxRef("pve", "local")))
+        empty = file_of(tmp_path, b"", "size-v100.tar.zst")
+        frame = len(UploadBody(empty, lambda _: None))  # what the body has beside the file
+        sizes = [
+            blocks * RECORD - around + offset
+            for blocks in range(1, 12)
+            for around in (0, frame)
+            for offset in range(-4, 5)
+        ]
+        sizes += [1, 1 << 20]
+        for number, size in enumerate(sizes, 100):
+            content = os.urandom(size)
+            file = file_of(tmp_path, content, f"size-v{number}.tar.zst")
+            assert storage.put(file, None, lambda _: None, lambda _: None).sent
+            held = server.storages["local"].folder("pve") / file.name
+            assert held.read_bytes() == content
+            file.path.unlink()
+    assert len(server.tasks.all) == len(sizes), "an upload was handled twice"
+
+
+def test_a_file_that_changes_while_it_is_sent_is_broken_off(server: Cluster, tmp_path: Path) -> None:
+    file = file_of(tmp_path, b"x" * (3 << 20))
+    seen: list[int] = []
+
+    def change(count: int) -> None:
+        if not seen:
+            with file.path.open("r+b") as opened:
+                opened.write(b"changed")
+        seen.append(count)
+
+    with Client(profile(server)) as client:
+        storage = ProxmoxStorage(client, preflight(client, ProxmoxRef("pve", "local")))
+        with pytest.raises(StorageError, match="changed while it was sent"):
+            storage.put(file, None, change, lambda _: None)
+    assert server.tasks.all == []
+    assert list(server.storages["local"].folder("pve").iterdir()) == []
+
+
+def test_bytes_that_differ_from_their_digest_are_no_success(server: Cluster, tmp_path: Path) -> None:
+    file = file_of(tmp_path, b"content")
+    wrong = File(file.path, file.name, file.size, "0" * 64, file.stamp)
+    with pytest.raises(ApiError, match="checksum mismatch"):
+        put(server, wrong)
+    assert list(server.storages["local"].folder("pve").iterdir()) == []
+
+
+@pytest.mark.parametrize("nodes", [("pve", "pve"), ("pve2", "pve2")])
+def test_of_two_publishers_of_one_name_never_both_succeed(
+    server: Cluster, tmp_path: Path, nodes: tuple[str, str]
+) -> None:
+    server.faults.tasks["imgcopy"] = TaskFault(seconds=0.3)
+    results: list[Put | LxcastError] = []
+    start = threading.Barrier(2)
+
+    def publish(content: bytes, node: str) -> None:
+        file = file_of(tmp_path, content)
+        with Client(profile(server)) as client:
+            storage = ProxmoxStorage(client, preflight(client, ProxmoxRef(node, "local")))
+            start.wait()
+            try:
+                results.append(storage.put(file, None, lambda _: None, lambda _: None))
+            except LxcastError as error:
+                results.append(error)
+
+    threads = [
+        threading.Thread(target=publish, args=(content, node))
+        for content, node in zip((b"a" * 5000, b"b" * 5000), nodes, strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len([each for each in results if isinstance(each, Put)]) < 2
+    assert any(isinstance(each, UnprovenError | ConflictError) for each in results)
+    assert all(isinstance(each, Put | UnprovenError | ConflictError) for each in results), results
+
+
+def test_the_same_name_on_two_nodes_is_no_race(server: Cluster, tmp_path: Path) -> None:
+    file = file_of(tmp_path, b"content")
+    assert put(server, file, "pve").verified
+    assert put(server, file, "pve2").verified
+
+
+def test_a_server_that_restarts_while_the_task_runs_is_waited_for(server: Cluster, tmp_path: Path) -> None:
+    server.faults.tasks["imgcopy"] = TaskFault(seconds=1.5)
+    file = file_of(tmp_path, b"content")
+    results: list[Put] = []
+    thread = threading.Thread(target=lambda: results.append(put(server, file)))
+    thread.start()
+    while not server.tasks.all:
+        thread.join(0.05)
+    server.stop("pve")
+    thread.join(1.0)
+    server.start("pve")
+    thread.join(30)
+    assert [each.sent for each in results] == [True]
