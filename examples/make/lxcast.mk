@@ -7,7 +7,10 @@
 #     make image.build IMAGE=debian-12
 #
 # IMAGE is the folder and the template's name, VERSION is next or vN, PACKER_FLAGS goes to `packer build`, PIN is what
-# `lxcast promote --to` takes: a pin file, or FILE:ADDRESS. The last line of standard output is the template's id.
+# `lxcast promote --to` takes: a pin file, or FILE:ADDRESS. UPLOAD is the Proxmox storage that image.upload sends to:
+# PM_NODE and PM_STORAGE name it, unless it says proxmox:NODE/STORAGE; PM_API_URL, PM_API_TOKEN_ID and
+# PM_API_TOKEN_SECRET come from the environment, and UPLOAD_FLAGS goes to `lxcast publish`. The last line of standard
+# output is the template's id.
 # Packer 1.10 and newer wants `packer init` once in the image's folder.
 
 IMAGE ?= debian-12
@@ -17,6 +20,8 @@ IMAGES ?= $(image_mk)..
 PACKER ?= packer
 PACKER_FLAGS ?=
 PIN ?= templates.auto.tfvars.json
+UPLOAD ?= proxmox:
+UPLOAD_FLAGS ?=
 
 image_mk := $(dir $(lastword $(MAKEFILE_LIST)))
 image_dir = $(IMAGES)/$(IMAGE)
@@ -30,7 +35,12 @@ image_newest = $(call image_ask,latest)
 image_number = $(filter v%,$(VERSION))
 image_value = sed -n 's/.*"$(1)": *"\([^"]*\)".*/\1/p'
 
-.PHONY: image.build image.build-next image.check image.list image.promote
+define image_upload
+@file=$$($(call image_ask,$(or $(image_number),latest)) | $(call image_value,file)) && test -n "$$file" && \
+$(image_env) lxcast publish "$(lastword $(subst =, ,$(STORAGE)))/template/cache/$$file" --storage $(UPLOAD) $(UPLOAD_FLAGS)
+endef
+
+.PHONY: image.build image.build-next image.check image.list image.promote image.upload image.build-upload
 
 image.build: ## template of IMAGE; where nothing changed, the newest one again
 	$(image_packer) -var if_changed=true $(PACKER_FLAGS) $(image_template)
@@ -51,3 +61,9 @@ image.list: ## the templates of IMAGE, the newest last
 image.promote: ## the pin PIN of IMAGE moved to VERSION; unsaid: to the newest
 	@$(image_env) lxcast promote $(IMAGE) $(addprefix --version ,$(image_number)) --storage $(STORAGE) --to $(PIN)
 	@$(call image_ask,$(or $(image_number),latest)) | $(call image_value,template_id)
+
+image.upload: ## the template of IMAGE sent to UPLOAD: VERSION; unsaid: the newest
+	$(image_upload)
+
+image.build-upload: image.build ## image.build, and what it gave sent to UPLOAD
+	$(image_upload)

@@ -80,6 +80,7 @@ class ProxmoxStorage:
             own = str(self._client.upload(f"{self._path}/upload", UploadBody(file, advance)))
         except ApiError as error:
             if not error.lost:
+                error.hint = error.hint or _failure_hint(error.message, None)
                 raise
             own = self._look_up(file, before, error)
         if own:

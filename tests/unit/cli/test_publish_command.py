@@ -1,6 +1,10 @@
 import hashlib
 import json
 import re
+import signal
+import subprocess
+import time
+from contextlib import suppress
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -8,7 +12,7 @@ import pytest
 
 from lxcast.testing import EVERYTHING, Acl, Answer, Cluster, Injected, Storage, TaskFault, Token
 from tests.unit.cli.proxmox import access, held
-from tests.unit.cli.running import archive, lxcast
+from tests.unit.cli.running import COMMAND, archive, environment, lxcast
 from tests.unit.rootfs.filesystems import minimal_debian, without
 
 NAME = "debian-12-v1.tar.zst"
@@ -254,6 +258,64 @@ def test_the_secret_is_nowhere(server: Cluster, tmp_path: Path, template: Path) 
     assert "publishing" in log.read_text()
     for path in (each for each in tmp_path.rglob("*") if each.is_file()):
         assert server.token.secret.encode() not in path.read_bytes(), path
+
+
+def test_the_secret_is_in_no_process_list(server: Cluster, tmp_path: Path, template: Path) -> None:
+    server.faults.delay = 0.3
+    environ = environment(access(server, tmp_path))
+    process = subprocess.Popen(
+        [*COMMAND, "publish", template], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    seen = set()
+    while process.poll() is None:
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):
+                seen.add(path.read_bytes())
+        time.sleep(0.2)
+    out, _ = process.communicate()
+    assert out == f"{VOLID}\n".encode()
+    assert any(str(template).encode() in each for each in seen)
+    assert not [each for each in seen if server.token.secret.encode() in each]
+
+
+def test_a_node_without_room_for_the_upload_says_where(server: Cluster, tmp_path: Path, template: Path) -> None:
+    server.faults.temporary_space = 10
+    told = publish(server, tmp_path, template)
+    failed(told, 9, "500 .*No space left on device")
+    assert "/var/tmp of the node" in told.stderr
+
+
+def test_a_slow_server_is_waited_for(server: Cluster, tmp_path: Path, template: Path) -> None:
+    server.faults.delay = 0.2
+    server.faults.read_rate = template.stat().st_size / 2
+    server.faults.tasks["imgcopy"] = TaskFault(seconds=1)
+    assert publish(server, tmp_path, template).stdout == f"{VOLID}\n"
+
+
+def test_a_netrc_does_not_take_the_tokens_place(server: Cluster, tmp_path: Path, template: Path) -> None:
+    netrc = tmp_path / ".netrc"
+    netrc.write_text("machine 127.0.0.1 login other password wrong\n")
+    netrc.chmod(0o600)
+    assert publish(server, tmp_path, template).stdout == f"{VOLID}\n"
+
+
+def test_an_interrupted_upload_leaves_nothing(server: Cluster, tmp_path: Path, template: Path) -> None:
+    server.faults.read_rate = 1000.0
+    process = subprocess.Popen(
+        [*COMMAND, "--log-file", tmp_path / "log", "publish", template],
+        env=environment(access(server, tmp_path)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    while "begin   publishing" not in ((tmp_path / "log").read_text() if (tmp_path / "log").exists() else ""):
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    out, talk = process.communicate(timeout=20)
+    assert (process.returncode, out) == (143, b"")
+    assert b"Traceback" not in talk
+    assert held(server, NAME) is None
+    assert template.exists()
 
 
 def test_the_doctor_prints_what_it_finds_and_sends_nothing(server: Cluster, tmp_path: Path) -> None:

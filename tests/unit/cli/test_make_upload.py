@@ -1,0 +1,41 @@
+"""The image.upload targets, with a small program in Packer's place."""
+
+import os
+import subprocess
+from pathlib import Path
+
+from lxcast.testing import Cluster
+from tests.documents import REPOSITORY
+from tests.unit.cli.proxmox import access, held
+from tests.unit.cli.running import archive, environment
+from tests.unit.rootfs.filesystems import minimal_debian
+
+PACKER = """#!/bin/sh
+test "$1" = version && { echo "Packer v1.14.0"; exit; }
+mkdir -p images/web/output
+lxcast build rootfs.tar --name web --storage pve=./store --if-changed --json > images/web/output/receipt.json
+"""
+
+
+def test_what_make_built_is_uploaded(server: Cluster, tmp_path: Path, commands: Path) -> None:
+    (tmp_path / "rootfs.tar").write_bytes(archive(minimal_debian()))
+    (tmp_path / "images/web").mkdir(parents=True)
+    (tmp_path / "Makefile").write_text(
+        f"IMAGES := images\nIMAGE := web\nSTORAGE := pve=./store\ninclude {REPOSITORY}/examples/make/lxcast.mk\n"
+    )
+    packer = tmp_path / "packer"
+    packer.write_text(PACKER)
+    packer.chmod(0o755)
+    env = environment(access(server, tmp_path))
+    env["PATH"] = f"{commands}:{os.environ['PATH']}"
+
+    def make(target: str, *more: str) -> str:
+        words = ["make", "-s", target, f"PACKER={packer}", *more]
+        done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()[-1]
+
+    assert make("image.build-upload") == "local:vztmpl/web-v1.tar.zst"
+    assert held(server, "web-v1.tar.zst") == (tmp_path / "store/template/cache/web-v1.tar.zst").read_bytes()
+    assert make("image.upload") == "local:vztmpl/web-v1.tar.zst"
+    assert make("image.upload", "VERSION=v1", "UPLOAD=proxmox:pve/local") == "local:vztmpl/web-v1.tar.zst"
