@@ -1,1 +1,1 @@
-"""The command that Packer's shell-local post-processor runs after the docker builder: a build of the template."""
+"""What Packer runs behind the docker builder: the plugin `post-processor "lxcast"`, and a command for `shell-local`."""

@@ -123,8 +123,7 @@ def packer_version(packer: str) -> tuple[int, int]:
 def _plugins(environ: Mapping[str, str], version: tuple[int, int]) -> Path:
     """Return the folder in which Packer looks for plugins (packer-plugin-sdk, pathing/config_file_unix.go)."""
     if said := environ.get("PACKER_PLUGIN_PATH"):
-        # Packer 1.6 took several, and the first is as good as any; newer ones take one.
-        return Path(said.split(":")[0] if version < (1, 7) else said)
+        return Path(said.partition(":")[0])  # Packer up to 1.10 takes several
     home = Path(environ.get("PACKER_CONFIG_DIR") or environ.get("HOME") or Path.home())
     old = home / ".packer.d"
     if version < (1, 7) or environ.get("PACKER_CONFIG_DIR") or old.is_dir():

@@ -10,7 +10,7 @@ from typing import Any
 from lxcast.errors import LxcastError, UsageError
 from lxcast.interrupt import Interrupted
 from lxcast.jobs.build import Built
-from lxcast.progress import Progress
+from lxcast.progress import Progress, safe
 from packer_post.arguments import ATTRIBUTES, Arguments, as_arguments, read_arguments
 from packer_post.artifact import generated_data, source_of, template_artifact
 from packer_post.keep import kept
@@ -104,7 +104,7 @@ class _Work:
 
 def _told(error: BaseException) -> str:
     if isinstance(error, LxcastError):
-        return as_arguments(error.message + (f"\nhint: {error.hint}" if error.hint else ""))
+        return as_arguments(safe(error.message + (f"\nhint: {error.hint}" if error.hint else "")))
     traceback.print_exception(error)  # standard error is seen with PACKER_LOG=1 alone
     return f"lxcast failed, {type(error).__name__}: {error}\nhint: PACKER_LOG=1 shows where; please report it"
 

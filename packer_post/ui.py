@@ -4,7 +4,7 @@ import io
 from collections.abc import Callable
 from queue import SimpleQueue
 
-from lxcast.progress import NORMAL, Lines, Step
+from lxcast.progress import NORMAL, Lines, Step, safe
 from packer_post.protocol.rpc import Client
 
 Said = Callable[[Client], object]
@@ -34,7 +34,7 @@ class PackerSink:
     def line(self, kind: str, text: str) -> None:
         """Show a text; Packer writes what is wrong to standard error."""
         if kind in ("warning", "error"):
-            self._call("Ui.Error", f"lxcast: {kind}: {text}")
+            self._call("Ui.Error", f"lxcast: {kind}: {safe(text)}")
         elif kind != "debug":
             self._lines.line(kind, text)
 

@@ -41,13 +41,15 @@ def serve(stream: Stream, methods: Methods) -> None:
             stream.reset()
 
     try:
-        while True:
+        while stream.more():
             header = _header(unpack(stream.read), "ServiceMethod", "Seq")
             argument = unpack(stream.read)
             request = (str(header["ServiceMethod"]), header["Seq"], argument)
             threading.Thread(target=answer, args=request, daemon=True).start()
+        stream.close()
     except ProtocolError as error:
-        sys.stderr.write(f"lxcast: {error}\n")  # the end of the stream, or rubbish; seen with PACKER_LOG=1
+        if not stream.broken:
+            sys.stderr.write(f"lxcast: {error}\n")  # seen with PACKER_LOG=1
         stream.reset()
 
 

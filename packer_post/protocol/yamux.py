@@ -61,6 +61,12 @@ class Stream:
                 self._session.reply(_UPDATE, 0, self.number, free)
             return data
 
+    def more(self) -> bool:
+        """Wait for the next bytes; False where the stream has ended."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.received or self.ended or self.broken)
+            return bool(self.received)
+
     def read(self, size: int, timeout: float | None = None) -> bytes:
         """Return exactly so many bytes. Raises ProtocolError where the stream ends before, TimeoutError."""
         parts = []

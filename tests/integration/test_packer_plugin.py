@@ -268,9 +268,10 @@ def test_builds_of_three_variants_at_once_get_three_versions(templates: Template
         'template_name = "debian-12"\nkeep_input_artifact = true', source='file.a", "source.file.b", "source.file.c'
     )
     templates.write(sources, build)
-    printed = templates.build()
-    found = set(re.findall(r"Proxmox container template (local:\S+)", printed))
-    assert found == {f"local:vztmpl/debian-12-v{number}.tar.zst" for number in (1, 2, 3)}
+    printed = templates.run("build", "-machine-readable")
+    expected = {f"local:vztmpl/debian-12-v{number}.tar.zst" for number in (1, 2, 3)}
+    assert set(re.findall(r",lxcast-template,(local:[^,]+),", printed)) == expected
+    assert set(re.findall(r",artifact,\d+,id,(local:\S+)", printed)) == expected
     assert sorted(path.name for path in templates.folder.glob("*.tar")) == ["a.tar", "b.tar", "c.tar", "rootfs.tar"]
 
 
