@@ -115,10 +115,14 @@ def read_arguments(configs: Sequence[Any]) -> Arguments:
 
 
 def as_arguments(text: str) -> str:
-    """Return a message with the command line's options as the arguments that mean the same: if_changed."""
+    """Return a message with the command line's options as the arguments that mean the same, but for commands."""
+    return "\n".join(line if re.search(r"\blxcast [a-z]", line) else _as_arguments(line) for line in text.split("\n"))
+
+
+def _as_arguments(line: str) -> str:
     options = {row.option: _ARGUMENTS[row.name] for row in ROWS}
-    text = re.sub(r"--allow ([\w-]+)=REASON", r'allow = { \1 = "REASON" }', text)
-    return re.sub(r"--[a-z-]+", lambda match: options.get(match[0], match[0]), text)
+    line = re.sub(r"--allow ([\w-]+)=REASON", r'allow = { \1 = "REASON" }', line)
+    return re.sub(r"--[a-z-]+", lambda match: options.get(match[0], match[0]), line)
 
 
 def _values(config: Any) -> dict[str, Any]:
