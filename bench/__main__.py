@@ -176,6 +176,38 @@ def gzip(bench: Bench) -> Iterator[Line]:
     yield Line("gzip", "size / pigz -6", ratio, 1.12)
 
 
+def layers(bench: Bench) -> Iterator[Line]:
+    """Merge an image's layers, where others unpack them first."""
+    saved = inputs.saved_image()
+    layout, bundle = inputs.layout(saved), bench.folder / "bundle"
+    unpack = f"umoci unpack --image {layout}:v1 {bundle} && tar --zstd -C {bundle}/rootfs -cf {bundle}.tar.zst ."
+
+    def empty() -> None:
+        shutil.rmtree(bundle, ignore_errors=True)
+        bench.empty()
+
+    for name, source, limit in (("OCI layout, gzip", f"oci:{layout}", 0.30), ("docker save", str(saved), 0.20)):
+        pair = pairs(
+            bench.into_storage(source), unpack, bench.env, bench.runs,
+            start_up=bench.start_up, between=empty,
+        )  # fmt: skip
+        yield Line("layers", f"wall, {name} / umoci unpack + tar --zstd", pair.wall_ratio, limit, _walls(pair))
+        record = json.loads((bench.folder / "storage/template/cache/bench-v1.json").read_text())
+        dropped = sum(row["members"] for row in record["cleanup"].values())
+        limit = 100 + 300 * (record["members"] + dropped) / 1e6
+        yield Line("layers", f"peak memory, {name}, MB", pair.ours.memory, limit)
+
+
+def repack(bench: Bench) -> Iterator[Line]:
+    """From one compression to another."""
+    source = inputs.gzipped(bench.export)
+    baseline = f"gzip -dc {quote(str(source))} | zstd -q -T0 -3 -f -o {bench.folder}/baseline.zst"
+    pair = pairs(
+        bench.into_storage(source), baseline, bench.env, bench.runs, start_up=bench.start_up, between=bench.empty
+    )
+    yield Line("repack", "wall, .tar.gz / gzip -dc | zstd", pair.wall_ratio, 0.70, _walls(pair))
+
+
 def check(bench: Bench) -> Iterator[Line]:
     """Judging a large template."""
     command = [PYTHON, "-m", "lxcast", "--quiet", "check", str(bench.big_template)]
@@ -201,7 +233,7 @@ def start(bench: Bench) -> Iterator[Line]:
 
 
 ROWS: dict[str, Callable[[Bench], Iterator[Line]]] = {
-    row.__name__: row for row in (keep, cleanup, engine, many, memory, gzip, check, start)
+    row.__name__: row for row in (keep, cleanup, engine, many, memory, gzip, layers, repack, check, start)
 }
 
 
@@ -220,7 +252,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=7, metavar="N", help="pairs for each line (default 7)")
     arguments = parser.parse_args()
     chosen = [name for name in ROWS if not arguments.rows or name in arguments.rows]
-    lacking = [program for program in ("zstd", "pigz", "openssl", "docker") if not shutil.which(program)]
+    lacking = [
+        program for program in ("zstd", "pigz", "openssl", "docker", "skopeo", "umoci") if not shutil.which(program)
+    ]
     if lacking:
         raise SystemExit(f"bench: needs {', '.join(lacking)} on PATH (as root on Debian: scripts/setup-integration)")
     with ExitStack() as stack:

@@ -1,5 +1,6 @@
 """The archives that the bench reads; they are made once and kept in the cache."""
 
+import hashlib
 import io
 import os
 import random
@@ -43,6 +44,51 @@ def export(container: str) -> Path:
         ["docker", "inspect", "-f", "{{.Image}}", container], capture_output=True, text=True, check=True
     )
     return cached(FOLDER / f"export-{image.stdout.strip().removeprefix('sha256:')[:12]}.tar", make)
+
+
+_LAYERS = """
+FROM {base}
+RUN rm -rf /usr/share/doc && mkdir /opt/copy && cp -a /usr/lib/python3.11 /opt/copy/
+RUN chmod 700 /opt/copy && rm -rf /opt/copy/python3.11/test && echo changed > /opt/copy/note
+RUN mv /opt/copy /opt/moved
+RUN rm -rf /opt/moved && mkdir /opt/moved && touch /opt/moved/new
+RUN ln /usr/bin/env /usr/bin/env-too && chmod 4755 /usr/bin/env
+"""
+
+
+def saved_image() -> Path:
+    """Return what `docker save` writes of an image with six layers and more, with whiteouts, moves and hard links."""
+    base = subprocess.run([REPOSITORY / "scripts" / "service-image"], capture_output=True, text=True, check=True)
+    dockerfile = _LAYERS.format(base=base.stdout.split()[-1])
+
+    def make(path: Path) -> None:
+        name = "lxcast-test/layers"
+        environ = {**os.environ, "DOCKER_BUILDKIT": "0"}
+        subprocess.run(["docker", "build", "-q", "-t", name, "-"], input=dockerfile, text=True, check=True, env=environ)
+        subprocess.run(["docker", "save", "-o", path, name], check=True)
+        subprocess.run(["docker", "image", "rm", name], check=True, capture_output=True)
+
+    key = hashlib.sha256(dockerfile.encode()).hexdigest()[:12]
+    return cached(FOLDER / f"saved-{key}.tar", make)
+
+
+def layout(saved: Path) -> Path:
+    """Return the OCI layout, with layers compressed by gzip, of what `docker save` wrote."""
+
+    def make(path: Path) -> None:
+        subprocess.run(["skopeo", "copy", "-q", f"docker-archive:{saved}", f"oci:{path}:v1"], check=True)
+
+    return cached(saved.with_suffix(".oci"), make)
+
+
+def gzipped(source: Path) -> Path:
+    """Return an archive compressed as gzip does it unasked."""
+
+    def make(path: Path) -> None:
+        with path.open("wb") as file:
+            subprocess.run(["gzip", "-c", source], stdout=file, check=True)
+
+    return cached(source.with_suffix(".tar.gz"), make)
 
 
 def many(pax: bool) -> Path:
