@@ -1,5 +1,7 @@
 import json
 import re
+import subprocess
+import time
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -8,7 +10,7 @@ import pytest
 from lxcast.tar.member import regular
 from lxcast.testing import Cluster, TaskFault
 from tests.unit.cli.proxmox import access, held
-from tests.unit.cli.running import archive, lxcast
+from tests.unit.cli.running import COMMAND, archive, environment, lxcast
 from tests.unit.rootfs.filesystems import minimal_debian, without
 
 
@@ -105,3 +107,22 @@ def test_a_listing_shows_what_this_machine_and_others_uploaded(server: Cluster, 
     assert (first["template_id"], first["size"]) == ("local:vztmpl/alpine-3.20_amd64.tar.xz", 5)
     assert (second["template_id"], second["version"]) == ("local:vztmpl/web-v1.tar.zst", "v1")
     assert len(second["sha256"]) == 64
+
+
+def test_a_number_that_is_taken_meanwhile_is_passed_over(server: Cluster, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    process = subprocess.Popen(
+        [*COMMAND, "--log-file", log, "build", "-", "--name", "web", "--storage", "proxmox:", "--records", "records"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env=environment(access(server, tmp_path)),
+    )
+    while "begin   reading" not in (log.read_text() if log.exists() else ""):
+        time.sleep(0.05)
+    (server.storages["local"].folder("pve") / "web-v1.tar.zst").write_bytes(b"of another machine")
+    out, talk = process.communicate(archive(minimal_debian()), timeout=60)
+    assert out == b"local:vztmpl/web-v2.tar.zst\n", talk.decode()
+    assert held(server, "web-v1.tar.zst") == b"of another machine"
+    assert [path.name for path in (tmp_path / "records").iterdir()] == ["web-v2.json"]
