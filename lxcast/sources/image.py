@@ -182,7 +182,7 @@ class ImageSource:
                 stream = decompress(peeked, name)
                 plain = sniff(peeked.start) == "tar"
                 diff_id = layer.diff_id if (first and not plain) or (not first and not layer.digest) else ""
-                with closing(_Direct(stream) if first and plain else Prefetch(stream)) as ahead:
+                with closing(_Direct(stream) if first else Prefetch(stream)) as ahead:
                     content = _Verified(ahead, diff_id, f"{name}, uncompressed,")
                     yield Reader(content, name, limits)
                     content.finish()
@@ -284,7 +284,7 @@ class _Verified:
 
 
 class _Direct:
-    """A stream without a thread: a file's bytes are read faster than a thread hands them over."""
+    """A stream without a thread: the first reading has one for each layer already, and buffers are memory."""
 
     def __init__(self, raw: Readable) -> None:
         self.readinto = raw.readinto
