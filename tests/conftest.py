@@ -9,11 +9,10 @@ import pytest
 # Imported first: it reads LXCAST_TOOLS and LXCAST_REQUIRE_INTEGRATION, which go below.
 from tests.integration.tools import REPOSITORY
 
+_NOT_THEIRS = ("LXCAST_", "PM_", "PROXMOX_VE_", "TF_VAR_pm_", "MAKE", "MFLAGS", "PYTHONUNBUFFERED")
+
 for name in [*os.environ]:
-    if name.startswith(("LXCAST_", "PM_", "PROXMOX_VE_", "TF_VAR_pm_", "MAKE")) or name in (
-        "PYTHONUNBUFFERED",
-        "MFLAGS",
-    ):
+    if name.startswith(_NOT_THEIRS):
         del os.environ[name]
 
 
