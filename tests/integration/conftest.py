@@ -1,7 +1,8 @@
 """Fixtures of the real programs. A missing one skips the test by name; under LXCAST_REQUIRE_INTEGRATION=1 it fails it.
 
 - engine: the docker command, with an engine that answers
-- base_image, service_image: image names; Debian 12 minimal, and with systemd, sshd, python3 and apt's leftovers
+- base_image, base_image_13: names of images of Debian 12 and 13, minimal
+- service_image: name of an image of Debian 12 with systemd, sshd, python3 and apt's leftovers
 - service_container, service_export: a container of the latter that never ran, and its `docker export` as a file
 - packer_old, packer_new: Packer 1.6.6, and 1.15.0 with the docker plugin; packer: the test runs with both in turn
 - terraform_like: the test runs with terraform and tofu in turn, hashicorp/external in a mirror
@@ -37,6 +38,15 @@ def engine() -> Program:
 def base_image(engine: Program) -> str:
     """Debian 12 by debootstrap: no init, no sshd."""
     image = "lxcast-test/debian-12-base"
+    if engine.run("image", "inspect", image, check=False).returncode:
+        missing(f"no image {image}")
+    return image
+
+
+@pytest.fixture(scope="session")
+def base_image_13(engine: Program) -> str:
+    """Debian 13 by debootstrap: no init, no sshd."""
+    image = "lxcast-test/debian-13-base"
     if engine.run("image", "inspect", image, check=False).returncode:
         missing(f"no image {image}")
     return image

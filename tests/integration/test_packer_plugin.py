@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 import tarfile
@@ -20,7 +19,7 @@ import pytest
 
 from lxcast.tar.member import Member, directory, regular, symlink
 from lxcast.tar.writer import Writer
-from tests.integration.tools import Program
+from tests.integration.tools import Program, with_post_processor
 from tests.unit.rootfs.filesystems import minimal_debian
 
 DOCKER = """
@@ -102,12 +101,7 @@ build {{
 
 @pytest.fixture
 def templates(packer: Program, commands: Path, tmp_path: Path) -> Templates:
-    plugins = tmp_path / "plugins"
-    if given := packer.env.get("PACKER_PLUGIN_PATH"):
-        shutil.copytree(given, plugins)
-    plugged = Program(packer.path, {**packer.env, "PACKER_PLUGIN_PATH": str(plugins)})
-    env = {"PACKER_PLUGIN_PATH": str(plugins)}
-    Program(commands / "lxcast", env).run("packer", "install", "--packer", packer.path)
+    plugged = with_post_processor(packer, commands, tmp_path / "plugins")
     folder = tmp_path / "work"
     folder.mkdir()
     return Templates(plugged, folder, commands)

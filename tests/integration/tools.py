@@ -66,3 +66,12 @@ def cached(name: str) -> Path | None:
     """The program that scripts/setup-integration built."""
     path = CACHE / "bin" / name
     return path if path.exists() else None
+
+
+def with_post_processor(packer: Program, commands: Path, plugins: Path) -> Program:
+    """Return that Packer with `post-processor "lxcast"` in a plugin folder of its own, beside what it had."""
+    if given := packer.env.get("PACKER_PLUGIN_PATH"):
+        shutil.copytree(given, plugins)
+    env = {"PACKER_PLUGIN_PATH": str(plugins)}
+    Program(commands / "lxcast", env).run("packer", "install", "--packer", packer.path)
+    return Program(packer.path, {**packer.env, **env})

@@ -25,11 +25,13 @@ systemctl enable ssh.service
 passwd -l root
 
 # Files that a user makes are for the user and the group.
-sed -i 's/^UMASK\b.*/UMASK\t\t027/' /etc/login.defs
+sed -i '/^UMASK\b/d' /etc/login.defs
+echo 'UMASK 027' >>/etc/login.defs
+grep -q pam_umask /etc/pam.d/common-session || echo 'session optional pam_umask.so' >>/etc/pam.d/common-session
 
-# A core dump may hold keys.
+# A core dump may hold keys. The asterisk means everybody but root.
 install -d -m 0755 /etc/security/limits.d
-echo '* hard core 0' >/etc/security/limits.d/10-no-core.conf
+printf '%s hard core 0\n' '*' root >/etc/security/limits.d/10-no-core.conf
 
 # A container has no disk of its own to trim, and is replaced by a newer template instead of upgraded by a timer.
 systemctl disable fstrim.timer apt-daily.timer apt-daily-upgrade.timer

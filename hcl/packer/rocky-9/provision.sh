@@ -29,11 +29,12 @@ systemctl enable sshd.service
 usermod --lock root
 
 # Files that a user makes are for the user and the group.
-sed -i 's/^UMASK\b.*/UMASK\t\t027/' /etc/login.defs
+sed -i '/^UMASK\b/d' /etc/login.defs
+echo 'UMASK 027' >>/etc/login.defs
 
-# A core dump may hold keys.
+# A core dump may hold keys. The asterisk means everybody but root.
 install -d -m 0755 /etc/security/limits.d
-echo '* hard core 0' >/etc/security/limits.d/10-no-core.conf
+printf '%s hard core 0\n' '*' root >/etc/security/limits.d/10-no-core.conf
 
 # A container is replaced by a newer template instead of upgraded by a timer.
 systemctl disable dnf-makecache.timer
