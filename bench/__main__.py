@@ -230,6 +230,13 @@ def start(bench: Bench) -> Iterator[Line]:
     query = f'{{"name":"bench","version":"v1","storage":"local={storage}"}}'
     answer = repeated(f"echo {quote(query)} | {PYTHON} -m terraform_ext", bench.env, bench.runs).wall * 1000
     yield Line("start", "ms, the data source's answer", answer, 100)
+    pins = bench.folder / "templates.auto.tfvars.json"
+    write = [PYTHON, "-m", "lxcast", "--quiet", "pin", "write", "bench", "--storage", f"local={storage}", "--file"]
+    run([*write, str(pins)], bench.env)
+    query = json.dumps({"name": "bench", "pin_file": str(pins)})
+    bare = repeated([PYTHON, "-S", "-c", "pass"], bench.env, bench.runs).wall * 1000
+    answer = repeated(f"echo {quote(query)} | {PYTHON} -m terraform_ext", bench.env, bench.runs).wall * 1000
+    yield Line("start", "ms, its answer from a pin above an empty python", answer - bare, 60, f"empty: {bare:.0f} ms")
 
 
 ROWS: dict[str, Callable[[Bench], Iterator[Line]]] = {
