@@ -5,7 +5,7 @@ import signal
 import sys
 import textwrap
 
-from lxcast.errors import LxcastError, PinError, UsageError
+from lxcast.errors import ApiError, LxcastError, PinError, UsageError
 from terraform_ext.answer import answer
 from terraform_ext.query import parse
 
@@ -36,6 +36,8 @@ version   "vN", which the pin must have; or "latest" of a storage: never assumed
 sha256    which the template must have
 storage   PATH or ID=PATH, as for `lxcast build --storage`: the record there answers, and the template must be there
           with its size. Without a version, the pin names it and must agree with the record
+          proxmox:NODE/STORAGE confirms the pin's name and size by the API, with the token in PM_API_URL,
+          PM_API_TOKEN_ID, PM_API_TOKEN_SECRET
 verify    "pin": answer from the pin alone, though a storage is named; "storage": only with one
 
 The result holds the keys of the record and node, ctime, verified, warnings, each as a string; lists and objects are
@@ -72,7 +74,11 @@ def main() -> int:
 
 def layout(error: LxcastError) -> str:
     """Lay out an error for Terraform: a heading, each line of the message as a problem, and the hint."""
-    what = {UsageError: "the query is refused", PinError: "the pin cannot be used"}
+    what = {
+        UsageError: "the query is refused",
+        PinError: "the pin cannot be used",
+        ApiError: "Proxmox cannot be asked",
+    }
     lines = [f"lxcast-data: {what.get(type(error), 'no such template')}"]
     for problem in error.message.splitlines():
         lines += _wrap(problem, "  - ")

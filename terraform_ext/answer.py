@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lxcast.errors import PinError, StorageError, UsageError
+from lxcast.errors import PinError, StorageError
 from lxcast.model import FORMATS, DirectoryRef, ProxmoxRef, Version, Volid, parse_storage, suffix_of
 from lxcast.pins import tfvars
 from lxcast.record import SCHEMA
@@ -26,21 +26,26 @@ def answer(query: Query) -> dict[str, str]:
     """Return the record that is asked for, and node, ctime, verified and warnings.
 
     Numbers are decimal, lists and objects compact JSON with sorted keys. The pin alone is read unless the query names
-    a storage. Raises UsageError where the storage is none that can be read, PinError and StorageError where pin,
-    record and query do not name one template, and where there is none.
+    a storage: a folder's record answers, a node confirms the pin. Raises UsageError where the storage is none, PinError
+    and StorageError where pin, storage and query do not name one template, ApiError where a node does not tell.
     """
     file = Path(query.pin_file or tfvars.DEFAULT).absolute()
     pin = _pin(query, file) if query.pinned else None
-    ref = _folder(query.storage) if query.storage else None
-    if ref and query.from_storage:
+    ref = parse_storage(query.storage) if query.storage else None
+    place = f"the pin in {file}"
+    if isinstance(ref, DirectoryRef) and query.from_storage:
         values = _from_storage(query, ref, pin, file)
         place = f"the template's record in {ref.path}"
     else:
-        assert pin, "a query without a storage is pinned"
+        assert pin, "a query without a folder is pinned"
         values = _from_pin(query.name, pin)
-        place = f"the pin in {file}"
+        if isinstance(ref, ProxmoxRef) and query.from_storage:
+            from terraform_ext.confirm import confirm  # 100 ms, most of it for requests
+
+            listed = confirm(query.name, pin, ref)
+            values |= {"node": ref.node, "ctime": listed.ctime, "verified": "size"}
     if query.sha256 and query.sha256 != values["sha256"]:
-        raise (StorageError if query.from_storage else PinError)(
+        raise (PinError if pin else StorageError)(
             f"{query.name}: sha256 is {query.sha256} in the query, {values['sha256']} in {place}",
             hint="review which of them is right: a published name never changes its bytes",
         )
@@ -65,17 +70,6 @@ def _pin(query: Query, file: Path) -> tfvars.Pin:
             hint="leave version out of the query, so that the pin file alone tells it",
         )
     return pin
-
-
-def _folder(storage: str) -> DirectoryRef:
-    ref = parse_storage(storage)
-    if isinstance(ref, ProxmoxRef):
-        raise UsageError(
-            f"storage {storage!a}: a node keeps no records, so there is nothing to answer from",
-            hint="leave storage out to answer from the pin file, or name the folder where the template and its record "
-            "were built: PATH, or ID=PATH for the id that the node has for it",
-        )
-    return ref
 
 
 def _from_pin(name: str, pin: tfvars.Pin) -> dict[str, Any]:

@@ -15,9 +15,9 @@ KEYS = {
     "name": 'the name that the template was built with, as in name = "debian-12"',
     "version": 'version = "v4" is one template; "latest" follows the newest of a storage, only when written out',
     "sha256": "64 hexadecimal digits, which the template must have",
-    "storage": 'the folder that holds it, as in storage = "/mnt/pve/pve-nfs"',
+    "storage": 'the folder that holds it, as in storage = "/mnt/pve/pve-nfs", or "proxmox:NODE/STORAGE"',
     "pin_file": 'the file that pins it, as in pin_file = "templates.auto.tfvars.json"',
-    "verify": '"pin" answers from the pin file alone, "storage" from the template\'s record in the storage',
+    "verify": '"pin" answers from the pin file alone, "storage" asks the storage as well',
 }
 
 _SECRET = re.compile(r"pass|pwd|secret|token|credential|auth|cookie|ticket|(api|private|access).?key", re.IGNORECASE)
@@ -50,9 +50,14 @@ class Query:
         return bool(self.storage) and self.verify != "pin"
 
     @property
+    def by_api(self) -> bool:
+        """Whether the storage is a node's, which keeps no records: it can only confirm a pin."""
+        return self.storage.startswith("proxmox:")
+
+    @property
     def pinned(self) -> bool:
         """Whether the pin file has a say: where nothing else names the version, or it is named itself."""
-        return not (self.from_storage and self.version) or bool(self.pin_file)
+        return not (self.from_storage and self.version) or self.by_api or bool(self.pin_file)
 
 
 def parse(text: bytes) -> Query:
@@ -84,8 +89,8 @@ def _contradictions(query: Query) -> Iterator[str]:
     if query.verify == "storage" and not query.storage:
         yield f'verify is "storage", and storage is missing: {KEYS["storage"]}'
     if query.version == "latest":
-        if not query.from_storage:
-            yield 'version is "latest", which only a storage knows: name one, or leave version out for the pin'
+        if not query.from_storage or query.by_api:
+            yield 'version is "latest", which only a folder knows: name one, or leave version out for the pin'
         elif query.pin_file:
             yield 'version is "latest", and pin_file names one version: leave one of them out'
 

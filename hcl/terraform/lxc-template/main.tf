@@ -39,7 +39,7 @@ check "warnings" {
 check "age" {
   assert {
     condition     = var.max_age_days == null || local.result.created != ""
-    error_message = "The age of ${local.template_id} is not known: the pin alone was read. Give storage, or leave max_age_days out."
+    error_message = "The age of ${local.template_id} is not known: the pin alone was read. Give a folder as storage, or leave max_age_days out."
   }
 
   assert {

@@ -29,7 +29,7 @@ variable "pin_file" {
 variable "storage" {
   type        = string
   default     = null
-  description = "The storage's folder, `PATH` or `ID=PATH`: its record answers, and the template must be there. Unsaid: the pin alone answers."
+  description = "A folder, `PATH` or `ID=PATH`, whose record answers and which must have the template; or `proxmox:NODE/STORAGE`, whose API confirms the pin. Unsaid: the pin alone answers."
 }
 
 variable "verify" {
@@ -47,7 +47,7 @@ variable "program" {
 variable "max_age_days" {
   type        = number
   default     = null
-  description = "Warn where the template is older than that. Only a record tells the age, so `storage` is needed."
+  description = "Warn where the template is older than that. Only a record tells the age, so a folder is needed as `storage`."
 }
 
 variable "source_url" {

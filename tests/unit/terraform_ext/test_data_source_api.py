@@ -1,0 +1,81 @@
+"""A pin confirmed by the Proxmox API, asked of the stand-in server."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lxcast.pins.tfvars import DEFAULT
+from lxcast.testing import Cluster
+from tests.published import pin, publish
+from tests.unit.terraform_ext.asking import KEYS, refusal, result
+
+NAMED = {"name": "debian-12", "storage": "proxmox:pve/local"}
+
+
+@pytest.fixture
+def server() -> Iterator[Cluster]:
+    with Cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def folder(tmp_path: Path, server: Cluster, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where Terraform runs: the pin of a template that the node has, and the token in the environment."""
+    record = publish(tmp_path, "debian-12", 4)
+    pin(tmp_path / DEFAULT, record)
+    (server.storages["local"].folder("pve") / record.file).write_bytes(b"template")
+    monkeypatch.setenv("PM_API_URL", server.url)
+    monkeypatch.setenv("PM_API_TOKEN_ID", server.token.id)
+    monkeypatch.setenv("PM_API_TOKEN_SECRET", server.token.secret)
+    monkeypatch.setenv("LXCAST_CA_FILE", str(server.ca))
+    monkeypatch.setenv("PM_NODE", "pve")
+    monkeypatch.setenv("PM_STORAGE", "local")
+    return tmp_path
+
+
+def test_name_and_size_are_confirmed(folder: Path) -> None:
+    answer = result({**NAMED, "verify": "storage"}, cwd=folder)
+    assert set(answer) == KEYS
+    assert (answer["template_id"], answer["version"]) == ("local:vztmpl/debian-12-v4.tar.zst", "v4")
+    assert (answer["node"], answer["verified"]) == ("pve", "size")
+    assert int(answer["ctime"]) > 0
+    assert result({**NAMED, "storage": "proxmox:", "version": "v4"}, cwd=folder) == answer
+
+
+def test_a_template_that_is_missing_or_of_another_size_is_told(folder: Path, server: Cluster) -> None:
+    file = server.storages["local"].folder("pve") / "debian-12-v4.tar.zst"
+    file.write_bytes(b"half")
+    text = " ".join(refusal(NAMED, cwd=folder).split())
+    assert "has 4 bytes, 8 are pinned" in text
+    file.rename(file.with_name("debian-12-v3.tar.zst"))
+    text = " ".join(refusal(NAMED, cwd=folder).split())
+    assert "no local:vztmpl/debian-12-v4.tar.zst, which is pinned" in text
+    assert "there are: local:vztmpl/debian-12-v3.tar.zst" in text
+
+
+def test_what_the_query_names_must_be_the_pins(folder: Path) -> None:
+    text = " ".join(refusal({**NAMED, "storage": "proxmox:pve/nfs"}, cwd=folder).split())
+    assert "storage is proxmox:pve/nfs" in text
+    assert "version is v5 in the query" in " ".join(refusal({**NAMED, "version": "v5"}, cwd=folder).split())
+    assert "only a folder knows" in " ".join(refusal({**NAMED, "version": "latest"}, cwd=folder).split())
+
+
+def test_a_server_that_is_down_is_told_and_the_pin_alone_answers(folder: Path, server: Cluster) -> None:
+    server.stop("pve")
+    text = refusal(NAMED, cwd=folder)
+    assert text.startswith("lxcast-data: Proxmox cannot be asked\n")
+    assert 'verify = "pin" answers from the pin alone' in " ".join(text.split())
+    assert result({**NAMED, "verify": "pin"}, cwd=folder)["verified"] == "pin"
+
+
+def test_without_a_token_it_says_which_variables_are_missing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PM_API_TOKEN_SECRET")
+    assert "PM_API_TOKEN_SECRET" in refusal(NAMED, cwd=folder)
+
+
+def test_a_server_that_answers_too_late_is_given_up(folder: Path, server: Cluster) -> None:
+    server.faults.delay = 25
+    text = refusal(NAMED, cwd=folder)
+    assert "did not answer within 20 s" in " ".join(text.split())
+    assert text.count('verify = "pin"') == 1
