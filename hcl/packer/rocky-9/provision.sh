@@ -7,9 +7,8 @@ dnf -y upgrade --refresh
 dnf -y install --setopt=install_weak_deps=False --nodocs \
   systemd dbus NetworkManager iproute iputils hostname passwd procps-ng openssh-server ca-certificates
 
-# Images for Docker mask what a container there must not start; in a Proxmox container these give sessions and consoles.
-systemctl unmask systemd-logind.service getty.target console-getty.service \
-  systemd-remount-fs.service dev-hugepages.mount sys-fs-fuse-connections.mount
+# The image masks these for Docker; in a Proxmox container they give sessions and consoles.
+systemctl unmask systemd-logind.service getty.target console-getty.service
 systemctl set-default multi-user.target
 # Proxmox writes ifcfg files, which NetworkManager reads.
 systemctl enable NetworkManager.service
