@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lxcast import __version__, compression, durable
-from lxcast.errors import ApiError, LxcastError, StorageError
+from lxcast.errors import ApiError, ConflictError, LxcastError, StorageError
 from lxcast.http import Client, File, stamp
 from lxcast.interrupt import Interrupted
 from lxcast.jobs.check import Checked
@@ -109,14 +109,14 @@ def send(
 
     A failure of the only target is raised.
     """
-    # A record does not name the node: with several it says nothing of any.
-    known = _known(targets, file, volid) if len(found) == 1 else None
+    known = _known(targets, file, volid)
+    proofs = [known if known and (each.shared or each.ref.node in _nodes(known)) else None for each in found]
     with progress.step(f"publishing {volid}"):
         progress.total(file.size * sum(not each.errors for each in found))
         if len(found) == 1:
-            outcomes = [_put(targets, found[0], file, known, progress.advance, progress.debug)]
+            outcomes = [_put(targets, found[0], file, proofs[0], progress.advance, progress.debug)]
         else:
-            outcomes = _fan_out(targets, found, file, progress)
+            outcomes = _fan_out(targets, found, file, proofs, progress)
     for outcome in outcomes:
         for warning in outcome.put.warnings if outcome.put else ():
             progress.warn(warning)
@@ -124,7 +124,9 @@ def send(
         raise outcomes[0].error
     record = known or own
     if record is not None:
-        record = replace(record, file=file.name, template_id=volid, storage=targets.storage)
+        nodes = sorted({*_nodes(record), *(each.node for each in outcomes if each.put)})
+        hints = {**record.hints, "nodes": nodes}
+        record = replace(record, file=file.name, template_id=volid, storage=targets.storage, hints=hints)
         if any(each.put for each in outcomes):
             write_record(targets.records, record)
     return Published(volid, file, record, outcomes)
@@ -148,7 +150,9 @@ def _put(
         return Outcome(node, None, error)
 
 
-def _fan_out(targets: Targets, found: Sequence[Preflight], file: File, progress: Progress) -> list[Outcome]:
+def _fan_out(
+    targets: Targets, found: Sequence[Preflight], file: File, proofs: Sequence[Record | None], progress: Progress
+) -> list[Outcome]:
     """Put to many at once. The progress is spoken to from this thread alone, which adds up what the others sent."""
     sent = [0] * len(found)
     stopped = False
@@ -167,7 +171,8 @@ def _fan_out(targets: Targets, found: Sequence[Preflight], file: File, progress:
     told = 0
     with ThreadPoolExecutor(PARALLEL) as pool:
         futures: list[Future[Outcome]] = [
-            pool.submit(_put, targets, each, file, None, counter(index), silent) for index, each in enumerate(found)
+            pool.submit(_put, targets, each, file, proofs[index], counter(index), silent)
+            for index, each in enumerate(found)
         ]
         left = set(futures)
         try:
@@ -205,9 +210,22 @@ def read_record(folder: Path, file: str) -> Record | None:
 
 
 def _known(targets: Targets, file: File, volid: str) -> Record | None:
-    """Return this machine's record of what was published under that id."""
+    """Return this machine's record of what was published under that id; ConflictError where that were other bytes."""
     record = read_record(targets.records, file.name)
-    return record if record and record.template_id == volid else None
+    if record is None or record.template_id != volid:
+        return None
+    if record.sha256 != file.sha256:
+        raise ConflictError(
+            f"{volid} was published with sha256 {record.sha256}, {file.path} has {file.sha256}",
+            hint=f"a published name never changes: take the next version; the record is in {targets.records}",
+        )
+    return record
+
+
+def _nodes(record: Record) -> Sequence[str]:
+    """Return the nodes that a record says the template was published on."""
+    nodes = record.hints.get("nodes", ())
+    return [str(each) for each in nodes] if isinstance(nodes, list) else []
 
 
 def _read_record(path: Path) -> Record | None:

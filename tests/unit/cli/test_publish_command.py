@@ -82,6 +82,29 @@ def test_without_the_nodes_word_the_record_decides(tmp_path: Path, template: Pat
         assert len(server.tasks.all) == 1
 
 
+def test_a_record_speaks_for_the_nodes_that_it_names_alone(tmp_path: Path, template: Path) -> None:
+    token = Token("ci@pve!lxcast", "1" * 36)
+    grants = ("Datastore.AllocateTemplate", "Datastore.Audit")
+    acl = [Acl("/", "ci@pve", EVERYTHING), Acl("/storage/local", token.id, grants)]
+    with Cluster(("a", "b"), tokens=[token], acl=acl) as server:
+        assert publish(server, tmp_path, template).returncode == 0
+        (server.storages["local"].folder("b") / NAME).write_bytes(b"\0" * template.stat().st_size)
+        failed(publish(server, tmp_path, template, "--node", "b"), 7, "nothing tells whether")
+        assert publish(server, tmp_path, template, "--node", "a").returncode == 0
+
+
+def test_a_name_that_was_published_stays_with_its_bytes_when_it_is_removed(
+    server: Cluster, tmp_path: Path, template: Path
+) -> None:
+    assert publish(server, tmp_path, template).returncode == 0
+    (server.storages["local"].folder("pve") / NAME).unlink()
+    other = tmp_path / "other" / NAME
+    other.parent.mkdir()
+    other.write_bytes(b"other")
+    failed(publish(server, tmp_path, other, "--no-check"), 7, "was published with sha256")
+    assert held(server, NAME) is None
+
+
 def test_a_name_with_another_size_is_a_conflict(server: Cluster, tmp_path: Path, template: Path) -> None:
     (server.storages["local"].folder("pve") / NAME).write_bytes(b"other")
     failed(publish(server, tmp_path, template), 7, "is there on pve with 5 bytes")
