@@ -11,8 +11,11 @@ from tests.unit.cli.running import archive, environment
 from tests.unit.rootfs.filesystems import minimal_debian
 
 PAGES = sorted((REPOSITORY / "docs" / "how-to").glob("*.md"))
-ABOUT_OTHER_PROGRAMS = {"packer-shell-local.md", "publish.md", "terraform-data-source.md"}
-"""Their commands are run by the tests of Packer, Terraform and the Proxmox API."""
+ABOUT_OTHER_PROGRAMS = {
+    *("build-from-bundle.md", "build-from-image.md", "packer-plugin.md", "packer-shell-local.md"),
+    *("publish.md", "terraform-data-source.md"),
+}
+"""Their commands are run by the tests of images and bundles, Packer, Terraform and the Proxmox API."""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
