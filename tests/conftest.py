@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # Imported first: it reads LXCAST_TOOLS and LXCAST_REQUIRE_INTEGRATION, which go below.
@@ -14,6 +15,12 @@ _NOT_THEIRS = ("LXCAST_", "PM_", "PROXMOX_VE_", "TF_VAR_pm_", "MAKE", "MFLAGS", 
 for name in [*os.environ]:
     if name.startswith(_NOT_THEIRS):
         del os.environ[name]
+
+# CI tries the same examples each time, so that a failure is the change's own; elsewhere each run tries new ones. How
+# long an example takes says nothing on a busy machine.
+hypothesis.settings.register_profile("new examples", deadline=None)
+hypothesis.settings.register_profile("same examples", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("same examples" if os.environ.get("CI") else "new examples")
 
 
 @pytest.fixture(scope="session")

@@ -79,8 +79,8 @@ class Casting:
         repairs: Repairs | None = None,
     ) -> None:
         self._cleanup, self._fitting, self._survey, self._writer = cleanup, fitting, survey, writer
-        # Most members are of no interest to any table: one look-up tells.
-        self._interest = Matcher(dict.fromkeys(interests, True)).find
+        # Most members are of no interest to any table: one look-up tells, in most folders for all that is in them.
+        self._interests = Matcher(dict.fromkeys(interests, True))
         self._made, self._clamp = made, clamp
         self._repairs = repairs or Repairs()
         self._found = Repairs()
@@ -100,22 +100,27 @@ class Casting:
         Raises SourceError for a hard link whose target never comes, members that lie below something else than a
         folder, and a source that is another one at the second reading.
         """
-        survey, writer, interest, clamp = self._survey, self._writer, self._interest, self._clamp
+        survey, writer, interest, clamp = self._survey, self._writer, self._interests.find, self._clamp
         note, add, waiting = survey.note, writer.add, self._waiting
         members.before_refill = writer.flush
-        plain = not self._repairs
+        plain, silent = not self._repairs, b"/"
         # Every source has a root folder, but not every archive a member for it, and one that was packed from a
         # temporary folder has it closed to all but root.
         self._write(directory(b"", 0o755, self._made))
         for member in members:
             path = member.path
-            if plain and member.type == REG and interest(path) is None and path not in waiting:
-                if clamp is not None and member.mtime > clamp:
-                    member.mtime = clamp
-                note(member)
-                add(member)
-            else:
+            if not plain or member.type != REG or path in waiting:
                 self._take(member)
+                continue
+            if not path.startswith(silent):
+                if interest(path) is not None:
+                    self._take(member)
+                    continue
+                silent = self._interests.silent_below(path)
+            if clamp is not None and member.mtime > clamp:
+                member.mtime = clamp
+            note(member)
+            add(member)
         if self._waiting:
             raise SourceError(_nowhere(self._waiting), hint="the archive was cut, or made from a part of a folder")
         if any(self._left.values()) or self._promoted - self._early:
@@ -142,7 +147,12 @@ class Casting:
             member = member.changed(size=0, body=b"", sparse=None)
         if member.type == LNK:
             self._take_link(member)
-        elif self._fitting.holds(path):
+        else:
+            self._place(member)
+
+    def _place(self, member: Member) -> None:
+        """Write a member, or leave it to a fit row that holds its path."""
+        if self._fitting.holds(member.path):
             self._fitting.hold(member)
         else:
             self._write(member)
@@ -162,7 +172,7 @@ class Casting:
                     self._write(self._repairs.parents[parent])
                     self._early.add(parent)
             self._early.add(link)
-            self._write(member.changed(path=link))
+            self._place(member.changed(path=link))
         elif member.type == LNK:
             self._aliases[path] = member.link
             self._release(path)
@@ -185,7 +195,7 @@ class Casting:
             self._found.rows[target] = row
             if link == member.path:
                 # Written as an empty file, so that further links have a target; this reading is thrown away.
-                self._write(Member(link, REG, member.mode, member.uid, member.gid))
+                self._place(Member(link, REG, member.mode, member.uid, member.gid))
         elif self._fitting.holds(target) or (
             self._fitting.holds(member.path) and survey.type(target) not in (None, DIR)
         ):

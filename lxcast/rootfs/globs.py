@@ -108,6 +108,13 @@ class Matcher(Generic[Value]):
         number, _ = self._step(places, path[cut + 1 :])
         return None if number is None else self._values[number]
 
+    def silent_below(self, path: bytes) -> bytes:
+        """Return the folder of `path`, with a "/", where nothing in or below it is covered; else b"/"."""
+        cut = path.rfind(b"/")
+        folder = path[: max(cut, 0)]
+        places = (self._folders.get(folder) or self._enter(folder)) if folder else self._root
+        return folder + b"/" if places is _NOWHERE and folder else b"/"
+
     def _enter(self, folder: bytes) -> _Places:
         """Work out a folder's places from those of the folder above."""
         above, _, name = folder.rpartition(b"/")

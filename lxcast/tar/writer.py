@@ -44,11 +44,29 @@ class Writer:
 
     def add(self, member: Member) -> None:
         """Write one member: header, body and padding."""
-        body = member.body
-        header = self._header(member)
+        body, size, path = member.body, member.size, member.path
+        # The usual file by the quickest tests: what is remembered is in range, all else goes the long way.
+        owner = self._owners.get((member.mode, member.uid, member.gid))
+        time, length = self._numbers.get(member.mtime), self._numbers.get(size)
+        if (
+            owner is None
+            or time is None
+            or length is None
+            or member.type != REG
+            or len(path) > 98
+            or member.xattrs
+            or member.sparse is not None
+        ):
+            header = self._header(member)
+        else:
+            front = (b"./" + path).ljust(100, b"\0") + owner + length + time
+            total = (adler32(front) & 0xFFFF) + _FILE_SUM
+            checksum = self._sums.get(total)
+            if checksum is None:
+                checksum = self._sums[total] = b"%06o\0 " % total
+            header = front + checksum + _FILE
         if not isinstance(body, bytes) and len(header) == BLOCK:
             at = body.at
-            size = member.size
             after = at + size
             end = after + 511 & -BLOCK
             if end <= body.filled and at >= BLOCK:
@@ -98,28 +116,6 @@ class Writer:
 
     def _header(self, member: Member) -> bytes:
         """Return a member's header: one block, or a pax header and what goes with it."""
-        # The usual file by the quickest tests: what is remembered is in range, all else goes the long way.
-        size, path = member.size, member.path
-        owner = self._owners.get((member.mode, member.uid, member.gid))
-        time, length = self._numbers.get(member.mtime), self._numbers.get(size)
-        if (
-            owner is None
-            or time is None
-            or length is None
-            or member.type != REG
-            or len(path) > 98
-            or member.xattrs
-            or member.sparse is not None
-        ):
-            return self._any_header(member)
-        front = (b"./" + path).ljust(100, b"\0") + owner + length + time
-        total = (adler32(front) & 0xFFFF) + _FILE_SUM
-        checksum = self._sums.get(total)
-        if checksum is None:
-            checksum = self._sums[total] = b"%06o\0 " % total
-        return front + checksum + _FILE
-
-    def _any_header(self, member: Member) -> bytes:
         path, type, link = member.path, member.type, member.link
         name = b"./" + path + b"/" if type == DIR and path else b"./" + path
         link = b"./" + link if type == LNK else link

@@ -144,6 +144,11 @@ def test_a_held_path_that_is_itself_a_link(tmp_path: Path, late: bool) -> None:
     assert found["srv/a"] == ("file", "name\n")
 
 
+def test_a_held_path_that_is_a_link_to_a_dropped_file(tmp_path: Path) -> None:
+    source = archive(tmp_path / "a", ("tmp/d", "file", "name\n"), ("etc/hosts", "link", "tmp/d"))
+    assert contents(built(source, tmp_path))["etc/hosts"][0] == "file"
+
+
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
