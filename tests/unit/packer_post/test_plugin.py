@@ -242,7 +242,12 @@ def test_a_vanished_installation_is_an_error_of_configure(folder: Path) -> None:
     site = folder / "site"
     for package in ("lxcast", "packer_post"):
         shutil.copytree(Path(__file__).parents[3] / package, site / package)
-    command = [sys.executable, "-m", "lxcast", "packer", "install", "--dir", str(folder)]
+    # An interpreter of its own: in the tests' one lxcast may be installed a second time.
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
+    code = (
+        "import pathlib, sys; from packer_post.install import install; print(install(folder=pathlib.Path(sys.argv[1])))"
+    )
+    command = [str(folder / "venv/bin/python"), "-c", code, str(folder)]
     done = subprocess.run(command, cwd=site, check=True, capture_output=True, text=True)
     file = Path(done.stdout.strip())
     shutil.rmtree(site)
