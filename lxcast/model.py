@@ -54,13 +54,6 @@ FORMATS = {
 }
 
 
-def parse_format(text: str) -> Format:
-    """Return the format of that name; UsageError names all of them."""
-    if text not in FORMATS:
-        raise UsageError(f"unknown format {text!r}", hint=f"one of: {', '.join(FORMATS)}")
-    return FORMATS[text]
-
-
 _ARCHITECTURES = {
     "amd64": ("x86_64", "x86-64"),
     "arm64": ("aarch64", "arm64/v8", "armv8l"),
@@ -70,16 +63,6 @@ _ARCHITECTURES = {
     "riscv64": (),
 }
 _ARCHITECTURE = {name: ours for ours, names in _ARCHITECTURES.items() for name in (ours, *names)}
-
-ELF_ARCHITECTURES = {
-    (62, 2): "amd64",
-    (183, 2): "arm64",
-    (40, 1): "armhf",
-    (3, 1): "i386",
-    (243, 1): "riscv32",
-    (243, 2): "riscv64",
-}
-"""(e_machine, EI_CLASS) of an ELF file (elf(5)) -> Proxmox's name, as PVE/LXC/Tools.pm reads it from /bin/sh."""
 
 
 def parse_architecture(text: str) -> str:

@@ -5,14 +5,12 @@ import pytest
 
 from lxcast.errors import UsageError
 from lxcast.model import (
-    FORMATS,
     DirectoryRef,
     ProxmoxRef,
     Version,
     Volid,
     moment,
     parse_architecture,
-    parse_format,
     parse_storage,
     rfc3339,
     suffix_of,
@@ -97,13 +95,6 @@ def test_architectures_of_docker_debian_and_uname() -> None:
     ]
     with pytest.raises(UsageError, match="s390x"):
         parse_architecture("s390x")
-
-
-def test_formats() -> None:
-    assert parse_format("gz") is FORMATS["gz"]
-    with pytest.raises(UsageError) as caught:
-        parse_format("zstd")
-    assert "zst, gz, xz, tar" in caught.value.hint
 
 
 def test_storages_are_folders_or_of_a_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
