@@ -109,6 +109,14 @@ SETTINGS: tuple[Setting, ...] = (
         unit="KEY=VALUE",
     ),
     Setting("if_changed", "flag", False, "Publish nothing when the newest version has the same content."),
+    Setting(
+        "pin_file",
+        "text",
+        "",
+        "A pin file, such as templates.auto.tfvars.json, whose entry for the name is set to what was built; empty: a "
+        "build moves no pin.",
+        unit="FILE",
+    ),
     Setting("max_members", "number", 5_000_000, "Refuse a source with more members than this."),
     Setting(
         "max_size", "size", 1 << 40, "Refuse a source that is larger than this when unpacked, such as 1TiB or 500M."

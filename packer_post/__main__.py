@@ -6,6 +6,7 @@ import traceback
 
 from lxcast.errors import LxcastError
 from lxcast.interrupt import Interrupted, raise_on_signals
+from lxcast.jobs.promote import pin_built
 from lxcast.progress import NORMAL, Lines, Progress
 from packer_post.keep import kept
 from packer_post.parent import end_with_parents
@@ -27,6 +28,8 @@ def main() -> int:
         try:
             with kept(request.source, progress.warn) as held:
                 built = make_template(request.source, request.options, request.receipt, progress)
+            held = ""
+            pin_built(built.record, request.options(), progress)
         except Interrupted as error:
             return error.exit_code
         except Exception as error:

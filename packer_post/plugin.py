@@ -10,6 +10,7 @@ from typing import Any
 from lxcast.errors import LxcastError, UsageError
 from lxcast.interrupt import Interrupted
 from lxcast.jobs.build import Built
+from lxcast.jobs.promote import pin_built
 from lxcast.progress import Progress, safe
 from packer_post.arguments import ATTRIBUTES, Arguments, as_arguments, read_arguments
 from packer_post.artifact import generated_data, source_of, template_artifact
@@ -91,6 +92,8 @@ class _Work:
                     hint="only the first post-processor of a chain, and those behind one that tells, know build.*",
                 )
             self.built = make_template(self._source, arguments.options, arguments.record_file, self._progress)
+        self._held = ""
+        pin_built(self.built.record, arguments.options(), self._progress)
         return self.built
 
     def explain(self, error: BaseException) -> str:

@@ -39,11 +39,12 @@ def build(
     """Make a template from SOURCE and print its id.
 
     Standard output holds the template's id alone (with --output its path), with --json its record; everything else
-    goes to standard error. Where checks find errors nothing is published.
+    goes to standard error. Where checks find errors nothing is published. --pin-file moves a pin once it is.
     """
     from lxcast.cli.report import build_report, finding_text
     from lxcast.jobs.build import build as cast
     from lxcast.jobs.options import build_options
+    from lxcast.jobs.promote import pin_built
     from lxcast.settings import load
 
     own = {"name": name, "output": output, "version": version, "dry_run": dry_run}
@@ -53,6 +54,7 @@ def build(
     for warning in (*built.warnings, *found):
         console.progress.warn(warning)
     console.progress.say(build_report(built, published=not dry_run))
+    pin_built(built.record, options, console.progress)
     if json:
         console.out(built.record.to_json().rstrip())
     elif not dry_run:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lxcast import __version__, compression
-from lxcast.errors import UsageError
+from lxcast.errors import PinError, UsageError
 from lxcast.jobs.casting import Cast, Rules, run
 from lxcast.jobs.hints import image_hints
 from lxcast.jobs.options import BuildOptions
@@ -47,11 +47,13 @@ class Built:
 def build(source: str, options: BuildOptions, progress: Progress) -> Built:
     """Make a template of a source and publish it.
 
-    Raises UsageError, SourceError, CheckError, StorageError, ApiError and their children. The source stays as it was,
+    The pin file is only looked at: `promote.pin_built` sets the pin. Raises UsageError, PinError, SourceError,
+    CheckError, StorageError, ApiError and their children. The source stays as it was,
     and a failure leaves nothing in the storage but, where the version had entered the content, its burnt number.
     """
     checks.require(options.policy, options.allow)
     rules = Rules.chosen(options)
+    _look_at_pins(options)
     storage, upload = _place(options)
     template = _naming(options)
     asked = None if options.version == "next" else Version.parse(options.version)
@@ -111,12 +113,13 @@ def validate(options: BuildOptions) -> None:
         lambda: checks.require(options.policy, options.allow),
         lambda: Rules.chosen(options),
         lambda: _place(options),
+        lambda: _look_at_pins(options),
         lambda: _naming(options),
     )
     for look in looks:
         try:
             look()
-        except UsageError as error:
+        except (UsageError, PinError) as error:
             problems.append(error.message)
             hints |= {error.hint: None} if error.hint else {}
     if problems:
@@ -132,6 +135,14 @@ def _naming(options: BuildOptions) -> Naming:
         arch=options.arch,
         for_storage=options.output is None,
     )
+
+
+def _look_at_pins(options: BuildOptions) -> None:
+    """Raise UsageError or PinError where the pin file could not be written after the build."""
+    if options.pin_file:
+        from lxcast.jobs.promote import check_pin_file  # few builds name one
+
+        check_pin_file(Path(options.pin_file), options.name)
 
 
 def _place(options: BuildOptions) -> tuple[DirectoryStorage, Upload | None]:

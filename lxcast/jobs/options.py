@@ -45,6 +45,7 @@ class BuildOptions:
     network: str = "none"
     release_metadata: Mapping[str, str] | None = None
     if_changed: bool = False
+    pin_file: str = ""
     dry_run: bool = False
     max_members: int = 5_000_000
     max_size: int = 1 << 40
@@ -65,6 +66,8 @@ class BuildOptions:
                     problems.append(f"{row.option} {value}: {error}")
         if self.output is not None and self.storage is not None:
             problems.append(f"--storage {self.storage} and --output {self.output}: a template goes to one of them")
+        if self.output is not None and self.pin_file:
+            problems.append(f"--pin-file {self.pin_file} and --output {self.output}: only a storage gives an id to pin")
         if not _VERSION.fullmatch(self.version):
             problems.append(f"--version {self.version}: should be next, or a number such as v3")
         hint = ""
@@ -82,14 +85,15 @@ def build_options(settings: Settings, given: Mapping[str, Any]) -> BuildOptions:
     """Return what a build is asked for: `given`, by the names of BuildOptions, over the settings.
 
     None in `given` is unsaid. Lists are joined and tables merged, the settings first; `output` takes the place of the
-    settings' storage. Raises UsageError with everything that is wrong at once.
+    settings' storage, which the settings' pin file belongs to. Raises UsageError with everything that is wrong at once.
     """
     values: dict[str, Any] = dict(settings.values)
     for name, value in given.items():
         if value is not None:
             values[name] = merge(values[name], value) if name in BY_NAME else value
-    if given.get("output") is not None and given.get("storage") is None:
-        values["storage"] = None
+    if given.get("output") is not None:
+        values["storage"] = given.get("storage")
+        values["pin_file"] = given.get("pin_file") or ""
     if not values["release_metadata"] and "release" not in values["enable"]:
         values["release_metadata"] = None
     return BuildOptions(**values)

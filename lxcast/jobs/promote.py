@@ -1,10 +1,12 @@
 """Promotion: a pin moved to a version that the storage has, and moved back."""
 
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
-from lxcast.errors import PinError, StorageError, UsageError
+from lxcast.errors import LxcastError, PinError, StorageError, UsageError
+from lxcast.jobs.options import BuildOptions
 from lxcast.jobs.pin import Moved, get_value, set_value
 from lxcast.model import DirectoryRef, ProxmoxRef, Version, Volid, parse_storage, suffix_of
 from lxcast.pins import tfvars
@@ -27,6 +29,40 @@ def write_pin(name: str, version: str, storage: str, file: Path, *, write: bool 
     """
     record = find_record(name, version, storage)
     return _write(file, name, _pin(record), write=write)
+
+
+def check_pin_file(file: Path, name: str) -> None:
+    """Raise UsageError for a name that is no pin file's, PinError where an entry of it could not be changed."""
+
+    def look(data: bytes) -> bytes:
+        if name in tfvars.names(data, file):
+            tfvars.find_pin(data, file, name)
+        return data
+
+    tfvars.place_of(file)
+    if not file.parent.is_dir():
+        raise PinError(f"{file.parent} is no folder, and {file} shall be there", hint="make the folder first")
+    edit(file, look, write=False, create=True)
+
+
+def pin_built(record: Record, options: BuildOptions, progress: Progress) -> None:
+    """Set the entry in the pin file that a build was given, if it was, to what it built.
+
+    PinError says that the template is there all the same, and has the command that sets the pin.
+    """
+    if not options.pin_file or options.dry_run:
+        return
+    file = Path(options.pin_file)
+    try:
+        moved = _write(file, record.name, _pin(record), write=True)
+    except LxcastError as error:
+        words = ["lxcast", "pin", "write", record.name, "--file", options.pin_file, "--storage", str(options.storage)]
+        words += ["--version", record.version] if record.version else []
+        raise PinError(
+            f"{record.template_id} is built and stays, but {options.pin_file} does not name it: {error.message}",
+            hint=f"{error.hint}\nthen: {shlex.join(words)}".lstrip(),
+        ) from error
+    progress.say(f"{file}: {moved.address}: {moved.old or 'nothing'} -> {moved.new}")
 
 
 def promote(

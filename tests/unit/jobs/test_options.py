@@ -29,6 +29,14 @@ def test_output_takes_the_place_of_the_settings_storage(tmp_path: Path) -> None:
         build_options(Settings(), {"name": "d", "output": tmp_path, "storage": "/srv"})
 
 
+def test_a_folder_that_is_no_storage_has_no_id_to_pin(tmp_path: Path) -> None:
+    settings = load(tmp_path, {"LXCAST_PIN_FILE": "a.tfvars.json"})
+    assert build_options(settings, {"name": "d"}).pin_file == "a.tfvars.json"
+    assert build_options(settings, {"name": "d", "output": tmp_path}).pin_file == ""
+    with pytest.raises(UsageError, match="only a storage gives an id"):
+        build_options(Settings(), {"name": "d", "output": tmp_path, "pin_file": "a.tfvars.json"})
+
+
 def test_the_defaults_are_those_of_the_settings() -> None:
     assert build_options(Settings(), {"name": "d"}) == BuildOptions(name="d")
 
