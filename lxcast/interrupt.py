@@ -13,6 +13,8 @@ class Interrupted(BaseException):
         super().__init__(signal.Signals(number).name)
         self.exit_code = 128 + number
         """As a shell reports a command that died of the signal: 130 for Ctrl-C, 143 for SIGTERM."""
+        self.hint = ""
+        """How to go on from what is kept; "" where nothing is."""
 
 
 def raise_on_signals() -> None:

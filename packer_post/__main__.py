@@ -31,6 +31,8 @@ def main() -> int:
             held = ""
             pin_built(built.record, request.options(), progress)
         except Interrupted as error:
+            if error.hint:
+                progress.hint(error.hint)
             return error.exit_code
         except Exception as error:
             code = tell(error, progress)

@@ -27,6 +27,8 @@ def run(arguments: Sequence[str]) -> int:
         return console.fail(error, error.message, error.hint, error.exit_code)
     except Interrupted as interrupt:
         console.progress.error(f"interrupted by {interrupt}; nothing half-made is left")
+        if interrupt.hint:
+            console.progress.hint(interrupt.hint)
         return interrupt.exit_code
     except Exception as error:
         return console.crash(error)

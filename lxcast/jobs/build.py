@@ -13,7 +13,7 @@ from lxcast.jobs.hints import image_hints
 from lxcast.jobs.options import BuildOptions
 from lxcast.jobs.target import find_targets
 from lxcast.jobs.upload import Upload
-from lxcast.model import FORMATS, DirectoryRef, Version, moment, parse_storage, rfc3339
+from lxcast.model import FORMATS, DirectoryRef, Version, Volid, moment, parse_storage, rfc3339
 from lxcast.naming import Naming, naming
 from lxcast.progress import Progress
 from lxcast.record import Record
@@ -63,6 +63,8 @@ def build(source: str, options: BuildOptions, progress: Progress) -> Built:
             if upload:
                 upload.prepare(FORMATS[options.format].suffix, progress)
             storage.prepare()
+        id = upload.targets.storage if upload else storage.id
+        _require_volid(template, asked or storage.next_version(template), id)
         claim = None
         if options.release_metadata is not None:
             # The version enters the content, so it must be known, and be this build's alone, before the first byte.
@@ -107,7 +109,7 @@ def build(source: str, options: BuildOptions, progress: Progress) -> Built:
 
 def validate(options: BuildOptions) -> None:
     """Raise UsageError with everything that is wrong with the options and shows before a source or storage is asked."""
-    problems = []
+    problems: dict[str, None] = {}
     hints: dict[str, None] = {}
     looks: tuple[Callable[[], object], ...] = (
         lambda: checks.require(options.policy, options.allow),
@@ -115,12 +117,13 @@ def validate(options: BuildOptions) -> None:
         lambda: _place(options),
         lambda: _look_at_pins(options),
         lambda: _naming(options),
+        lambda: _require_volid(_naming(options), Version(1), _id(options)),
     )
     for look in looks:
         try:
             look()
         except (UsageError, PinError) as error:
-            problems.append(error.message)
+            problems[error.message] = None
             hints |= {error.hint: None} if error.hint else {}
     if problems:
         raise UsageError("\n".join(problems), hint="; ".join(hints))
@@ -157,6 +160,22 @@ def _place(options: BuildOptions) -> tuple[DirectoryStorage, Upload | None]:
     ref = parse_storage(text)
     assert isinstance(ref, DirectoryRef)
     return DirectoryStorage(ref), None
+
+
+def _id(options: BuildOptions) -> str:
+    """Return the id that the template's volid will carry, "" outside of a storage."""
+    storage, upload = _place(options)
+    return upload.targets.storage if upload else storage.id
+
+
+def _require_volid(template: Naming, version: Version, id: str) -> None:
+    """Raise UsageError where the template's volid, at its shortest, would be longer than Proxmox takes."""
+    shortest = replace(template, digest=template.digest or "sha256:" + "0" * 64, arch=template.arch or "i386")
+    try:
+        # As at the claim, the longest suffix decides, so that a name's legality does not depend on the format.
+        Volid.make(id or "local", f"{shortest.render(version)}.tar.zst")
+    except UsageError as error:
+        raise UsageError(error.message, hint=error.hint or "take a shorter --name, --variant or --pattern") from error
 
 
 def _record(cast: Cast, source: Source, options: BuildOptions, findings: list[checks.Finding]) -> Record:

@@ -1,11 +1,13 @@
 """An already built template, to one storage or to the same storage of many nodes."""
 
 import hashlib
+import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 from lxcast import __version__, compression, durable
 from lxcast.errors import ApiError, ConflictError, LxcastError, StorageError
@@ -99,7 +101,11 @@ def publish(
                 progress.warn(f"{finding.check}: {finding.message}")
         own = own or _make_record(path, file, checked, policy)
     found = look(targets, progress, suffix=suffix_of(file.name), size=file.size)
-    return send(file, own, volid, targets, found, progress)
+    try:
+        return send(file, own, volid, targets, found, progress)
+    except Interrupted as interrupt:
+        interrupt.hint = "the same command again completes it; a node may still be copying what it got"
+        raise
 
 
 def send(
@@ -107,29 +113,44 @@ def send(
 ) -> Published:
     """Put a file to every target that was looked at, and write its record where one succeeded.
 
-    A failure of the only target is raised.
+    A failure of the only target is raised. An interrupt does not wait for what is under way; the record then names
+    the nodes that had ended.
     """
     known = _known(targets, file, volid)
     proofs = [known if known and (each.shared or each.ref.node in _nodes(known)) else None for each in found]
-    with progress.step(f"publishing {volid}"):
-        progress.total(file.size * sum(not each.errors for each in found))
-        if len(found) == 1:
-            outcomes = [_put(targets, found[0], file, proofs[0], progress.advance, progress.debug)]
-        else:
-            outcomes = _fan_out(targets, found, file, proofs, progress)
+    ended: dict[int, Outcome] = {}
+    try:
+        with progress.step(f"publishing {volid}"):
+            progress.total(file.size * sum(not each.errors for each in found))
+            if len(found) == 1:
+                ended[0] = _put(targets, found[0], file, proofs[0], progress.advance, progress.debug)
+            else:
+                _fan_out(targets, found, file, proofs, progress, ended)
+    except BaseException:
+        with suppress(LxcastError):
+            _note(targets, file, volid, known or own, list(ended.values()))
+        raise
+    outcomes = [ended[index] for index in range(len(found))]
     for outcome in outcomes:
         for warning in outcome.put.warnings if outcome.put else ():
             progress.warn(warning)
     if len(outcomes) == 1 and outcomes[0].error:
         raise outcomes[0].error
-    record = known or own
-    if record is not None:
-        nodes = sorted({*_nodes(record), *(each.node for each in outcomes if each.put)})
-        hints = {**record.hints, "nodes": nodes}
-        record = replace(record, file=file.name, template_id=volid, storage=targets.storage, hints=hints)
-        if any(each.put for each in outcomes):
-            write_record(targets.records, record)
-    return Published(volid, file, record, outcomes)
+    return Published(volid, file, _note(targets, file, volid, known or own, outcomes), outcomes)
+
+
+def _note(
+    targets: Targets, file: File, volid: str, record: Record | None, outcomes: Sequence[Outcome]
+) -> Record | None:
+    """Return the record of what was published, which is written where any target has it."""
+    if record is None:
+        return None
+    nodes = sorted({*_nodes(record), *(each.node for each in outcomes if each.put)})
+    hints = {**record.hints, "nodes": nodes}
+    record = replace(record, file=file.name, template_id=volid, storage=targets.storage, hints=hints)
+    if any(each.put for each in outcomes):
+        write_record(targets.records, record)
+    return record
 
 
 def _put(
@@ -151,10 +172,20 @@ def _put(
 
 
 def _fan_out(
-    targets: Targets, found: Sequence[Preflight], file: File, proofs: Sequence[Record | None], progress: Progress
-) -> list[Outcome]:
-    """Put to many at once. The progress is spoken to from this thread alone, which adds up what the others sent."""
+    targets: Targets,
+    found: Sequence[Preflight],
+    file: File,
+    proofs: Sequence[Record | None],
+    progress: Progress,
+    ended: dict[int, Outcome],
+) -> None:
+    """Put to many at once; `ended` gets what came of each, by its place in `found`.
+
+    The progress is spoken to from this thread alone, which adds up what the others sent.
+    """
     sent = [0] * len(found)
+    waiting = deque(range(len(found)))
+    done: SimpleQueue[tuple[int, Outcome | BaseException]] = SimpleQueue()
     stopped = False
 
     def counter(index: int) -> Callable[[int], None]:
@@ -168,24 +199,31 @@ def _fan_out(
     def silent(_: str) -> None:
         return None
 
+    def work() -> None:
+        while waiting and not stopped:
+            with suppress(IndexError):  # another thread took the last one
+                index = waiting.popleft()
+                try:
+                    done.put((index, _put(targets, found[index], file, proofs[index], counter(index), silent)))
+                except BaseException as error:  # raised by the thread that waits
+                    done.put((index, error))
+
+    for _ in range(PARALLEL):
+        # Daemons, so that an interrupt waits for no upload and no task: the connections break as the process ends.
+        threading.Thread(target=work, daemon=True).start()
     told = 0
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        futures: list[Future[Outcome]] = [
-            pool.submit(_put, targets, each, file, proofs[index], counter(index), silent)
-            for index, each in enumerate(found)
-        ]
-        left = set(futures)
-        try:
-            while left:
-                _, left = wait(left, timeout=0.2, return_when=FIRST_COMPLETED)
-                now = sum(sent)
-                progress.advance(now - told)
-                told = now
-        except (Interrupted, KeyboardInterrupt):
-            stopped = True
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return [future.result() for future in futures]
+    try:
+        while len(ended) < len(found):
+            with suppress(Empty):
+                index, outcome = done.get(timeout=0.2)
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                ended[index] = outcome
+            now = sum(sent)
+            progress.advance(now - told)
+            told = now
+    finally:
+        stopped = True
 
 
 def write_record(folder: Path, record: Record) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from lxcast import durable
 from lxcast.errors import ConflictError, LxcastError
 from lxcast.http import Client, File, stamp
+from lxcast.interrupt import Interrupted
 from lxcast.jobs.publish import read_record, send
 from lxcast.jobs.target import Targets, look
 from lxcast.model import FORMATS, Version, Volid, suffix_of
@@ -39,9 +40,10 @@ class Upload:
         self.refresh()
 
     def refresh(self) -> None:
-        """Take note of the names that the storage lists: their numbers are taken."""
+        """Take note of the names that any target lists: their numbers are taken."""
         with Client(self.targets.profile) as client:
-            listed = ProxmoxStorage(client, self.found[0]).entries()
+            wells = [each for each in self.found if not each.errors]
+            listed = [entry for each in wells for entry in ProxmoxStorage(client, each).entries()]
         self.folder.elsewhere = {each.file: each.size for each in listed}
 
     def newest(self, template: Naming) -> Record | None:
@@ -71,15 +73,15 @@ class Upload:
     ) -> tuple[Record, bool]:
         """Publish under the claimed name; return the record, and whether the storage had these bytes already.
 
-        Where the name is found taken and `renumber` is set, the next number is claimed in its place. A failure leaves
-        the template beside the records, and its hint has the command that goes on from there.
+        Where the name is found taken and `renumber` is set, the next number is claimed in its place. A failure or an
+        interrupt leaves the template beside the records, and its hint has the command that goes on from there.
         """
         while True:
             name = claim.stem + FORMATS[record.format].suffix
-            volid = str(Volid.make(self.targets.storage, name))
             own = replace(record, version=str(claim.version or ""), file=name)
             sent = File(file.path, name, record.size, record.sha256, stamp(file.fileno()))
             try:
+                volid = str(Volid.make(self.targets.storage, name))
                 published = send(sent, own, volid, self.targets, self.found, progress)
             except ConflictError as error:
                 if not renumber:
@@ -89,19 +91,17 @@ class Upload:
                 self.refresh()
                 claim = self.folder.claim(template)
                 progress.say(f"{volid} was taken meanwhile: publishing as {claim.stem}")
-            except LxcastError as error:
+            except BaseException as error:
                 self._keep(file, claim, own, error)
-                raise
-            except BaseException:
-                self.folder.discard(claim)
                 raise
             else:
                 self.folder.burn(claim)  # its record has its content now
                 return published.record or own, published.outcomes[0].state == "present"
 
-    def _keep(self, file: durable.Temporary, claim: Claim, record: Record, error: LxcastError) -> None:
+    def _keep(self, file: durable.Temporary, claim: Claim, record: Record, error: BaseException) -> None:
         """Leave the template beside the records, and let the error say how to go on."""
         with suppress(LxcastError):
             kept = self.folder.folder / self.folder.put(file, claim, record).file
             ref = self.targets.refs[0]
-            error.hint = f"{error.hint}\nthe template is kept: lxcast publish {kept} --storage {ref}".strip()
+            if isinstance(error, LxcastError | Interrupted):
+                error.hint = f"{error.hint}\nthe template is kept: lxcast publish {kept} --storage {ref}".strip()

@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from lxcast.tar.member import Member
 from lxcast.tar.writer import Writer
@@ -31,6 +33,15 @@ def lxcast(
         cwd=cwd,
         env=environment(environ or {}),
     )
+
+
+def wait_for(text: str, log: Path, process: subprocess.Popen[Any]) -> None:
+    """Wait until a command's log file has a text; fail where the command ends without it."""
+    end = time.monotonic() + 60
+    while text not in (log.read_text() if log.exists() else ""):
+        assert process.poll() is None, f"it ended with {process.returncode} and never said {text!r}"
+        assert time.monotonic() < end, f"it never said {text!r}"
+        time.sleep(0.05)
 
 
 def archive(members: Iterable[Member]) -> bytes:

@@ -1,5 +1,7 @@
 import json
+import os
 import re
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 from lxcast.tar.member import regular
 from lxcast.testing import Cluster, TaskFault
 from tests.unit.cli.proxmox import access, held
-from tests.unit.cli.running import COMMAND, archive, environment, lxcast
+from tests.unit.cli.running import COMMAND, archive, environment, lxcast, wait_for
 from tests.unit.rootfs.filesystems import minimal_debian, without
 
 
@@ -119,10 +121,78 @@ def test_a_number_that_is_taken_meanwhile_is_passed_over(server: Cluster, tmp_pa
         cwd=tmp_path,
         env=environment(access(server, tmp_path)),
     )
-    while "begin   reading" not in (log.read_text() if log.exists() else ""):
-        time.sleep(0.05)
+    wait_for("begin   reading", log, process)
     (server.storages["local"].folder("pve") / "web-v1.tar.zst").write_bytes(b"of another machine")
     out, talk = process.communicate(archive(minimal_debian()), timeout=60)
     assert out == b"local:vztmpl/web-v2.tar.zst\n", talk.decode()
     assert held(server, "web-v1.tar.zst") == b"of another machine"
     assert [path.name for path in (tmp_path / "records").iterdir()] == ["web-v2.json"]
+
+
+def interrupt_the_upload(server: Cluster, tmp_path: Path, number: signal.Signals) -> tuple[int, str, str]:
+    """Build, and send a signal when the upload has begun, to a server that would take it in 20 s."""
+    large = tmp_path / "large.tar"
+    large.write_bytes(archive([*minimal_debian(), regular(b"srv", os.urandom(100_000))]))
+    server.faults.read_rate = 5000.0
+    process = subprocess.Popen(
+        [*COMMAND, "--log-file", "log", "build", large, "--name", "web", "--storage", "proxmox:"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=environment(access(server, tmp_path)),
+    )
+    wait_for("begin   publishing", tmp_path / "log", process)
+    while not list(server.temporary("pve").glob("*")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    began = time.monotonic()
+    process.send_signal(number)
+    out, talk = process.communicate(timeout=20)
+    assert time.monotonic() - began < 10
+    server.faults.read_rate = None
+    return process.returncode, out, talk
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_upload_leaves_the_template_and_the_command_that_goes_on(
+    server: Cluster, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    status, out, talk = interrupt_the_upload(server, tmp_path, number)
+    assert (status, out) == (code, "")
+    assert held(server, "web-v1.tar.zst") is None
+    found = re.search(r"hint: the template is kept: lxcast (publish \S+ --storage \S+)", talk)
+    assert found, talk
+    again = lxcast(*found[1].split(), cwd=tmp_path, environ=access(server, tmp_path))
+    assert again.stdout == "local:vztmpl/web-v1.tar.zst\n", again.stderr
+
+
+def test_a_name_too_long_for_proxmox_is_refused_before_the_build(server: Cluster, tmp_path: Path, source: Path) -> None:
+    fits = 255 - len("local:vztmpl/-v1.tar.zst")
+    told = build(server, tmp_path, source, "--name", "w" * (fits + 1))
+    assert (told.returncode, told.stdout) == (2, "")
+    assert "has 256 characters, Proxmox takes at most 255" in told.stderr
+    assert "hint: take a shorter" in told.stderr
+    assert "reading" not in told.stderr
+    assert list((tmp_path / "records").iterdir()) == []
+    assert build(server, tmp_path, source, "--name", "w" * fits).returncode == 0
+    here = lxcast("build", source, "--name", "w" * (fits + 1), "--storage", f"local={tmp_path / 'dir'}")
+    assert (here.returncode, "reading" in here.stderr) == (2, False), here.stderr
+
+
+def test_a_number_that_stands_in_the_content_is_not_changed(server: Cluster, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    process = subprocess.Popen(
+        [*COMMAND, "--log-file", log, "build", "-", "--name", "web", "--storage", "proxmox:", "--enable", "release"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env=environment(access(server, tmp_path)),
+    )
+    wait_for("begin   reading", log, process)
+    (server.storages["local"].folder("pve") / "web-v1.tar.zst").write_bytes(b"of another machine")
+    out, talk = process.communicate(archive(minimal_debian()), timeout=60)
+    assert (process.returncode, out) == (7, b""), talk.decode()
+    assert b"the template is kept" in talk
+    assert held(server, "web-v1.tar.zst") == b"of another machine"

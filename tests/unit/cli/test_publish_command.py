@@ -12,7 +12,7 @@ import pytest
 
 from lxcast.testing import EVERYTHING, Acl, Answer, Cluster, Injected, Storage, TaskFault, Token
 from tests.unit.cli.proxmox import access, held
-from tests.unit.cli.running import COMMAND, archive, environment, lxcast
+from tests.unit.cli.running import COMMAND, archive, environment, lxcast, wait_for
 from tests.unit.rootfs.filesystems import minimal_debian, without
 
 NAME = "debian-12-v1.tar.zst"
@@ -330,8 +330,7 @@ def test_an_interrupted_upload_leaves_nothing(server: Cluster, tmp_path: Path, t
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    while "begin   publishing" not in ((tmp_path / "log").read_text() if (tmp_path / "log").exists() else ""):
-        time.sleep(0.05)
+    wait_for("begin   publishing", tmp_path / "log", process)
     time.sleep(0.5)
     process.send_signal(signal.SIGTERM)
     out, talk = process.communicate(timeout=20)
@@ -339,6 +338,31 @@ def test_an_interrupted_upload_leaves_nothing(server: Cluster, tmp_path: Path, t
     assert b"Traceback" not in talk
     assert held(server, NAME) is None
     assert template.exists()
+
+
+def test_an_interrupt_of_a_fan_out_waits_for_no_task_and_keeps_what_ended(tmp_path: Path, template: Path) -> None:
+    with Cluster(("a", "b", "c")) as server:
+        (server.storages["local"].folder("a") / NAME).write_bytes(template.read_bytes())
+        server.faults.tasks["imgcopy"] = TaskFault(seconds=60)
+        process = subprocess.Popen(
+            [*COMMAND, "publish", template, "--all-nodes", "--json"],
+            env=environment(access(server, tmp_path)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while [task.type for task in server.tasks.all].count("imgcopy") < 2:
+            assert process.poll() is None
+            time.sleep(0.05)
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        out, talk = process.communicate(timeout=10)
+        assert (process.returncode, out) == (130, "")
+        assert "hint: the same command again completes it" in talk
+        assert "Traceback" not in talk
+        record = record_of(tmp_path)
+        assert record
+        assert json.loads(record.read_text())["hints"]["nodes"] == ["a"]
 
 
 def test_the_doctor_prints_what_it_finds_and_sends_nothing(server: Cluster, tmp_path: Path) -> None:
