@@ -4,15 +4,13 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lxcast import __version__, compression
 from lxcast.errors import PinError, UsageError
 from lxcast.jobs.casting import Cast, Rules, run
 from lxcast.jobs.hints import image_hints
 from lxcast.jobs.options import BuildOptions
-from lxcast.jobs.target import find_targets
-from lxcast.jobs.upload import Upload
 from lxcast.model import FORMATS, DirectoryRef, Version, Volid, moment, parse_storage, rfc3339
 from lxcast.naming import Naming, naming
 from lxcast.progress import Progress
@@ -22,6 +20,9 @@ from lxcast.rootfs.container import needs_nesting, root_disk
 from lxcast.rootfs.distribution import detect, machine
 from lxcast.sources import Source, open_source
 from lxcast.storages.directory import DirectoryStorage
+
+if TYPE_CHECKING:
+    from lxcast.jobs.upload import Upload
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +149,15 @@ def _look_at_pins(options: BuildOptions) -> None:
         check_pin_file(Path(options.pin_file), options.name)
 
 
-def _place(options: BuildOptions) -> tuple[DirectoryStorage, Upload | None]:
+def _place(options: BuildOptions) -> tuple[DirectoryStorage, "Upload | None"]:
     """Return the folder that the template is written to and, for a Proxmox storage, what sends it there."""
     if options.output is not None:
         return DirectoryStorage.plain(options.output), None
     text = options.storage or "./storage"
     if text.startswith("proxmox:"):
+        from lxcast.jobs.target import find_targets
+        from lxcast.jobs.upload import Upload
+
         access = {name: getattr(options, name) for name in ("profile", "ca_file", "fingerprint", "records")}
         upload = Upload.to(find_targets(text, **access))
         return upload.folder, upload

@@ -1,29 +1,18 @@
-"""Sources: whatever a root filesystem is read from, told by name or content, opened as a stream of members."""
+"""Sources: whatever a root filesystem is read from, told by name or content, opened as a stream of members.
 
-from collections.abc import Callable
+Each kind is imported when it is met: a build from an archive should not wait for what speaks with engines.
+"""
+
 from pathlib import Path
 
 from lxcast.errors import UsageError
-from lxcast.sources.archive import Archive, first_path, open_file, open_stdin
-from lxcast.sources.blobs import is_of_an_image
-from lxcast.sources.bundle import open_bundle
-from lxcast.sources.docker import open_container, open_image, open_word
-from lxcast.sources.folder import open_rootfs
-from lxcast.sources.image import open_docker_archive, open_if_image, open_layout
-from lxcast.sources.nested import is_wrapped, open_if_nested
+from lxcast.sources.archive import Archive, first_path, is_of_an_image, open_file, open_stdin
 from lxcast.sources.source import Members, Source
 
 __all__ = ["Archive", "Members", "Source", "open_file", "open_source"]
 
-_PREFIXES: dict[str, Callable[[str, str], Source]] = {
-    "docker-daemon": lambda name, platform: open_image(name),
-    "docker-container": lambda name, platform: open_container(name),
-    "docker-archive": open_docker_archive,
-    "oci": open_layout,
-    "oci-archive": open_layout,
-    "bundle": lambda name, platform: open_bundle(name),
-    "rootfs": lambda name, platform: open_rootfs(name),
-}
+_ARCHIVE_SUFFIXES = {".tar", ".gz", ".tgz", ".xz", ".txz", ".zst", ".tzst", ".bz2", ".tbz2"}
+
 
 _ARCHIVE_SUFFIXES = {".tar", ".gz", ".tgz", ".xz", ".txz", ".zst", ".tzst", ".bz2", ".tbz2"}
 
@@ -37,8 +26,9 @@ def open_source(text: str, platform: str = "") -> Source:
     chooses where an image is there for several. Raises SourceError and its children.
     """
     prefix, colon, rest = text.partition(":")
-    if colon and prefix in _PREFIXES:
-        return _PREFIXES[prefix](rest, platform)
+    named = _open_named(prefix, rest, platform) if colon else None
+    if named is not None:
+        return named
     if not text:
         raise UsageError("the source's name is empty", hint="name a container, an image, an archive, or - for stdin")
     if text == "-":
@@ -46,20 +36,48 @@ def open_source(text: str, platform: str = "") -> Source:
     path = Path(text)
     if path.exists() or path.is_absolute() or text.startswith((".", "~")) or path.suffix in _ARCHIVE_SUFFIXES:
         return _open_path(path.expanduser(), platform)
+    from lxcast.sources.docker import open_word
+
     return open_word(text)
+
+
+def _open_named(prefix: str, name: str, platform: str) -> Source | None:
+    """Return the source whose kind is said; None where `prefix` is no kind."""
+    if prefix in ("docker-daemon", "docker-container"):
+        from lxcast.sources.docker import open_container, open_image
+
+        return open_image(name) if prefix == "docker-daemon" else open_container(name)
+    if prefix in ("docker-archive", "oci", "oci-archive"):
+        from lxcast.sources.image import open_docker_archive, open_layout
+
+        return (open_docker_archive if prefix == "docker-archive" else open_layout)(name, platform)
+    if prefix == "bundle":
+        from lxcast.sources.bundle import open_bundle
+
+        return open_bundle(name)
+    if prefix == "rootfs":
+        from lxcast.sources.folder import open_rootfs
+
+        return open_rootfs(name)
+    return None
 
 
 def _open_path(path: Path, platform: str) -> Source:
     """Return what lies at a path, told by its content."""
-    if path.is_dir():
-        image = open_if_image(path, platform)
-        if image is not None:
-            return image
-        return open_bundle(str(path)) if (path / "config.json").is_file() else open_rootfs(str(path))
-    first = first_path(path)
     found: Source | None = None
-    if first and is_of_an_image(first):
+    if path.is_dir():
+        from lxcast.sources.image import open_if_image
+
         found = open_if_image(path, platform)
-    elif first and is_wrapped(first):
-        found = open_if_nested(path)
+        kind = "bundle" if (path / "config.json").is_file() else "rootfs"
+        return found or _open_named(kind, str(path), platform) or open_file(path)
+    first = first_path(path)
+    if first and is_of_an_image(first):
+        from lxcast.sources.image import open_if_image
+
+        found = open_if_image(path, platform)
+    elif first:
+        from lxcast.sources.nested import is_wrapped, open_if_nested
+
+        found = open_if_nested(path) if is_wrapped(first) else None
     return found or open_file(path)

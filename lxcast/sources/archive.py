@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -16,6 +17,13 @@ from lxcast.tar.form import Form
 from lxcast.tar.reader import Limits, Reader
 
 Opener = Callable[[], AbstractContextManager[Readable]]
+
+
+# What the archives of Docker, Podman, skopeo and BuildKit hold, and no root filesystem begins with.
+_OF_AN_IMAGE = re.compile(
+    rb"|blobs(/sha(256|512)(/[0-9a-f]+)?)?|oci-layout|index\.json|manifest\.json|repositories|"
+    rb"[0-9a-f]{64}(\.json|\.tar|/(layer\.tar|json|VERSION))?"
+)
 
 
 @dataclass(slots=True)
@@ -101,6 +109,11 @@ def first_path(path: Path) -> bytes:
     with archive.opener() as raw:
         reader = Reader(decompress(Peeked(raw), str(path)), str(path), form=Form())  # judged elsewhere
         return next((member.path for member in reader if member.path), b"")
+
+
+def is_of_an_image(path: bytes) -> bool:
+    """Tell whether a member of an archive may be one of an image's files."""
+    return _OF_AN_IMAGE.fullmatch(path) is not None
 
 
 def open_for_reading(path: Path) -> io.FileIO:

@@ -2,7 +2,6 @@
 
 import os
 import posixpath
-import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Protocol
 from lxcast.compression import Peeked, Readable, decompress, sniff
 from lxcast.errors import ArchiveError, SourceError
 from lxcast.oci import layout
-from lxcast.sources.archive import open_file, open_for_reading
+from lxcast.sources.archive import is_of_an_image, open_file, open_for_reading
 from lxcast.tar.member import LNK, REG, SYM
 
 _KEPT = 64 * 1024
@@ -20,12 +19,6 @@ _KEPT = 64 * 1024
 _MOST_KEPT = 16 * 1024 * 1024
 
 _READ = 1024 * 1024
-
-# What the archives of Docker, Podman, skopeo and BuildKit hold, and no root filesystem begins with.
-_OF_AN_IMAGE = re.compile(
-    rb"|blobs(/sha(256|512)(/[0-9a-f]+)?)?|oci-layout|index\.json|manifest\.json|repositories|"
-    rb"[0-9a-f]{64}(\.json|\.tar|/(layer\.tar|json|VERSION))?"
-)
 
 
 class Blobs(layout.Blobs, Protocol):
@@ -126,11 +119,6 @@ class _Part:
         got = self._raw.readinto(buffer[: self._left]) or 0
         self._left -= got
         return got
-
-
-def is_of_an_image(path: bytes) -> bool:
-    """Tell whether a member of an archive may be one of an image's files."""
-    return _OF_AN_IMAGE.fullmatch(path) is not None
 
 
 def list_archive(path: Path, *, judge: bool = False) -> ArchiveBlobs | None:
