@@ -59,6 +59,8 @@ class Record:
     lxcast: str
     """The version of lxcast that made it."""
     source: Origin
+    rules: str = ""
+    """Of everything but the source that decides the content, "sha256:HEX"; "" where that is not known."""
     cleanup: Mapping[str, Any] = field(default_factory=dict)
     """Row -> {"members": n, "bytes": n}."""
     fit: Mapping[str, Any] = field(default_factory=dict)
@@ -75,8 +77,11 @@ class Record:
         return f"{self.sha256}  {self.file}\n"
 
 
-_OPTIONAL = {"ostype", "release", "arch", "version", "template_id", "storage"}
+_OPTIONAL = {"ostype", "release", "arch", "version", "template_id", "storage", "rules"}
 """Keys whose value may be an empty text."""
+
+_LATER = {"rules"}
+"""Keys that older records lack."""
 
 _FORMS = {
     "version": (r"(v[1-9][0-9]{0,8})?", "v and a number"),
@@ -107,7 +112,7 @@ def parse_record(text: str | bytes, where: str) -> Record:
     problems = list(_problems(data))
     if problems:
         raise StorageError(f"{where} is no record: {'; '.join(problems)}", hint=_HINT)
-    known = {each.name: data[each.name] for each in fields(Record)}
+    known = {each.name: data[each.name] for each in fields(Record) if each.name in data}
     origin = known["source"]
     known["source"] = Origin(**{each.name: origin[each.name] for each in fields(Origin)})
     return Record(**known)
@@ -120,7 +125,8 @@ def _problems(data: dict[str, Any]) -> Iterator[str]:
     for each in fields(Record):
         key, value = each.name, data.get(each.name)
         if key not in data:
-            yield f"{key} is missing"
+            if key not in _LATER:
+                yield f"{key} is missing"
         elif each.type is int:
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
                 yield f"{key} is {_short(value)}, not a whole number"

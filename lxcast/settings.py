@@ -117,6 +117,13 @@ SETTINGS: tuple[Setting, ...] = (
         "build moves no pin.",
         unit="FILE",
     ),
+    Setting(
+        "reuse",
+        "flag",
+        True,
+        "Take the storage's template that was made of the same source by the same settings, where the source has a "
+        "digest.",
+    ),
     Setting("max_members", "number", 5_000_000, "Refuse a source with more members than this."),
     Setting(
         "max_size", "size", 1 << 40, "Refuse a source that is larger than this when unpacked, such as 1TiB or 500M."

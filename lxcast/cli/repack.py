@@ -8,7 +8,7 @@ from lxcast.cli.command import Argument, Json, command
 from lxcast.cli.console import Console
 from lxcast.settings import SETTINGS, Value
 
-_FIXED = ("storage", "pattern", "variant", "release", "platform", "if_changed", "pin_file")
+_FIXED = ("storage", "pattern", "variant", "release", "platform", "if_changed", "pin_file", "reuse")
 """Settings that follow from the file that is repacked."""
 
 _REMOTE = ("profile", "ca_file", "fingerprint", "records")

@@ -28,6 +28,11 @@ def build_report(built: "Built", *, published: bool = True) -> str:
     content = f"{record.members} members, {amount(record.unpacked_size)}"
     if not published:
         lines.append(f"dry run, nothing is kept: {content} unpacked")
+    elif built.reused:
+        lines.append(
+            f"{built.volid} was made of the same {record.source.kind} {record.source.digest} by the same settings: "
+            "nothing was converted (--no-reuse converts it again)"
+        )
     elif built.unchanged:
         lines.append(f"{built.volid} has this content already: nothing was published")
     else:

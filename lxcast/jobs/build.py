@@ -11,6 +11,7 @@ from lxcast.errors import PinError, UsageError
 from lxcast.jobs.casting import Cast, Rules, run
 from lxcast.jobs.hints import image_hints
 from lxcast.jobs.options import BuildOptions
+from lxcast.jobs.reuse import find_made, rules_digest, still_holds
 from lxcast.model import FORMATS, DirectoryRef, Version, Volid, moment, parse_storage, rfc3339
 from lxcast.naming import Naming, naming
 from lxcast.progress import Progress
@@ -38,6 +39,8 @@ class Built:
     warnings: list[str] = field(default_factory=list)
     unchanged: bool = False
     """Whether the template was there before this build."""
+    reused: bool = False
+    """Whether it was found by the digests, and the source needed no conversion."""
 
     @property
     def volid(self) -> str:
@@ -66,15 +69,16 @@ def build(source: str, options: BuildOptions, progress: Progress) -> Built:
             storage.prepare()
         id = upload.targets.storage if upload else storage.id
         _require_volid(template, asked or storage.next_version(template), id)
+        key = rules_digest(options, rules, archive)
+        made = _made(archive, key, rules, options, upload or storage, progress)
+        if made is not None:
+            return Built(made, None if upload else storage.folder / made.file, unchanged=True, reused=True)
         claim = None
         if options.release_metadata is not None:
             # The version enters the content, so it must be known, and be this build's alone, before the first byte.
             if not options.dry_run:
                 claim = stack.enter_context(storage.claimed(template, asked))
-            version = claim.version if claim else asked or storage.next_version(template)
-            rules = rules.with_release(
-                {"NAME": options.name, "VERSION": str(version or ""), **options.release_metadata}
-            )
+            rules = rules.for_version(options, claim.version if claim else asked or storage.next_version(template))
         file = None if options.dry_run else stack.enter_context(storage.open_temporary())
         with progress.step(f"reading {archive.origin.kind} {archive.origin.reference}"):
             cast = run(archive, rules, options, file, progress)
@@ -89,7 +93,7 @@ def build(source: str, options: BuildOptions, progress: Progress) -> Built:
             if claim is not None:
                 storage.burn(claim)
             raise failure
-        record = _record(cast, archive, options, findings)
+        record = _record(cast, archive, options, findings, key)
         template = replace(template, digest=record.diff_id, arch=template.arch or record.arch)
         known = (upload or storage).newest(template) if options.if_changed else None
         if known is not None and (known.diff_id, known.format) == (record.diff_id, record.format):
@@ -182,7 +186,22 @@ def _require_volid(template: Naming, version: Version, id: str) -> None:
         raise UsageError(error.message, hint=error.hint or "take a shorter --name, --variant or --pattern") from error
 
 
-def _record(cast: Cast, source: Source, options: BuildOptions, findings: list[checks.Finding]) -> Record:
+def _made(
+    source: Source,
+    key: str,
+    rules: Rules,
+    options: BuildOptions,
+    place: "DirectoryStorage | Upload",
+    progress: Progress,
+) -> Record | None:
+    """Return the record of the template that this build would make again, where there is one and it may be taken."""
+    if options.dry_run or not options.reuse or not source.origin.digest:
+        return None
+    found = find_made(place.records(), source, key, _naming(options), options.version)
+    return found if found and still_holds(found, source, rules, options, progress) else None
+
+
+def _record(cast: Cast, source: Source, options: BuildOptions, findings: list[checks.Finding], rules: str) -> Record:
     """Return what is known of the template before it has a name."""
     survey = cast.survey
     distribution = detect(survey)
@@ -206,6 +225,7 @@ def _record(cast: Cast, source: Source, options: BuildOptions, findings: list[ch
         created=rfc3339(moment()),
         lxcast=__version__,
         source=source.origin,
+        rules=rules,
         cleanup={row: count for row, count in cast.cleanup.items() if count["members"]},
         fit={row: notes for row, notes in cast.fit.items() if notes},
         checks={"policy": options.policy, "findings": [finding.as_dict() for finding in findings]},

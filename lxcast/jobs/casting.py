@@ -10,7 +10,7 @@ from lxcast import compression
 from lxcast.durable import Temporary
 from lxcast.errors import SourceError
 from lxcast.jobs.options import BuildOptions
-from lxcast.model import moment
+from lxcast.model import Version, moment
 from lxcast.progress import Progress
 from lxcast.rootfs.additions import Addition
 from lxcast.rootfs.casting import Casting, Repairs
@@ -60,8 +60,11 @@ class Rules:
         limits = Limits(options.max_members, options.max_size)
         return cls(operations, options.remove, fits, fit_options, epoch, limits)
 
-    def with_release(self, release: Mapping[str, str]) -> "Rules":
-        """Return these rules with what the release file shall say."""
+    def for_version(self, options: BuildOptions, version: Version | None) -> "Rules":
+        """Return these rules with what the release file shall say, where one is wanted."""
+        if options.release_metadata is None:
+            return self
+        release = {"NAME": options.name, "VERSION": str(version or ""), **options.release_metadata}
         return replace(self, fit_options=replace(self.fit_options, release=release))
 
     def interests(self) -> list[str]:

@@ -46,6 +46,7 @@ class BuildOptions:
     release_metadata: Mapping[str, str] | None = None
     if_changed: bool = False
     pin_file: str = ""
+    reuse: bool = True
     dry_run: bool = False
     max_members: int = 5_000_000
     max_size: int = 1 << 40

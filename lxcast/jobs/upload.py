@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from lxcast import durable
-from lxcast.errors import ConflictError, LxcastError
+from lxcast.errors import ConflictError, LxcastError, StorageError
 from lxcast.http import Client, File, stamp
 from lxcast.interrupt import Interrupted
 from lxcast.jobs.publish import read_record, send
@@ -56,10 +56,22 @@ class Upload:
                 names[Version.parse(version).number if version else 0, file] = file
         if not names:
             return None
-        file = names[max(names)]
+        record = self._record(names[max(names)])
+        return record if record and record.name == template.name else None
+
+    def records(self) -> list[Record]:
+        """Return this machine's records of what the storage lists, as they say; one that cannot be read is none."""
+        found = []
+        for file in self.folder.elsewhere:
+            with suppress(StorageError):
+                found.append(self._record(file))
+        return [each for each in found if each]
+
+    def _record(self, file: str) -> Record | None:
         record = read_record(self.targets.records, file)
-        known = record and record.template_id and record.size == self.folder.elsewhere[file]
-        return record if record and known and record.name == template.name else None
+        volid = f"{self.targets.storage}:vztmpl/{file}"
+        known = record and record.template_id == volid and record.size == self.folder.elsewhere[file]
+        return record if known else None
 
     def put(
         self,

@@ -8,6 +8,7 @@ import json
 import posixpath
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,7 @@ def open_bundle(text: str) -> Source:
     if problems:
         raise SourceError(f"{bundle}/config.json: {'; '.join(problems)}", hint=_HINT)
     path = bundle / config["root"]["path"]
-    origin = Origin("bundle", text, f"sha256:{hashlib.sha256(data).hexdigest()}")
+    origin = Origin("bundle", text, _digest(bundle, data))
     process = config.get("process") or {}
     user = process.get("user") or {}
     said = ImageConfig(
@@ -151,6 +152,18 @@ def _read(bundle: Path) -> bytes:
     if len(data) > _MAX_CONFIG:
         raise SourceError(f"{bundle}/config.json is larger than {_MAX_CONFIG} bytes", hint=_HINT)
     return data
+
+
+def _digest(bundle: Path, config: bytes) -> str:
+    """Return the digest of config.json; where umoci unpacked an image there, that of it and the manifest's digest.
+
+    umoci.json names the descriptors that led to the manifest (umoci, layer.go, Meta).
+    """
+    digest = hashlib.sha256(config)
+    with suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
+        walk = json.loads((bundle / "umoci.json").read_bytes())["from_descriptor_path"]["descriptor_walk"]
+        digest.update(str(walk[-1]["digest"]).encode())
+    return f"sha256:{digest.hexdigest()}"
 
 
 def _problems(config: dict[str, Any]) -> Iterator[str]:

@@ -102,6 +102,10 @@ class DirectoryStorage:
         found = [self._entry(file) for file in self._files() if suffix_of(file)]
         return sorted((one for one in found if one), key=lambda one: (one.name, _number(one.version), one.file))
 
+    def records(self) -> list[Record]:
+        """Return the records whose templates are there as they say; none where there is no folder."""
+        return [one.record for one in self.entries() if one.record] if self.root.is_dir() else []
+
     def find(self, name: str, version: Version | None = None) -> Record:
         """Return the record of a template by name and version (None: the newest); StorageError says what there is."""
         named = [one for one in self.entries() if one.name == name]

@@ -6,6 +6,7 @@ import pytest
 
 from lxcast.tar.member import regular
 from tests.documents import REPOSITORY
+from tests.image_files import docker_archive
 from tests.session import follow
 from tests.unit.cli.running import archive, environment
 from tests.unit.rootfs.filesystems import minimal_debian
@@ -24,6 +25,7 @@ def test_the_commands_of_a_page_do_what_it_shows(page: Path, commands: Path, tmp
     folder.mkdir()
     log = regular(b"var/log-of-build", b"text")
     (folder / "rootfs.tar").write_bytes(archive([*minimal_debian(), log]))
+    docker_archive(folder / "my-image.tar", [archive(minimal_debian())])
     (folder / "motd").write_text("welcome\n")
     env = environment({})
     env["PATH"] = f"{commands}:{env['PATH']}"

@@ -11,7 +11,7 @@ from lxcast.record import Origin, Record, parse_record
 KEYS = (
     *("schema", "name", "version", "file", "template_id", "storage", "size", "unpacked_size", "members", "sha256"),
     *("diff_id", "format", "compressor", "ostype", "release", "arch", "created", "lxcast", "source"),
-    *("cleanup", "fit", "checks", "hints"),
+    *("rules", "cleanup", "fit", "checks", "hints"),
 )
 
 RECORD = Record(

@@ -11,6 +11,7 @@ import pytest
 
 from lxcast.tar.member import regular
 from lxcast.testing import Cluster, TaskFault
+from tests.image_files import docker_archive
 from tests.unit.cli.proxmox import access, held
 from tests.unit.cli.running import COMMAND, archive, environment, lxcast, wait_for
 from tests.unit.rootfs.filesystems import minimal_debian, without
@@ -49,6 +50,18 @@ def test_a_build_is_published_in_one_go(server: Cluster, tmp_path: Path, source:
     assert (record["template_id"], record["version"]) == ("local:vztmpl/web-v1.tar.zst", "v1")
     assert build(server, tmp_path, source, "--if-changed").stdout == "local:vztmpl/web-v1.tar.zst\n"
     assert build(server, tmp_path, source).stdout == "local:vztmpl/web-v2.tar.zst\n"
+
+
+def test_an_image_that_the_storage_has_a_template_of_is_not_sent_again(server: Cluster, tmp_path: Path) -> None:
+    image = docker_archive(tmp_path / "saved.tar", [archive(minimal_debian())])
+    assert build(server, tmp_path, image).stdout == "local:vztmpl/web-v1.tar.zst\n"
+    again = build(server, tmp_path, image)
+    assert again.stdout == "local:vztmpl/web-v1.tar.zst\n"
+    assert re.search(r"was made of the same docker-archive sha256:\w+ by the same settings", again.stderr)
+    assert build(server, tmp_path, image, "--no-reuse").stdout == "local:vztmpl/web-v2.tar.zst\n"
+    for number in (1, 2):
+        (server.storages["local"].folder("pve") / f"web-v{number}.tar.zst").unlink()
+    assert build(server, tmp_path, image).stdout == "local:vztmpl/web-v3.tar.zst\n"
 
 
 def test_numbers_go_on_from_what_the_storage_lists(server: Cluster, tmp_path: Path, source: Path) -> None:
