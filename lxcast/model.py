@@ -211,6 +211,39 @@ def _parse_proxmox(text: str, default_node: str, default_storage: str) -> Proxmo
 
 
 @dataclass(frozen=True, slots=True)
+class Mount:
+    """A mount of a runtime bundle, as mount(8) names its parts."""
+
+    destination: str
+    type: str = ""
+    source: str = ""
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What a runtime bundle gives its process; None and empty where it sets no limit."""
+
+    memory: int | None = None
+    """Bytes."""
+    swap: int | None = None
+    """Bytes, without the memory."""
+    cpus: str = ""
+    """Processors, such as "0-3,7"."""
+    cpu_time: float | None = None
+    """Processors' worth of time: quota by period."""
+    cpu_shares: int | None = None
+    """The weight against others, 1024 being usual."""
+    pids: int | None = None
+    rlimits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """RLIMIT_NAME -> soft and hard limit."""
+    namespaces: tuple[str, ...] = ()
+    """The kinds of namespaces that are made for it."""
+    devices: tuple[str, ...] = ()
+    """Paths of devices that are made for it."""
+
+
+@dataclass(frozen=True, slots=True)
 class ImageConfig:
     """What an image says about running it; of a container, what it was created with."""
 
@@ -228,6 +261,17 @@ class ImageConfig:
     """RFC 3339, as the builder wrote it."""
     history: tuple[str, ...] = ()
     """The command that made each layer, where the builder kept it."""
+    groups: tuple[int, ...] = ()
+    """Further groups of the user, by number."""
+    hostname: str = ""
+    mounts: tuple[Mount, ...] = ()
+    """What is mounted beside what the kernel makes up."""
+    resources: Resources = field(default_factory=Resources)
+
+    @property
+    def process(self) -> tuple[str, ...]:
+        """The program that is run, and its arguments; empty where none is named."""
+        return (*self.entrypoint, *self.cmd)
 
     @classmethod
     def parse(

@@ -69,6 +69,15 @@ SETTINGS: tuple[Setting, ...] = (
         "Which one of an image's platforms is read; empty: this machine's, or the only one.",
         unit="OS/ARCH[/VARIANT]",
     ),
+    Setting(
+        "init",
+        "text",
+        "",
+        "What starts a container whose root filesystem has no init. auto: one is written that starts the process which "
+        "the image names; app: Proxmox VE 9.1 starts the process; none: nothing, which is an error. Empty: auto for a "
+        "runtime bundle, else none.",
+        ("none", "auto", "app"),
+    ),
     Setting("format", "text", "zst", "The compression of the template.", ("zst", "gz", "xz", "tar")),
     Setting("small", "flag", False, "Compress harder: some 7 % smaller, for three times the processor time."),
     Setting(
@@ -229,7 +238,7 @@ def merge(below: Value, above: Value) -> Value:
 def convert(row: Setting, given: object) -> Value:
     """Return `given`, of a settings file or a caller, as the setting's own type. Raises ValueError with the why."""
     value = _KINDS[row.kind](given)
-    if row.choices and value not in row.choices:
+    if row.choices and value not in (*row.choices, row.default):
         raise ValueError(f"should be one of {', '.join(row.choices)}")
     return value
 

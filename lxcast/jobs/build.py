@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lxcast import __version__, compression
 from lxcast.errors import PinError, UsageError
-from lxcast.jobs.casting import Cast, Rules, run
-from lxcast.jobs.hints import image_hints
+from lxcast.jobs.casting import Cast, Rules, run, what_starts
+from lxcast.jobs.hints import container_hints
 from lxcast.jobs.options import BuildOptions
 from lxcast.jobs.reuse import find_made, rules_digest, still_holds
 from lxcast.model import FORMATS, DirectoryRef, Version, Volid, moment, parse_storage, rfc3339
@@ -17,7 +17,6 @@ from lxcast.naming import Naming, naming
 from lxcast.progress import Progress
 from lxcast.record import Record
 from lxcast.rootfs import checks
-from lxcast.rootfs.container import needs_nesting, root_disk
 from lxcast.rootfs.distribution import detect, machine
 from lxcast.sources import Source, open_source
 from lxcast.storages.directory import DirectoryStorage
@@ -62,6 +61,8 @@ def build(source: str, options: BuildOptions, progress: Progress) -> Built:
     template = _naming(options)
     asked = None if options.version == "next" else Version.parse(options.version)
     archive = open_source(source, options.platform)
+    init = what_starts(options.init, archive, rules.fits)
+    rules = rules.starting(archive, init)
     with ExitStack() as stack:
         if not options.dry_run:
             if upload:
@@ -83,7 +84,8 @@ def build(source: str, options: BuildOptions, progress: Progress) -> Built:
         with progress.step(f"reading {archive.origin.kind} {archive.origin.reference}"):
             cast = run(archive, rules, options, file, progress)
         with progress.step("checking"):
-            subject = checks.Subject(cast.survey, arch=options.arch)
+            dhcp = options.network == "dhcp"
+            subject = checks.Subject(cast.survey, arch=options.arch, init=init, process=archive.config, dhcp=dhcp)
             findings = checks.judge(subject, options.policy, options.allow)
         done = (findings, cast.cleanup, cast.fit, archive.warnings)
         failure = checks.failure(findings, archive.origin.reference)
@@ -93,7 +95,7 @@ def build(source: str, options: BuildOptions, progress: Progress) -> Built:
             if claim is not None:
                 storage.burn(claim)
             raise failure
-        record = _record(cast, archive, options, findings, key)
+        record = _record(cast, archive, options, subject, findings, key)
         template = replace(template, digest=record.diff_id, arch=template.arch or record.arch)
         known = (upload or storage).newest(template) if options.if_changed else None
         if known is not None and (known.diff_id, known.format) == (record.diff_id, record.format):
@@ -201,15 +203,17 @@ def _made(
     return found if found and still_holds(found, source, rules, options, progress) else None
 
 
-def _record(cast: Cast, source: Source, options: BuildOptions, findings: list[checks.Finding], rules: str) -> Record:
+def _record(
+    cast: Cast,
+    source: Source,
+    options: BuildOptions,
+    subject: checks.Subject,
+    findings: list[checks.Finding],
+    rules: str,
+) -> Record:
     """Return what is known of the template before it has a name."""
     survey = cast.survey
     distribution = detect(survey)
-    hints: dict[str, Any] = {"unprivileged": True, "disk_gb": root_disk(survey)}
-    if needs_nesting(survey):
-        hints["nesting"] = True
-    if source.config:
-        hints |= image_hints(source.config)
     return Record(
         name=options.name,
         size=cast.size,
@@ -229,5 +233,5 @@ def _record(cast: Cast, source: Source, options: BuildOptions, findings: list[ch
         cleanup={row: count for row, count in cast.cleanup.items() if count["members"]},
         fit={row: notes for row, notes in cast.fit.items() if notes},
         checks={"policy": options.policy, "findings": [finding.as_dict() for finding in findings]},
-        hints=hints,
+        hints=container_hints(subject),
     )

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import BinaryIO, cast
 
@@ -14,7 +14,7 @@ from lxcast.model import Version, moment
 from lxcast.progress import Progress
 from lxcast.rootfs.additions import Addition
 from lxcast.rootfs.casting import Casting, Repairs
-from lxcast.rootfs.checks import CHECKS, SCAN_ROOTS, reads, scan
+from lxcast.rootfs.checks import CHECKS, SCAN_ROOTS, Init, reads, scan
 from lxcast.rootfs.cleanup import Cleanup, Operation
 from lxcast.rootfs.fit import Fit, FitOptions, Fitting
 from lxcast.rootfs.fits import FITS
@@ -67,6 +67,11 @@ class Rules:
         release = {"NAME": options.name, "VERSION": str(version or ""), **options.release_metadata}
         return replace(self, fit_options=replace(self.fit_options, release=release))
 
+    def starting(self, source: Source, init: Init) -> "Rules":
+        """Return these rules with the process of a source, where an init is to be written for it."""
+        process = source.config if init == "auto" else None
+        return replace(self, fit_options=replace(self.fit_options, process=process))
+
     def interests(self) -> list[str]:
         """Return every pattern that any row names."""
         return [
@@ -77,6 +82,15 @@ class Rules:
             *reads(CHECKS),
             *(root.decode().rstrip("/") for root in SCAN_ROOTS),
         ]
+
+
+def what_starts(asked: str, source: Source, fits: Iterable[Fit] = FITS) -> Init:
+    """Return what is to start a container where the source has no init; `asked` is the setting, "" where it is silent.
+
+    A bundle is made to be run as it is, and an image often to be a base.
+    """
+    init = cast(Init, asked or ("auto" if source.origin.kind == "bundle" else "none"))
+    return "none" if init == "auto" and all(row.id != "written-init" for row in fits) else init
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,20 @@
-"""What an image's config suggests for the container that is made of it."""
+"""What a container of a template needs and what its source suggests for it, in Proxmox's words where it has one."""
 
 import re
 from typing import Any
 
-from lxcast.model import ImageConfig
+from lxcast.model import ImageConfig, Mount, Resources
+from lxcast.rootfs.checks import Subject
+from lxcast.rootfs.container import needs_nesting, root_disk
+from lxcast.rootfs.distribution import detect
+from lxcast.rootfs.init import has_ifupdown, is_written
+
+_MIB = 1 << 20
+_MOST_WEIGHT = 10_000
+"""The highest cpuunits on cgroup v2 (pct.conf(5)); 100 is usual there, as 1024 is with shares."""
+
+_TOOLS_OWN = {"runc", "umoci-default"}
+"""Hostnames that `runc spec` and umoci write where nobody chose one."""
 
 # The value ends where a shell's word does: a history line is a command with its build arguments before it.
 _SECRET = re.compile(
@@ -11,13 +22,33 @@ _SECRET = re.compile(
 )
 
 
-def image_hints(config: ImageConfig) -> dict[str, Any]:
-    """Return what the image says, by its own words; what it does not say is left out, and values of secrets are ***."""
-    said = {
+def container_hints(subject: Subject) -> dict[str, Any]:
+    """Return what is suggested; what nobody says is left out, and values of secrets are ***."""
+    survey, config = subject.survey, subject.process or ImageConfig()
+    nesting = needs_nesting(survey)
+    features = [*(["nesting=1"] if nesting else []), *(["fuse=1"] if "/dev/fuse" in config.resources.devices else [])]
+    hints: dict[str, Any] = {"unprivileged": True, "disk_gb": root_disk(survey), "nesting": nesting}
+    hints |= {"features": features, "hostname": _hostname(config.hostname)}
+    hints |= _resources(config.resources) | {"mounts": list(map(_mount, config.mounts))}
+    if subject.starts_program:
+        hints |= {"init": "auto" if is_written(survey) else "app", "cmode": "console"}
+        # The node sets eth0 up where nobody in the container reads what Proxmox would write there.
+        read = is_written(survey) and (
+            subject.dhcp or (has_ifupdown(survey) and detect(survey).ostype in ("debian", "devuan", "alpine"))
+        )
+        hints["host_managed"] = not read
+    hints |= _said(config)
+    return {key: value for key, value in hints.items() if value is not False and value not in ("", None, [], {})}
+
+
+def _said(config: ImageConfig) -> dict[str, Any]:
+    """Return what the image says, by its own words."""
+    return {
         "entrypoint": list(config.entrypoint),
         "cmd": list(config.cmd),
         "env": [_hidden(each) for each in config.env],
         "user": config.user,
+        "groups": list(config.groups),
         "working_dir": config.working_dir,
         "stop_signal": config.stop_signal,
         "volumes": list(config.volumes),
@@ -25,7 +56,44 @@ def image_hints(config: ImageConfig) -> dict[str, Any]:
         "image_created": config.created,
         "image_history": [_hidden(each) for each in config.history],
     }
-    return {key: value for key, value in said.items() if value}
+
+
+def _resources(given: Resources) -> dict[str, Any]:
+    """Return memory and swap in MiB, processors, and what Proxmox takes as raw settings of LXC alone."""
+    counts = [_count(given.cpus)] if given.cpus else []
+    counts += [-int(-given.cpu_time // 1)] if given.cpu_time else []
+    whole = given.cpu_time is None or given.cpu_time == int(given.cpu_time)
+    shares = given.cpu_shares
+    network = {True: "own", False: "host"}["network" in given.namespaces] if given.namespaces else ""
+    return {
+        "memory": -(-given.memory // _MIB) if given.memory else None,
+        "swap": None if given.swap is None else given.swap // _MIB,
+        "cores": min(filter(None, counts), default=None),
+        "cpulimit": None if whole or given.cpu_time is None else round(given.cpu_time, 2),
+        "cpuunits": min(max(1, shares * 100 // 1024), _MOST_WEIGHT) if shares else None,
+        "cpuset": given.cpus,
+        "pids": given.pids,
+        "rlimits": {name: list(limits) for name, limits in given.rlimits.items()},
+        "network": network,
+        "namespaces": list(given.namespaces),
+    }
+
+
+def _count(cpus: str) -> int:
+    """Return how many processors a list such as 0-3,7 names."""
+    ends = [part.partition("-") for part in cpus.replace(" ", "").split(",") if part]
+    return len({cpu for first, _, last in ends for cpu in range(int(first), int(last or first) + 1)})
+
+
+def _hostname(text: str) -> str:
+    # A DNS label each, as Proxmox asks (PVE/JSONSchema.pm, dns-name).
+    label = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+    return text if text not in _TOOLS_OWN and re.fullmatch(rf"{label}(\.{label})*", text) else ""
+
+
+def _mount(mount: Mount) -> dict[str, Any]:
+    told = {"destination": mount.destination, "type": mount.type, "source": mount.source}
+    return {key: value for key, value in told.items() if value} | {"options": list(mount.options)}
 
 
 def _hidden(text: str) -> str:

@@ -34,6 +34,7 @@ class BuildOptions:
     release: str = ""
     arch: str = ""
     platform: str = ""
+    init: str = ""
     format: str = "zst"
     small: bool = False
     policy: str = "default"

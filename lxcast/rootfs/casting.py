@@ -152,8 +152,9 @@ class Casting:
 
     def _place(self, member: Member) -> None:
         """Write a member, or leave it to a fit row that holds its path."""
-        if self._fitting.holds(member.path):
+        if self._fitting.holds(member.path, member.type):
             self._fitting.hold(member)
+            self._release(member.path)
         else:
             self._write(member)
 
@@ -196,8 +197,10 @@ class Casting:
             if link == member.path:
                 # Written as an empty file, so that further links have a target; this reading is thrown away.
                 self._place(Member(link, REG, member.mode, member.uid, member.gid))
-        elif self._fitting.holds(target) or (
-            self._fitting.holds(member.path) and survey.type(target) not in (None, DIR)
+        elif (
+            self._fitting.holds(target)
+            or self._fitting.held(target)
+            or (self._fitting.holds(member.path) and survey.type(target) not in (None, DIR))
         ):
             self._fitting.hold(member.changed(link=target, body=b""))
             self._aliases[member.path] = target

@@ -11,6 +11,7 @@ from posixpath import dirname, join, normpath
 from typing import Literal
 
 from lxcast.errors import ArchiveError, UsageError
+from lxcast.model import ImageConfig
 from lxcast.rootfs.additions import Addition, read
 from lxcast.rootfs.globs import Matcher
 from lxcast.rootfs.survey import Survey
@@ -29,8 +30,9 @@ _LINKS_FOLLOWED = 40
 class Fit:
     """A row of the fit table.
 
-    `holds` are the paths of all that `apply` may change, or make where something may be; `reads` are the patterns
-    (`globs.py`) of the files whose text it asks the survey for.
+    `holds` are the paths of all that `apply` may change, or make where something may be; `links` are those where it may
+    change a symbolic link and nothing else. `reads` are the patterns (`globs.py`) of the files whose text it asks the
+    survey for.
     """
 
     id: str
@@ -39,6 +41,7 @@ class Fit:
     why: str
     apply: "Callable[[Fitting], None]"
     holds: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
 
 
@@ -52,6 +55,8 @@ class FitOptions:
     release: Mapping[str, str] = field(default_factory=dict)
     """KEY -> value of the release file, in its order."""
     additions: tuple[Addition, ...] = ()
+    process: ImageConfig | None = None
+    """What an init is written for where there is none; None: none is written."""
 
     def __post_init__(self) -> None:
         wrong = [key for key in self.release if not re.fullmatch("[A-Z][A-Z0-9_]*", key)]
@@ -79,15 +84,16 @@ class Fitting:
         self._targets = {path for path, member in self._additions.items() if member.type != DIR}
         held = {path.encode(): row.id for row in self._rows for path in row.holds}
         self._holders = dict.fromkeys(self._targets, ADD) | held
+        self._links = {path.encode() for row in self._rows for path in row.links}
         self._held: dict[bytes, Member] = {}
         self._made: dict[bytes, Member] = {}
         self._row = ADD
         self._notes: dict[str, list[str]] = {ADD: []} if self._additions else {}
         self._notes |= {row.id: [] for row in self._rows}
 
-    def holds(self, path: bytes) -> bool:
-        """Say whether the member at `path`, or a hard link whose target is `path`, must be given to `hold`."""
-        return path in self._holders
+    def holds(self, path: bytes, type: bytes | None = None) -> bool:
+        """Say whether a member at `path`, or a hard link to it, must be given to `hold`; of some paths links alone."""
+        return path in self._holders or (type == SYM and path in self._links)
 
     def held(self, path: bytes) -> bool:
         """Say whether `path` was given to `hold`: whatever it became, the source has it."""

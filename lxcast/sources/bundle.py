@@ -7,13 +7,13 @@ import hashlib
 import json
 import posixpath
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from lxcast.errors import SourceError
-from lxcast.model import ImageConfig
+from lxcast.model import ImageConfig, Mount, Resources
 from lxcast.record import Origin
 from lxcast.sources.archive import open_file
 from lxcast.sources.folder import FolderSource
@@ -25,7 +25,8 @@ _Rule = tuple[str, str, Callable[[Any], bool]]
 
 
 def _text(value: Any) -> bool:
-    return isinstance(value, str) and "\0" not in value
+    """Whether it is a text that a program can be given: JSON can write NULs and halves of surrogate pairs, too."""
+    return isinstance(value, str) and "\0" not in value and value.encode("utf-8", "replace").decode() == value
 
 
 def _texts(value: Any) -> bool:
@@ -44,17 +45,60 @@ def _absolute(value: Any) -> bool:
     return _text(value) and value.startswith("/")
 
 
+def _mounts(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        _mapping(each)
+        and _absolute(each.get("destination"))
+        and _text(each.get("type", ""))
+        and _text(each.get("source", ""))
+        and _texts(each.get("options", []))
+        for each in value
+    )
+
+
+def _rlimits(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        _mapping(each)
+        and re.fullmatch("RLIMIT_[A-Z]+", str(each.get("type")))
+        and _natural(each.get("soft"))
+        and _natural(each.get("hard"))
+        and each["soft"] <= each["hard"]
+        for each in value
+    )
+
+
+def _kinds(value: Any) -> bool:
+    return isinstance(value, list) and all(_mapping(each) and each.get("type") in _NAMESPACES for each in value)
+
+
+def _devices(value: Any) -> bool:
+    return isinstance(value, list) and all(_mapping(each) and _absolute(each.get("path")) for each in value)
+
+
 def _variables(value: Any) -> bool:
     return _texts(value) and all(each.partition("=")[0] and "=" in each for each in value)
 
 
 def _processors(value: Any) -> bool:
-    return _text(value) and re.fullmatch(r"[\d,\- ]*", value) is not None
+    return _text(value) and re.fullmatch(r"(\d{1,5}(-\d{1,5})?(, *\d{1,5}(-\d{1,5})?)*)?\n?", value) is not None
 
 
 def _mapping(value: Any) -> bool:
     return isinstance(value, dict)
 
+
+_NAMESPACES = ("pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time")
+
+_KERNELS = frozenset(
+    (
+        *("binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "devtmpfs", "fusectl"),
+        *("hugetlbfs", "mqueue", "proc", "pstore", "securityfs", "sysfs", "tracefs"),
+    )
+)
+"""Filesystems that the kernel makes up: a container has its own of them."""
+
+_ITS_OWN = re.compile(r"/dev(/.*)?|/proc(/.*)?|/sys(/.*)?|/etc/(hosts|hostname|resolv\.conf|mtab)|/run/\.containerenv")
+"""Where LXC and Proxmox put what is theirs, and engines what is theirs."""
 
 _REQUIRED = ("ociVersion", "root", "root.path")
 _REQUIRED_OF_A_PROCESS = ("process.cwd", "process.args")
@@ -75,16 +119,16 @@ _RULES: tuple[_Rule, ...] = (
     ("process.user", "an object", _mapping),
     ("process.user.uid", "a number from 0 on", _natural),
     ("process.user.gid", "a number from 0 on", _natural),
-    ("process.rlimits", "a list of objects", lambda value: isinstance(value, list) and all(map(_mapping, value))),
     (
-        "mounts",
-        "a list of objects, each with an absolute destination",
-        lambda value: (
-            isinstance(value, list) and all(_mapping(each) and _absolute(each.get("destination")) for each in value)
-        ),
+        "process.user.additionalGids",
+        "a list of numbers",
+        lambda value: isinstance(value, list) and all(map(_natural, value)),
     ),
+    ("process.rlimits", "a list of objects with type RLIMIT_*, soft and hard, soft below hard", _rlimits),
+    ("mounts", "a list of objects, each with an absolute destination, and type, source and options as texts", _mounts),
     ("linux", "an object", _mapping),
-    ("linux.namespaces", "a list of objects", lambda value: isinstance(value, list) and all(map(_mapping, value))),
+    ("linux.namespaces", "a list of objects, each with a type that Linux has", _kinds),
+    ("linux.devices", "a list of objects, each with an absolute path", _devices),
     ("linux.resources", "an object", _mapping),
     ("linux.resources.memory", "an object", _mapping),
     ("linux.resources.memory.limit", "a number of bytes, or -1", lambda value: _number(value) and value >= -1),
@@ -119,15 +163,7 @@ def open_bundle(text: str) -> Source:
         raise SourceError(f"{bundle}/config.json: {'; '.join(problems)}", hint=_HINT)
     path = bundle / config["root"]["path"]
     origin = Origin("bundle", text, _digest(bundle, data))
-    process = config.get("process") or {}
-    user = process.get("user") or {}
-    said = ImageConfig(
-        cmd=tuple(process.get("args") or ()),
-        env=tuple(process.get("env") or ()),
-        user=f"{user['uid']}:{user['gid']}" if "uid" in user and "gid" in user else "",
-        working_dir=posixpath.normpath(process["cwd"]) if process else "",
-        labels=dict(config.get("annotations") or {}),
-    )
+    said = _said(config)
     if path.is_dir():
         return FolderSource(path, origin, said)
     if not path.exists():
@@ -136,6 +172,55 @@ def open_bundle(text: str) -> Source:
     archive.origin, archive.config = origin, said
     return archive
 
+
+def _said(config: Mapping[str, Any]) -> ImageConfig:
+    """Return what a valid config says of the process and its container."""
+    process = config.get("process") or {}
+    user = process.get("user") or {}
+    mounts = [
+        Mount(each["destination"], each.get("type") or "", each.get("source") or "", tuple(each.get("options") or ()))
+        for each in config.get("mounts") or ()
+    ]
+    return ImageConfig(
+        cmd=tuple(process.get("args") or ()),
+        env=tuple(process.get("env") or ()),
+        user=f"{user.get('uid', 0)}:{user.get('gid', 0)}" if process else "",
+        groups=tuple(user.get("additionalGids") or ()),
+        working_dir=posixpath.normpath(process["cwd"]) if process else "",
+        labels=dict(config.get("annotations") or {}),
+        hostname=config.get("hostname") or "",
+        mounts=tuple(
+            mount for mount in mounts if mount.type not in _KERNELS and not _ITS_OWN.fullmatch(mount.destination)
+        ),
+        resources=_resources(config.get("linux") or {}, process.get("rlimits") or ()),
+    )
+
+
+def _resources(linux: Mapping[str, Any], rlimits: Iterable[Mapping[str, Any]]) -> Resources:
+    given = linux.get("resources") or {}
+    memory, cpu = given.get("memory") or {}, given.get("cpu") or {}
+    limit, swap = _limit(memory.get("limit")), _limit(memory.get("swap"))
+    quota = _limit(cpu.get("quota"))
+    return Resources(
+        memory=limit,
+        swap=max(0, swap - limit) if swap is not None and limit is not None else None,  # said with the memory in it
+        cpus=(cpu.get("cpus") or "").strip(),
+        cpu_time=quota / (cpu.get("period") or _PERIOD) if quota else None,
+        cpu_shares=cpu.get("shares") or None,
+        pids=_limit((given.get("pids") or {}).get("limit")) or None,
+        rlimits={each["type"]: (each["soft"], each["hard"]) for each in rlimits},
+        namespaces=tuple(each["type"] for each in linux.get("namespaces") or ()),
+        devices=tuple(each["path"] for each in linux.get("devices") or ()),
+    )
+
+
+def _limit(value: int | None) -> int | None:
+    """Return a limit in which -1 stands for none."""
+    return None if value is None or value < 0 else value
+
+
+_PERIOD = 100_000
+"""Microseconds, where a quota has no period (the kernel's cgroup documentation)."""
 
 _HINT = "`runc spec` or `umoci unpack` writes one that is right"
 

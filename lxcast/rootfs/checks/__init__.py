@@ -13,7 +13,7 @@ from lxcast.rootfs.checks.boot import BOOT
 from lxcast.rootfs.checks.credentials import SCAN_ROOTS, scan
 from lxcast.rootfs.checks.environment import ENVIRONMENT
 from lxcast.rootfs.checks.identity import IDENTITY
-from lxcast.rootfs.checks.rows import Check, Finding, Group, Level, Subject
+from lxcast.rootfs.checks.rows import Check, Finding, Group, Init, Level, Subject
 from lxcast.rootfs.checks.secrets import SECRETS
 from lxcast.rootfs.checks.setup import SETUP
 from lxcast.rootfs.checks.sshd import SSH
@@ -27,6 +27,7 @@ __all__ = [
     "Check",
     "Finding",
     "Group",
+    "Init",
     "Level",
     "Subject",
     "failure",

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from lxcast.rootfs.checks.rows import Check, Finding, Subject
 from lxcast.rootfs.container import systemd, systemd_version
 from lxcast.rootfs.distribution import READS, detect, machine
+from lxcast.rootfs.init import READS as INIT_READS
+from lxcast.rootfs.init import write_init
 from lxcast.rootfs.survey import Survey
 from lxcast.tar.member import DIR, LNK, REG, printable
 
@@ -16,16 +18,13 @@ OLDEST_SYSTEMD = 232
 
 def _init(subject: Subject) -> Iterator[Finding]:
     survey = subject.survey
-    if survey.type(b"sbin") is None:
+    if survey.type(b"sbin") is None and subject.init == "none":
         return
     found = survey.resolve(INIT)
     if found is None:
         link = _link(survey, INIT)
-        if link is None:
-            yield Finding("is missing", INIT)
-        else:
-            target = link.decode("utf-8", "backslashreplace")
-            yield Finding(f"is a link to {target}, which leads nowhere", INIT)
+        target = (link or b"").decode("utf-8", "backslashreplace")
+        yield _no_init(subject, "is missing" if link is None else f"is a link to {target}, which leads nowhere")
         return
     where = "" if found == INIT else f"leads to {printable(found)}, which "
     if survey.type(found) not in (REG, LNK):
@@ -46,6 +45,24 @@ def _init(subject: Subject) -> Iterator[Finding]:
         yield Finding(f"{where}is neither an ELF program nor a script", INIT, hint=hint)
 
 
+def _no_init(subject: Subject, message: str) -> Finding:
+    """Return what follows from it for the way in which the container is to start."""
+    process = subject.process.process if subject.process else ()
+    if subject.init == "none":
+        return Finding(message, INIT)
+    if not process:
+        return Finding(f"{message}, and nobody names a process that could be started instead", INIT)
+    if subject.init == "app":
+        return Finding(f"{message}: Proxmox VE 9.1 or later must start {process[0]}", INIT, "warning", _ENTRYPOINT)
+    assert subject.process is not None
+    _, problems = write_init(subject.survey, subject.process, dhcp=subject.dhcp)
+    if problems:
+        return Finding(f"{message}, and none can be written: {'; '.join(problems)}", INIT, hint=_NONE_WRITTEN)
+    return Finding(f"{message}: a build writes one that starts {process[0]}", INIT, "warning", "`lxcast build` does it")
+
+
+_ENTRYPOINT = "create containers with the --entrypoint that the record's hints name"
+_NONE_WRITTEN = "put into the image what is missing, or leave it to Proxmox VE 9.1 and later: --init app"
 _OBJDUMP = "Proxmox runs objdump on an init called systemd, and the create fails where that fails: call it otherwise"
 
 
@@ -105,7 +122,11 @@ BOOT = (
             "container is made and does not start: 'Failed to exec \"/sbin/init\"'."
         ),
         judge=_init,
-        hint="install an init system in the image, such as systemd-sysv or openrc; `docker build` leaves it out",
+        hint=(
+            "install an init system in the image, such as systemd-sysv or openrc; or start the image's own process: by "
+            "an init that is written (--init auto), or by Proxmox VE 9.1 and later (--init app)"
+        ),
+        reads=INIT_READS,
     ),
     Check(
         id="no-shell",

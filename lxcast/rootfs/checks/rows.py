@@ -4,9 +4,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from lxcast.model import ImageConfig
+from lxcast.rootfs.init import is_written
 from lxcast.rootfs.survey import Survey
 from lxcast.tar.member import printable
 
+Init = Literal["none", "auto", "app"]
 Group = Literal["proxmox", "identity", "ssh", "secrets", "environment"]
 Level = Literal["error", "warning"]
 
@@ -20,11 +23,23 @@ class Subject:
     """The architecture that was asked for, in Proxmox's words (amd64, arm64, ...); "" where none was."""
     ostype: str = ""
     """"unmanaged" where a container without Proxmox's set-up was asked for, else ""."""
+    init: Init = "none"
+    """What starts the container where there is no init: nothing, a written one, or Proxmox itself."""
+    process: ImageConfig | None = None
+    """What the image says of the process that is then started."""
+    dhcp: bool = False
+    """Whether a written init is to bring eth0 up."""
 
     @property
     def managed(self) -> bool:
         """Whether Proxmox is to set the container up: network, hostname, password and keys."""
         return self.ostype != "unmanaged"
+
+    @property
+    def starts_program(self) -> bool:
+        """Whether the container runs one program in the place of an init system."""
+        survey = self.survey
+        return is_written(survey) or (self.init != "none" and survey.executable(b"sbin/init") is None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from lxcast.rootfs.checks.rows import Check, Finding, Subject
+from lxcast.rootfs.checks.rows import Check, Finding, Level, Subject
 from lxcast.rootfs.container import root_disk
 from lxcast.rootfs.distribution import READS, Distribution, detect
 from lxcast.rootfs.survey import Survey
@@ -43,7 +43,9 @@ def _distribution(subject: Subject) -> Iterator[Finding]:
     found = _judged(subject)
     for problem in found.problems if found else ():
         if problem.about == "distribution":
-            yield Finding(problem.message, problem.path, problem.level)
+            # What Proxmox would set up, a single program has no use for.
+            level: Level = "warning" if subject.starts_program else problem.level
+            yield Finding(problem.message, problem.path, level)
 
 
 def _version(subject: Subject) -> Iterator[Finding]:
@@ -124,7 +126,10 @@ def _network(subject: Subject) -> Iterator[Finding]:
     useless = ("systemd-networkd",) if found.ostype == "debian" else ()
     others = [name for name in _MANAGERS if name not in useless and _has(subject.survey, name)]
     wants = f"in {found.ostype} Proxmox configures {' or '.join(wanted)}, which is not installed"
-    if others:
+    if subject.starts_program:
+        message = f"{wants}; what a container's net0 says does not reach the program that it runs"
+        yield Finding(message, level="warning", hint=_HOST_MANAGED)
+    elif others:
         message = f"{wants}; what a container's net0 says does not reach {', '.join(others)}"
         yield Finding(message, level="warning", hint=_HOST_MANAGED)
     else:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from lxcast.rootfs.checks.rows import Check, Finding, Subject
+from lxcast.rootfs.checks.rows import Check, Finding, Level, Subject
 from lxcast.rootfs.survey import Survey
 from lxcast.tar.member import DIR, LNK, SYM, printable
 
@@ -77,12 +77,13 @@ def _image(subject: Subject) -> Iterator[Finding]:
 def _few_members(subject: Subject) -> Iterator[Finding]:
     members = subject.survey.members - len(subject.survey.made)
     if members < FEWEST_MEMBERS:
-        yield Finding(f"{members} members, where a root filesystem has {FEWEST_MEMBERS} and more")
+        level: Level = "warning" if subject.starts_program else "error"
+        yield Finding(f"{members} members, where a root filesystem has {FEWEST_MEMBERS} and more", level=level)
 
 
 def _no_sbin(subject: Subject) -> Iterator[Finding]:
     survey = subject.survey
-    if survey.type(b"sbin") not in (DIR, SYM, LNK):
+    if survey.type(b"sbin") not in (DIR, SYM, LNK) and not subject.starts_program:
         yield Finding("there is no folder or link 'sbin', where Proxmox starts sbin/init")
 
 

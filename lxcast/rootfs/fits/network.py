@@ -6,6 +6,7 @@ from collections.abc import Callable
 from lxcast.errors import CheckError
 from lxcast.rootfs.distribution import os_release
 from lxcast.rootfs.fit import Fit, Fitting
+from lxcast.rootfs.fits import init
 from lxcast.rootfs.fits.units import enabled
 from lxcast.tar.member import DIR
 
@@ -27,7 +28,7 @@ def _network(fitting: Fitting) -> None:
         sourced = _is(fitting, _DEBIAN) and _ifupdown(fitting)
         text = _LOOPBACK + (_SOURCE if sourced else "")
         fitting.write(INTERFACES, text, "wrote /etc/network/interfaces: loopback alone")
-    if fitting.options.network == "dhcp":
+    if fitting.options.network == "dhcp" and (_ifupdown(fitting) or init.place(fitting) is None):
         write = next((write for is_there, write in _DHCP if is_there(fitting)), None)
         if write is None:
             raise CheckError(

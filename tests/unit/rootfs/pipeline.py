@@ -17,7 +17,7 @@ def fitted(
     survey = Survey(reads=[pattern for row in fits for pattern in row.reads])
     out = []
     for member in members:
-        if fitting.holds(member.path) or (member.type == LNK and fitting.holds(member.link)):
+        if fitting.holds(member.path, member.type) or (member.type == LNK and fitting.holds(member.link)):
             fitting.hold(member)
         else:
             survey.see(member)

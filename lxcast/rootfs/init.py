@@ -1,0 +1,239 @@
+"""The init that is written where a root filesystem has none: it starts the process that an image or bundle names.
+
+It is a script for /bin/sh: a shell that waits for its child reaps every orphan as well (POSIX leaves that open; dash,
+BusyBox and bash do), and one that only handed itself over to the program would make the program reap.
+"""
+
+import re
+import signal
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from posixpath import basename, join
+from shlex import quote
+
+from lxcast.model import ImageConfig, Mount
+from lxcast.rootfs.survey import Survey
+
+MARK = "#!/bin/sh\n# Written by lxcast:"
+
+PLACES = (b"sbin/init", b"usr/sbin/init", b"usr/bin/init", b"bin/init")
+"""/sbin/init, and where it lies when /sbin is a link."""
+
+READS = ("etc/passwd", "etc/group", *map(bytes.decode, PLACES))
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""What engines give a process whose image sets no PATH."""
+
+_FOLDERS = (b"usr/bin/", b"bin/", b"usr/sbin/", b"sbin/")
+
+_HANDED_ON = ("HUP", "INT", "QUIT", "USR1", "USR2", "CONT", "WINCH", "TERM")
+
+_PROPAGATION = re.compile(r"r?(private|shared|slave|unbindable)|r?bind|tmpcopyup")
+"""Options that mount(8) does not take together with a type."""
+
+_SCRIPT = """\
+{mark} the image has no init, and names the process that is started below.
+PATH={path}
+export PATH
+
+trap 'exit 143' TERM INT PWR
+{preparations}
+
+asked= child= reset=
+# A shell starts a background process with these two ignored; GNU env takes that back.
+{env} --default-signal=INT,QUIT true 2>/dev/null && reset=--default-signal=INT,QUIT
+
+start() {{
+	exec {command}
+}}
+
+hand_on() {{
+	asked=$1
+	[ -z "$child" ] || kill -"$1" "$child"
+}}
+
+{traps}
+start &
+child=$!
+[ -z "$asked" ] || kill -"$asked" "$child"
+while :; do
+	asked=
+	wait "$child"
+	status=$?
+	# A wait that a signal ended says nothing of the program.
+	[ -n "$asked" ] || exit "$status"
+done
+"""
+
+
+def is_written(survey: Survey) -> bool:
+    """Whether the root filesystem's init is one that lxcast wrote."""
+    return (survey.text(PLACES[0]) or "").startswith(MARK)
+
+
+def has_ifupdown(survey: Survey) -> bool:
+    """Whether a written init brings the network up as /etc/network/interfaces says."""
+    return _program(survey, "ifup") is not None
+
+
+def write_init(survey: Survey, config: ImageConfig, *, dhcp: bool = False) -> tuple[str, list[str]]:
+    """Return the script that starts the process of `config`, and every reason why none can be written.
+
+    `survey` read READS: the user's name and numbers are looked up now. With `dhcp` eth0 gets its address by the DHCP
+    client that is there; what ifupdown is configured to do, it does in any case.
+    """
+    problems = [f"no program can be given {text}" for text in _unusable(config)]
+    if survey.executable(b"bin/sh") is None:
+        problems.append("/bin/sh is missing, and it would be a script")
+    env, stop, client = _program(survey, "env"), _signal(config.stop_signal), _dhcp_client(survey)
+    if env is None:
+        problems.append("the program env is missing, which sets the environment")
+    if stop is None:
+        problems.append(f"the stop signal {config.stop_signal!r} is none of Linux'")
+    if dhcp and client is None:
+        problems.append("ifupdown and every DHCP client is missing: dhclient, dhcpcd or udhcpc")
+    command = ""
+    try:
+        user = _User.find(survey, config.user, config.groups)
+        words = [env or "", "-i", "$reset", *map(quote, _environment(config, user)), *map(quote, _argv(config))]
+        command = _as_user(survey, user, words)
+    except LookupError as error:
+        problems.append(str(error.args[0]))
+    if problems:
+        return "", problems
+    preparations = [*_mounts(config.mounts), "ip link set lo up 2>/dev/null || ifconfig lo up 2>/dev/null"]
+    preparations += [client] if client and (dhcp or client == _IFUP) else []
+    folder = quote(join("/", config.working_dir))
+    preparations.append(f"cd {folder} 2>/dev/null || {{ mkdir -p {folder} && cd {folder}; }} || exit 1")
+    traps = [f"trap 'hand_on {name}' {name}" for name in _HANDED_ON] + [f"trap 'hand_on {stop}' PWR"]
+    parts = {"preparations": preparations, "traps": traps}
+    lines = {name: "\n".join(each) for name, each in parts.items()}
+    return _SCRIPT.format(mark=MARK, path=_PATH, env=env, command=command, **lines), []
+
+
+def _unusable(config: ImageConfig) -> Iterator[str]:
+    for text in (*config.process, *config.env, config.working_dir):
+        if "\0" in text or text.encode("utf-8", "replace").decode() != text:
+            yield ascii(text)[:80]
+
+
+def _program(survey: Survey, name: str, *, own: bool = False) -> str | None:
+    """Return the absolute path of a program; with `own` one that is no name of a program for many, as BusyBox is."""
+    for path in (folder + name.encode() for folder in _FOLDERS):
+        found = survey.resolve(path)
+        if found is None or survey.executable(path) is None:
+            continue
+        first = survey.hard_links.get(found, found)
+        if not own or (basename(first) == name.encode() and first not in survey.hard_links.values()):
+            return f"/{path.decode()}"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _User:
+    """Whom the process runs as; `name` is "" where /etc/passwd has none for the number."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    name: str
+    home: str
+
+    @classmethod
+    def find(cls, survey: Survey, text: str, groups: Iterable[int] = ()) -> "_User":
+        """Look NAME, UID, NAME:GROUP or UID:GID up as engines do; LookupError says what is not there."""
+        wanted, _, group = text.partition(":")
+        wanted = wanted or "0"
+        row = next((row for row in _rows(survey.text(b"etc/passwd"), 7, 2, 3) if wanted in (row[0], row[2])), None)
+        if row is None and not wanted.isdecimal():
+            raise LookupError(f"/etc/passwd names no user {wanted!r}")
+        uid, gid = (int(row[2]), int(row[3])) if row else (int(wanted), 0)
+        name, home = (row[0], row[5]) if row else ("", "/")
+        known = _rows(survey.text(b"etc/group"), 4, 2)
+        # Groups give root nothing, and so need no program that sets them.
+        further = {int(each[2]) for each in known if uid and name and name in each[3].split(",")}
+        if group:
+            found = next((each for each in known if group in (each[0], each[2])), None)
+            if found is None and not group.isdecimal():
+                raise LookupError(f"/etc/group names no group {group!r}")
+            gid, further = int(found[2] if found else group), set()
+        return cls(uid, gid, tuple(sorted({*further, *groups} - {gid})), name, home)
+
+
+def _rows(text: str | None, fields: int, *numbers: int) -> list[list[str]]:
+    """Return the well-formed lines of passwd(5) or group(5)."""
+    rows = [line.split(":") for line in (text or "").splitlines()]
+    return [row for row in rows if len(row) == fields and all(row[each].isdecimal() for each in numbers)]
+
+
+def _as_user(survey: Survey, user: _User, words: list[str]) -> str:
+    """Return the words of a shell that run `words` as the user; LookupError where no program is there for that."""
+    command, groups = " ".join(words), ",".join(map(str, user.groups))
+    if (user.uid, user.gid, user.groups) == (0, 0, ()):
+        return command
+    if setpriv := _program(survey, "setpriv", own=True):
+        further = f"--groups={groups}" if groups else "--clear-groups"
+        return f"{setpriv} --reuid={user.uid} --regid={user.gid} {further} -- {command}"
+    if chroot := _program(survey, "chroot", own=True):
+        return f"{chroot} --skip-chdir --userspec={user.uid}:{user.gid} --groups={groups} / {command}"
+    small = _program(survey, "su-exec") or _program(survey, "gosu")
+    if small and not groups:
+        return f"{small} {user.uid}:{user.gid} {command}"
+    # BusyBox' su executes the program in its own place; it takes a name alone, with the groups that /etc/group gives.
+    su = None if _program(survey, "su", own=True) else _program(survey, "su")
+    if su and user.name and user == _User.find(survey, user.name):
+        return f"{su} -p -s /bin/sh {quote(user.name)} -c {quote(f'exec {command}')}"
+    raise LookupError(
+        f"no program in it starts another one as {user.uid}:{user.gid}{f' with the groups {groups}' if groups else ''}:"
+        " setpriv of util-linux, chroot of GNU coreutils, su-exec or gosu"
+    )
+
+
+def _environment(config: ImageConfig, user: _User) -> list[str]:
+    """Return the variables, with the two that engines set where nobody else does."""
+    said = {each.partition("=")[0] for each in config.env}
+    usual = {"PATH": _PATH, "HOME": user.home}
+    return [*(f"{name}={value}" for name, value in usual.items() if name not in said), *config.env]
+
+
+def _argv(config: ImageConfig) -> tuple[str, ...]:
+    # env would take a program's name with an equals sign for a variable.
+    return (*(("/bin/sh", "-c", 'exec "$0" "$@"') if "=" in config.process[0] else ()), *config.process)
+
+
+def _mounts(mounts: Iterable[Mount]) -> Iterator[str]:
+    """Yield what mounts the kernel's filesystems where LXC did not, shared memory, and the bundle's own tmpfs."""
+    yield "[ -e /proc/self ] || mount -t proc proc /proc"
+    yield "[ -e /sys/kernel ] || mount -t sysfs sysfs /sys"
+    yield "mkdir -p -m 1777 /dev/shm && mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs /dev/shm"
+    for mount in mounts:
+        if mount.type == "tmpfs":
+            options = ",".join(each for each in mount.options if not _PROPAGATION.fullmatch(each)) or "defaults"
+            place = quote(mount.destination)
+            yield f"mkdir -p {place} && mount -t tmpfs -o {quote(options)} tmpfs {place}"
+
+
+# State that a last start left would make ifup think that all is done.
+_IFUP = "rm -f /run/network/ifstate* /var/run/ifstate; ifup -a"
+
+
+def _dhcp_client(survey: Survey) -> str | None:
+    """Return what brings the network up: ifupdown, which other fits configure, else a DHCP client for eth0."""
+    if _program(survey, "ifup"):
+        return _IFUP
+    clients = {"dhclient": "dhclient -1 eth0", "dhcpcd": "dhcpcd eth0", "udhcpc": "udhcpc -i eth0 -b"}
+    found = next((line for name, line in clients.items() if _program(survey, name)), None)
+    return f"ip link set eth0 up 2>/dev/null || ifconfig eth0 up; {found}" if found else None
+
+
+def _signal(text: str) -> int | None:
+    """Return the number of a stop signal as images write it, such as SIGTERM, QUIT, 3 or SIGRTMIN+3; "" is SIGTERM.
+
+    The numbers are the same on all processors that Proxmox knows.
+    """
+    name = text.upper().removeprefix("SIG")
+    if real := re.fullmatch(r"RTMIN\+(\d{1,2})", name):
+        return int(signal.SIGRTMIN) + int(real[1])
+    if name.isdecimal():
+        return int(name) if 0 < int(name) <= 64 else None
+    return int(signal.Signals[f"SIG{name}"]) if f"SIG{name}" in signal.Signals.__members__ else None if name else 15

@@ -1,0 +1,182 @@
+"""A bundle of a plain program, without an init and without a flag, becomes a container that runs it as the bundle says.
+
+Once with BusyBox, which changes the user by su, and once with Debian, which has setpriv.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration import proxmox_node
+from tests.integration.lxc import Container, boot
+from tests.integration.tools import Program, missing
+
+ARGUMENTS = ["two words", "", 'it\'s "quoted" $HOME `id` \\', "line\nbreak", "*", "é"]
+ENVIRONMENT = ["PATH=/usr/bin:/bin", "EMPTY=", "QUOTED='a' \"b\" $c", "dotted.name=x y", "LINES=one\ntwo"]
+USER, GROUP = 1000, 1000
+
+PROGRAM = """\
+#!/bin/sh
+printf '%s\\0' "$@" > args
+cat /proc/$$/environ > environ
+echo "$(id -u):$(id -g):$(id -G)" > ids
+trap 'echo TERM > signal; exit 7' TERM
+sh -c 'sleep 0.2 & exec true'
+echo ready > state
+while :; do sleep 0.1; done
+"""
+
+
+def _config(root: str) -> dict[str, Any]:
+    return {
+        "ociVersion": "1.0.2",
+        "root": {"path": root},
+        "process": {
+            "args": ["/opt/app", *ARGUMENTS],
+            "env": ENVIRONMENT,
+            "cwd": "/srv/work",
+            "user": {"uid": USER, "gid": GROUP},
+        },
+        "mounts": [{"destination": "/scratch", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "size=1m"]}],
+    }
+
+
+def _furnish(root: Path) -> None:
+    for folder in ("opt", "srv/work"):
+        (root / folder).mkdir(parents=True)
+    (root / "opt/app").write_text(PROGRAM)
+    (root / "opt/app").chmod(0o755)
+    os.chown(root / "srv/work", USER, GROUP)
+
+
+def _busybox(folder: Path) -> None:
+    found = shutil.which("busybox")
+    if found is None:
+        missing("no busybox")
+    root = folder / "rootfs"
+    (root / "bin").mkdir(parents=True)
+    shutil.copy(found, root / "bin/busybox")
+    for name in ("sh", "env", "mount", "mkdir", "ip", "su", "cat", "sleep", "kill", "id", "ps", "true", "rm"):
+        (root / "bin" / name).symlink_to("busybox")
+    (root / "etc").mkdir()
+    (root / "etc/passwd").write_text(f"root:x:0:0::/root:/bin/sh\napp:x:{USER}:{GROUP}::/srv:/bin/false\n")
+    (root / "etc/group").write_text(f"root:x:0:\napp:x:{GROUP}:\n")
+    _furnish(root)
+    # What LXC would start on this machine, and what a conversion on the host would write through.
+    (root / "sbin").mkdir()
+    (root / "sbin/init").symlink_to("/lib/systemd/systemd")
+    (folder / "config.json").write_text(json.dumps(_config("rootfs")))
+
+
+def _debian(folder: Path, engine: Program, image: str) -> None:
+    """Export the image with the program in it, as the archive that root.path names."""
+    _furnish(folder / "added")
+    name = f"lxcast-test-init-{os.getpid()}"
+    engine.run("create", "--name", name, image, "/bin/sh")
+    try:
+        engine.run("cp", "--archive", f"{folder}/added/.", f"{name}:/")
+        engine.run("export", "--output", folder / "rootfs.tar", name)
+    finally:
+        engine.run("rm", name)
+    (folder / "config.json").write_text(json.dumps(_config("rootfs.tar")))
+
+
+@pytest.fixture(scope="module")
+def node(lxc: Path) -> Iterator[Path]:
+    with proxmox_node.storage() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module", params=["busybox", "debian"])
+def root(request: pytest.FixtureRequest, node: Path, commands: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The container's root filesystem, as Proxmox unpacks the template."""
+    folder = tmp_path_factory.mktemp(request.param)
+    if request.param == "busybox":
+        _busybox(folder)
+    else:
+        _debian(folder, request.getfixturevalue("engine"), request.getfixturevalue("base_image"))
+    built = Program(commands / "lxcast").run("build", folder, "--name", "app", "--output", folder / "out")
+    assert "wrote /" in built.stderr
+    assert "which starts app: no init was there" in built.stderr
+    template = folder / "out/app-v1.tar.zst"
+    unpacked = node / str(request.param)
+    proxmox_node.unpack(template, unpacked)
+    proxmox_node.create(unpacked, "app")
+    return unpacked
+
+
+@contextmanager
+def started(root: Path) -> Iterator[Container]:
+    work = root / "srv/work"
+    for file in work.iterdir():
+        file.unlink()
+    with boot(root, "app") as container:
+        _wait(lambda: (work / "state").exists(), "the program did not start")
+        yield container
+
+
+def _wait(holds: Callable[[], bool], what: str, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
+def test_the_program_runs_as_the_bundle_says(root: Path) -> None:
+    work = root / "srv/work"
+    with started(root) as container:
+        assert (work / "args").read_bytes().decode().split("\0")[:-1] == ARGUMENTS
+        environ = (work / "environ").read_bytes().decode().split("\0")[:-1]
+        home = "HOME=/srv" if root.name == "busybox" else "HOME=/"
+        assert sorted({*environ} - {"_=/opt/app"}) == sorted([*ENVIRONMENT, home])
+        assert (work / "ids").read_text().split(":")[:2] == [str(USER), str(GROUP)]
+        assert (work / "ids").read_text().split(":")[2].split() == [str(GROUP)]
+        mounts = container.run(["cat", "/proc/self/mounts"]).stdout
+        assert " /scratch tmpfs " in mounts
+        assert " /dev/shm tmpfs " in mounts
+
+
+def test_orphans_are_reaped(root: Path) -> None:
+    with started(root) as container:
+        time.sleep(0.5)
+        states = container.run(["sh", "-c", "cat /proc/[0-9]*/status"], check=False).stdout
+        assert "State:" in states
+        assert "(zombie)" not in states
+
+
+@pytest.mark.parametrize("how", ["TERM to init", "shutdown"])
+def test_sigterm_reaches_the_program(root: Path, how: str) -> None:
+    """Proxmox's shutdown sends SIGPWR, as lxc-stop does."""
+    with started(root) as container:
+        if how == "TERM to init":
+            container.run(["sh", "-c", "kill -TERM 1"])
+            _wait(lambda: (root / "srv/work/signal").exists(), "no SIGTERM reached the program")
+    assert (root / "srv/work/signal").read_text() == "TERM\n"
+
+
+def test_the_hosts_systemd_is_not_touched(commands: Path, tmp_path: Path) -> None:
+    """/sbin/init of the bundle is an absolute link to it."""
+    host = Path("/lib/systemd/systemd")
+    if not host.exists():
+        missing("no systemd on this machine")
+    before = host.read_bytes(), host.stat()
+    _busybox(tmp_path)
+    assert (tmp_path / "rootfs/sbin/init").resolve() == host.resolve()
+    Program(commands / "lxcast").run("build", tmp_path, "--name", "app", "--output", tmp_path / "out")
+    after = host.read_bytes(), host.stat()
+    assert after[0] == before[0]
+    for name in ("st_ino", "st_mode", "st_uid", "st_gid", "st_size", "st_mtime_ns", "st_ctime_ns"):
+        assert getattr(after[1], name) == getattr(before[1], name)
+    assert (tmp_path / "rootfs/sbin/init").readlink() == host
+    listed = subprocess.run(
+        ["tar", "-tvf", tmp_path / "out/app-v1.tar.zst", "./sbin/init"], capture_output=True, text=True, check=True
+    ).stdout
+    assert listed.startswith("-rwx")
