@@ -5,18 +5,27 @@
 - service_image: name of an image of Debian 12 with systemd, sshd, python3 and apt's leftovers
 - service_container, service_export: a container of the latter that never ran, and its `docker export` as a file
 - packer_old, packer_new: Packer 1.6.6, and 1.15.0 with the docker plugin; packer: the test runs with both in turn
+- templates: a folder for a template of each Packer in turn, with `post-processor "lxcast"` installed
+- rootfs: in that folder the tar of a small root filesystem; small_image: name of an image of one, with a shell
 - terraform_like: the test runs with terraform and tofu in turn, hashicorp/external in a mirror
 - lxc: the folder of the LXC commands, where root may use them
 """
 
 import os
+import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.tools import CACHE, REPOSITORY, Program, cached, missing, on_path
+from lxcast.tar.member import directory, regular, symlink
+from lxcast.testing import Cluster
+from tests.integration.packer_templates import Templates
+from tests.integration.tools import CACHE, REPOSITORY, Program, cached, missing, on_path, with_post_processor
+from tests.unit.cli.running import archive
+from tests.unit.rootfs.filesystems import minimal_debian, without
 
 TERRAFORMS = ("terraform", "tofu")
 
@@ -104,6 +113,45 @@ def packer(request: pytest.FixtureRequest) -> Program:
     program = request.getfixturevalue(request.param)
     assert isinstance(program, Program)
     return program
+
+
+@pytest.fixture
+def templates(packer: Program, commands: Path, tmp_path: Path) -> Templates:
+    """A folder for a template of that Packer, which has the post-processor."""
+    plugged = with_post_processor(packer, commands, tmp_path / "plugins")
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return Templates(plugged, folder, commands)
+
+
+@pytest.fixture
+def rootfs(templates: Templates) -> Path:
+    """The tar of a root filesystem, small enough for a build in no time."""
+    file = templates.folder / "rootfs.tar"
+    file.write_bytes(archive(minimal_debian()))
+    return file
+
+
+@pytest.fixture(scope="session")
+def small_image(engine: Program, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An image of that root filesystem with the shell of this machine: the docker builder wants one to wait in."""
+    linked = subprocess.run(["ldd", "/bin/dash"], check=True, capture_output=True, text=True).stdout
+    programs = ["/bin/dash", *re.findall(r"(/\S+) \(", linked)]
+    members = [*without(minimal_debian(), b"usr/bin/dash"), directory(b"usr/lib64"), symlink(b"lib64", b"usr/lib64")]
+    members += [regular(f"usr{path}".encode(), Path(path).read_bytes(), 0o755) for path in programs]
+    file = tmp_path_factory.mktemp("image") / "rootfs.tar"
+    file.write_bytes(archive(members))
+    name = f"lxcast-test/small-{os.getpid()}"
+    engine.run("import", file, name)
+    yield name
+    engine.run("rmi", name)
+
+
+@pytest.fixture
+def server() -> Iterator[Cluster]:
+    """A stand-in Proxmox server."""
+    with Cluster() as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session", params=TERRAFORMS)

@@ -1,149 +1,16 @@
 """Real `packer build` and `packer validate` runs of `post-processor "lxcast"`, with both generations of Packer."""
 
-import io
 import json
-import os
 import re
 import shlex
-import signal
-import subprocess
-import tarfile
-import threading
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
 
-from lxcast.tar.member import Member, directory, regular, symlink
-from lxcast.tar.writer import Writer
-from tests.integration.tools import Program, with_post_processor
-from tests.unit.rootfs.filesystems import minimal_debian
-
-DOCKER = """
-source "docker" "rootfs" {
-  image = "%s"
-  pull  = false
-  %s
-}
-"""
-
-FILES = """
-source "file" "rootfs" {
-  source = "rootfs.tar"
-  target = "export.tar"
-}
-"""
-
-
-@dataclass(frozen=True)
-class Templates:
-    """A folder with a template of Packer's, and a Packer that has the plugin."""
-
-    packer: Program
-    folder: Path
-    commands: Path
-
-    def write(self, *blocks: str) -> None:
-        (self.folder / "packer.pkr.hcl").write_text("\n".join(blocks))
-
-    def run(self, command: str, *options: str, check: bool = True) -> str:
-        """Run `packer` on the template and return all that it printed; with check=False it must fail."""
-        done = self.packer.run(command, *options, "packer.pkr.hcl", cwd=self.folder, check=check)
-        assert check or done.returncode != 0, done.stdout
-        return done.stdout + done.stderr
-
-    def build(self, *, check: bool = True) -> str:
-        return self.run("build", "-color=false", check=check)
-
-    def stored(self) -> list[str]:
-        return sorted(path.name for path in (self.folder / "storage").rglob("*") if path.is_file())
-
-    def manifest(self) -> dict[str, object]:
-        (build,) = json.loads((self.folder / "manifest.json").read_text())["builds"]
-        assert isinstance(build, dict)
-        return build
-
-    def lxcast(self, line: str) -> subprocess.CompletedProcess[str]:
-        """Run a command line that was printed, as a user would."""
-        env = {**os.environ, "PATH": f"{self.commands}:{os.environ['PATH']}"}
-        return subprocess.run(shlex.split(line), cwd=self.folder, env=env, capture_output=True, text=True)
-
-    def plugins(self) -> list[int]:
-        """The processes of the plugin that work in the folder."""
-        found = []
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                if b"lxcast" in (process / "cmdline").read_bytes() and (process / "cwd").samefile(self.folder):
-                    found.append(int(process.name))
-            except OSError:
-                continue
-        return found
-
-
-def chain(arguments: str, behind: str = "", *, source: str = "docker.rootfs", before: str = "") -> str:
-    """A build of one chain, with lxcast in it."""
-    return f"""
-build {{
-  sources = ["source.{source}"]
-  post-processors {{
-    {before}
-    post-processor "lxcast" {{
-      {arguments}
-    }}
-    {behind}
-  }}
-}}
-"""
-
-
-@pytest.fixture
-def templates(packer: Program, commands: Path, tmp_path: Path) -> Templates:
-    plugged = with_post_processor(packer, commands, tmp_path / "plugins")
-    folder = tmp_path / "work"
-    folder.mkdir()
-    return Templates(plugged, folder, commands)
-
-
-@pytest.fixture
-def rootfs(templates: Templates) -> Path:
-    """The tar of a root filesystem, small enough for a build in no time."""
-    file = templates.folder / "rootfs.tar"
-    with file.open("wb") as target:
-        _write(minimal_debian(), target)
-    return file
-
-
-@pytest.fixture(scope="module")
-def small_image(engine: Program, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An image of that root filesystem with the shell of this machine: the docker builder wants one to wait in."""
-    linked = subprocess.run(["ldd", "/bin/dash"], check=True, capture_output=True, text=True).stdout
-    programs = ["/bin/dash", *re.findall(r"(/\S+) \(", linked)]
-    file = tmp_path_factory.mktemp("image") / "rootfs.tar"
-    members = [*minimal_debian(), directory(b"usr/lib64"), symlink(b"lib64", b"usr/lib64")]
-    members = [member for member in members if member.path != b"usr/bin/dash"]
-    members += [regular(f"usr{path}".encode(), Path(path).read_bytes(), 0o755) for path in programs]
-    with file.open("wb") as target:
-        _write(members, target)
-    name = f"lxcast-test/small-{os.getpid()}"
-    engine.run("import", file, name)
-    yield name
-    engine.run("rmi", name)
-
-
-def containers(engine: Program, image: str) -> list[str]:
-    """The containers of an image, and of what was made from it."""
-    return engine.run("ps", "--all", "--quiet", "--filter", f"ancestor={image}").stdout.split()
-
-
-def _write(members: list[Member], target: BinaryIO) -> None:
-    writer = Writer(target.write)
-    for member in members:
-        writer.add(member)
-    writer.finish()
-
+from lxcast.testing import Cluster, TaskFault
+from tests.integration.packer_templates import DOCKER, FILES, Templates, chain, containers
+from tests.integration.tools import Program
+from tests.unit.cli.proxmox import access, held
 
 LATER = """
 post-processor "shell-local" {
@@ -269,81 +136,44 @@ def test_builds_of_three_variants_at_once_get_three_versions(templates: Template
     assert sorted(path.name for path in templates.folder.glob("*.tar")) == ["a.tar", "b.tar", "c.tar", "rootfs.tar"]
 
 
-def stop(templates: Templates, number: signal.Signals, begun: Callable[[str], bool]) -> str:
-    """Build, send a signal when the output says that the work has begun, and return all output."""
-    packer = subprocess.Popen(
-        [templates.packer.path, "build", "-color=false", "packer.pkr.hcl"],
-        cwd=templates.folder,
-        env={**os.environ, **templates.packer.env},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    watch = threading.Timer(60, packer.kill)
-    watch.start()
-    try:
-        assert packer.stdout
-        printed = ""
-        while not begun(printed):
-            line = packer.stdout.readline()
-            assert line, printed
-            printed += line
-        time.sleep(0.5)  # nothing tells of the first byte
-        if number == signal.SIGINT:
-            os.killpg(packer.pid, number)  # Ctrl-C reaches every process of the terminal's group
-        else:
-            packer.send_signal(number)
-        return printed + packer.communicate(timeout=60)[0]
-    finally:
-        watch.cancel()
-        packer.kill()
-        packer.wait()
+UPLOAD = 'template_name = "debian-12"\nstorage = "proxmox:pve/local"\nrecords = "records"\n'
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_build_leaves_nothing(templates: Templates, rootfs: Path, number: signal.Signals) -> None:
-    os.mkfifo(templates.folder / "endless.tar")
-    endless = 'post-processor "artifice" {\n files = ["endless.tar"]\n}'
-    templates.write(FILES, chain('template_name = "debian-12"', source="file.rootfs", before=endless))
-    # Nobody writes to the pipe: the build is surely at work when it is stopped.
-    printed = stop(templates, number, lambda text: "type lxcast" in text and bool(templates.plugins()))
-    assert "Proxmox container template" not in printed
-    wait_for_the_end(templates)
-    assert templates.stored() == []
-    assert not list(templates.folder.glob("*kept*"))
-
-
-def test_a_build_that_is_stopped_while_it_reads_an_image_leaves_no_container(
-    templates: Templates, small_image: str, engine: Program
+@pytest.mark.usefixtures("rootfs")
+def test_a_template_is_uploaded_and_its_id_is_the_artifacts(
+    templates: Templates, server: Cluster, tmp_path: Path
 ) -> None:
-    # What cannot be compressed, compressed at its hardest, takes long enough to be met at work.
-    large = f"{small_image}-large"
-    with tarfile.open(templates.folder / "large.tar", "w") as archive:
-        noise = tarfile.TarInfo("noise")
-        noise.size = 60 << 20
-        archive.addfile(noise, io.BytesIO(os.urandom(noise.size)))
-    (templates.folder / "Dockerfile").write_text(f"FROM {small_image}\nADD large.tar /opt/\n")
-    engine.run("build", "--tag", large, templates.folder)
-    try:
-        templates.write(
-            DOCKER % (large, "commit = true"), chain('template_name = "debian-12"\nsmall = true\nthreads = 1')
-        )
-        printed = stop(templates, signal.SIGINT, lambda text: "(lxcast): reading" in text)
-        assert "Proxmox container template" not in printed
-        wait_for_the_end(templates)
-        assert containers(engine, small_image) == []
-        assert templates.stored() == []
-    finally:
-        engine.run("rmi", large)
+    templates.write(FILES, chain(UPLOAD, LATER, source="file.rootfs"))
+    env = access(server, tmp_path)
+    server.stop("pve")
+    templates.run("validate", env=env)  # asks that the token is there, and no server
+    server.start("pve")
+    printed = templates.run("build", "-machine-readable", env=env)
+    volid = "local:vztmpl/debian-12-v1.tar.zst"
+    assert set(re.findall(r",artifact,\d+,id,(\S+)", printed)) == {volid}
+    assert f"later: {volid} v1" in printed
+    assert templates.manifest()["artifact_id"] == volid
+    assert server.token.secret not in printed
+    content = held(server, "debian-12-v1.tar.zst")
+    assert content is not None
+    record = json.loads((templates.folder / "records/debian-12-v1.json").read_text())
+    assert (record["template_id"], record["size"]) == (volid, len(content))
+    assert [path.name for path in (templates.folder / "records").iterdir()] == ["debian-12-v1.json"]
 
 
-def wait_for_the_end(templates: Templates) -> None:
-    """Wait until no process of the plugin is left."""
-    until = time.monotonic() + 20
-    while templates.plugins():
-        assert time.monotonic() < until
-        time.sleep(0.05)
+@pytest.mark.usefixtures("rootfs")
+def test_a_failed_upload_keeps_the_template_and_the_printed_command_publishes_it(
+    templates: Templates, server: Cluster, tmp_path: Path
+) -> None:
+    templates.write(FILES, chain(UPLOAD, source="file.rootfs"))
+    env = access(server, tmp_path)
+    server.faults.tasks["imgcopy"] = TaskFault(error="import failed: No space left on device")
+    printed = templates.run("build", "-color=false", env=env, check=False)
+    server.faults.tasks.clear()
+    (line,) = set(re.findall(r"lxcast publish \S+ --storage \S+", printed))
+    assert (templates.folder / "export-kept1.tar").exists()
+    assert templates.lxcast(line, env).stdout == "local:vztmpl/debian-12-v1.tar.zst\n"
+    assert held(server, "debian-12-v1.tar.zst")
 
 
 def test_the_file_of_install_dir_is_what_packer_installs(packer_new: Program, commands: Path, tmp_path: Path) -> None:
