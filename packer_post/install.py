@@ -138,7 +138,9 @@ def _write(file: Path) -> Path:
 
 
 def _put(file: Path, content: bytes, mode: int) -> None:
-    """Write a file whole or not at all; a Packer that runs the one before is not disturbed."""
+    """Write a file whole or not at all, where it is not there yet: a Packer that reads the old one is not disturbed."""
+    if file.is_file() and file.read_bytes() == content and file.stat().st_mode & 0o777 == mode:
+        return
     with durable.explained(file.parent):
         file.parent.mkdir(parents=True, exist_ok=True)
     with durable.Temporary(file.parent) as temporary:

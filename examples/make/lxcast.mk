@@ -1,29 +1,27 @@
 # Templates by make. Usable from any Makefile:
 #
-#     IMAGES := images                  # a folder with one folder for each image, as examples/ is
 #     STORAGE := pve-nfs=/mnt/pve/pve-nfs
 #     include path/to/lxcast.mk
 #
 #     make image.build IMAGE=debian-12
 #
-# IMAGE is the folder and the template's name, VERSION is next or vN, PACKER_FLAGS goes to `packer build`, PIN is what
-# `lxcast promote --to` takes: a pin file, or FILE:ADDRESS. UPLOAD is the Proxmox storage that image.upload sends to:
-# PM_NODE and PM_STORAGE name it, unless it says proxmox:NODE/STORAGE; PM_API_URL, PM_API_TOKEN_ID and
-# PM_API_TOKEN_SECRET come from the environment, and UPLOAD_FLAGS goes to `lxcast publish`. The last line of standard
-# output is the template's id.
-# Packer 1.10 and newer wants `packer init` once in the image's folder.
+# IMAGES is a folder that holds one folder for each image, IMAGE is that folder and the template's name, VERSION is next
+# or vN, PACKER_FLAGS goes to `packer build`, PIN is what `lxcast promote --to` takes: a pin file, or FILE:ADDRESS.
+# UPLOAD is the Proxmox storage that image.upload sends to: PM_NODE and PM_STORAGE name it, unless it says
+# proxmox:NODE/STORAGE; PM_API_URL, PM_API_TOKEN_ID and PM_API_TOKEN_SECRET come from the environment, and UPLOAD_FLAGS
+# goes to `lxcast publish`. The last line of standard output is the template's id.
+# Once on each machine: `lxcast packer install`, and for Packer 1.10 and newer `packer init` in the image's folder.
 
 IMAGE ?= debian-12
 VERSION ?= next
 STORAGE ?= ./storage
-IMAGES ?= $(image_mk)..
+IMAGES ?= images
 PACKER ?= packer
 PACKER_FLAGS ?=
 PIN ?= templates.auto.tfvars.json
 UPLOAD ?= proxmox:
 UPLOAD_FLAGS ?=
 
-image_mk := $(dir $(lastword $(MAKEFILE_LIST)))
 image_dir = $(IMAGES)/$(IMAGE)
 # Packer 1.6 does not know required_plugins: it is given the one file instead of the folder.
 image_template = $(if $(filter v1.6.%,$(shell $(PACKER) version)),$(image_dir)/packer.pkr.hcl,$(image_dir))

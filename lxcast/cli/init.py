@@ -55,7 +55,9 @@ def make(console: Console, folder: Folder, json: Json = False) -> None:
     from lxcast.jobs.starter import MAKEFILE, write_make
 
     _tell(console, write_make(folder), folder / MAKEFILE, json)
-    console.progress.say(f"a Makefile takes it by two lines: IMAGES := images, and include {folder / MAKEFILE}")
+    console.progress.say(
+        f"a Makefile takes it by a line: include {folder / MAKEFILE}; IMAGES is the images' folder, unsaid images"
+    )
 
 
 def _tell(console: Console, new: list[Path], what: Path, json: bool) -> None:

@@ -74,7 +74,7 @@ def built(
     lxcast = Program(commands / "lxcast")
     lxcast.run("init", "packer", "images", "--image", image, cwd=place)
     lxcast.run("init", "make", ".", cwd=place)
-    (place / "Makefile").write_text("IMAGES := images\ninclude lxcast.mk\n")
+    (place / "Makefile").write_text("include lxcast.mk\n")
     said = {
         "base": request.getfixturevalue(base),
         "pull": "false",

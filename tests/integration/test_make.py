@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,7 @@ def folder(tmp_path: Path) -> Path:
     ignore = shutil.ignore_patterns("output", "storage", "terraform")
     shutil.copytree(EXAMPLES / "debian-12", tmp_path / "images" / "web", ignore=ignore)
     (tmp_path / "images/web/provision.sh").write_text("#!/bin/sh\n")
-    (tmp_path / "Makefile").write_text(
-        f"IMAGES := images\nIMAGE := web\nSTORAGE := pve=./store\n\ninclude {EXAMPLES}/make/lxcast.mk\n"
-    )
+    (tmp_path / "Makefile").write_text(f"IMAGE := web\nSTORAGE := pve=./store\n\ninclude {EXAMPLES}/make/lxcast.mk\n")
     return tmp_path
 
 
@@ -63,3 +62,27 @@ def test_a_pin_is_promoted(commands: Path, folder: Path) -> None:
     pins = json.loads((folder / "templates.auto.tfvars.json").read_text())["lxc_templates"]
     assert pins["web"]["template_id"] == "pve:vztmpl/web-v4.tar.zst"
     assert program.run("image.promote", "VERSION=v9", cwd=folder, check=False).returncode != 0
+
+
+def test_the_repository_itself_builds_its_golden_images(
+    packer: Program, service_image: str, commands: Path, tmp_path: Path
+) -> None:
+    """`make image.build-next IMAGE=debian-12` in a copy, whose environment has been set up; no package is installed."""
+    for name in ("Makefile", "examples", "hcl", "requirements-dev.txt", "pyproject.toml", "scripts"):
+        subprocess.run(["cp", "-a", REPOSITORY / name, tmp_path / name], check=True)
+    shutil.copytree(commands, tmp_path / ".venv/bin")
+    (tmp_path / ".venv/.complete").touch()
+    (tmp_path / "hcl/packer/debian-12/provision.sh").write_text("#!/bin/sh\n")
+    plugins = tmp_path / "plugins"
+    if given := packer.env.get("PACKER_PLUGIN_PATH"):
+        shutil.copytree(given, plugins)
+    path = on_path("make")
+    assert path
+    flags = f"-color=false -var base={service_image} -var pull=false"
+    make = Program(path, {**packer.env, "PACKER_PLUGIN_PATH": str(plugins), "SOURCE_DATE_EPOCH": "1760000000"})
+    words = ("IMAGE=debian-12", f"PACKER={packer.path}", f"PACKER_FLAGS={flags}")
+    for target, version in (("image.build-next", "v1"), ("image.build", "v1"), ("image.build-next", "v2")):
+        done = make.run(target, *words, cwd=tmp_path)
+        assert done.stdout.splitlines()[-1] == f"local:vztmpl/debian-12-{version}.tar.zst"
+    assert make.run("image.list", *words, cwd=tmp_path).stdout.count("local:vztmpl/debian-12-v") == 2
+    assert (tmp_path / "storage/template/cache/debian-12-v2.tar.zst").is_file()

@@ -1,5 +1,6 @@
 """The README's commands and HCL are those that the examples, the targets and the tests have."""
 
+import json
 import os
 import re
 import shlex
@@ -46,7 +47,7 @@ def test_a_target_sets_up_first_and_clears_the_credentials_of_proxmox(line: str)
 
 
 def test_the_other_commands_run(commands: Path, tmp_path: Path) -> None:
-    assert OTHERS == ["pip install .", "lxcast build my-image --name debian-12 --storage pve-nfs=/mnt/pve/pve-nfs"]
+    assert OTHERS[:2] == ["pip install .", "lxcast build my-image --name debian-12 --storage pve-nfs=/mnt/pve/pve-nfs"]
     (tmp_path / "my-image.tar").write_bytes(archive(minimal_debian()))
     line = OTHERS[1].replace("my-image", "./my-image.tar").replace("/mnt/pve/", f"{tmp_path}/")
     done = subprocess.run(
@@ -69,9 +70,37 @@ def test_pip_install_gives_the_three_commands(tmp_path: Path) -> None:
     assert {path.name for path in (place / "bin").iterdir()} == {"lxcast", "lxcast-data", "lxcast-packer"}
 
 
-def test_the_hcl_is_that_of_the_example() -> None:
-    packer, terraform = (block.text for block in blocks(README) if block.language == "hcl")
-    assert packer in (REPOSITORY / "examples/debian-12/packer.pkr.hcl").read_text()
+def test_packer_builds_with_the_block_that_is_shown(
+    packer_new: Program, service_image: str, commands: Path, tmp_path: Path
+) -> None:
+    """The commands in their order, with the image of this machine; its packages stand for those of provision.sh."""
+    assert OTHERS[2:] == [
+        "lxcast packer install",
+        "lxcast init packer images --image debian-12",
+        "packer build images/debian-12",
+    ]
+    env = {
+        **environment(packer_new.env),
+        "PATH": f"{commands}:{packer_new.path.parent}:{os.environ['PATH']}",
+        "PACKER_PLUGIN_PATH": str(shutil.copytree(packer_new.env["PACKER_PLUGIN_PATH"], tmp_path / "plugins")),
+        "PKR_VAR_base": service_image,
+        "PKR_VAR_pull": "false",
+    }
+    block = next(block.text for block in blocks(README) if block.language == "hcl")
+    for line in OTHERS[2:]:
+        if line.startswith("packer build"):
+            image = tmp_path / "images/debian-12"
+            assert block in (image / "packer.pkr.hcl").read_text()
+            (image / "provision.sh").write_text("#!/bin/sh\n")
+        done = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "local:vztmpl/debian-12-v1.tar.zst" in done.stdout
+    (build,) = json.loads((image / "output/manifest.json").read_text())["builds"]
+    assert build["artifact_id"] == "local:vztmpl/debian-12-v1.tar.zst"
+
+
+def test_the_hcl_of_terraform_is_that_of_the_example() -> None:
+    _, terraform = (block.text for block in blocks(README) if block.language == "hcl")
     assert terraform in (REPOSITORY / "examples/debian-12/terraform/main.tf").read_text()
 
 

@@ -21,7 +21,7 @@ def test_what_make_built_is_uploaded(server: Cluster, tmp_path: Path, commands: 
     (tmp_path / "rootfs.tar").write_bytes(archive(minimal_debian()))
     (tmp_path / "images/web").mkdir(parents=True)
     (tmp_path / "Makefile").write_text(
-        f"IMAGES := images\nIMAGE := web\nSTORAGE := pve=./store\ninclude {REPOSITORY}/examples/make/lxcast.mk\n"
+        f"IMAGE := web\nSTORAGE := pve=./store\ninclude {REPOSITORY}/examples/make/lxcast.mk\n"
     )
     packer = tmp_path / "packer"
     packer.write_text(PACKER)

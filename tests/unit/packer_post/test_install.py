@@ -68,7 +68,9 @@ def test_another_version_makes_room(tmp_path: Path) -> None:
         "packer-plugin-lxcast_v0.0.1_x5.0_linux_amd64_SHA256SUM",
     ):
         (folder / name).touch()
+    before = [path.stat().st_ino for path in folder.glob(f"*_v{__version__}_*")]
     install(program, environ=environ)
+    assert [path.stat().st_ino for path in folder.glob(f"*_v{__version__}_*")] == before, "what is there stays"
     assert sorted(path.name.partition("_v")[2].partition("_")[0] for path in folder.iterdir()) == [__version__] * 2
 
 
