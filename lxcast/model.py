@@ -1,9 +1,4 @@
-"""The words of the field as values: parsed where they come in, printed where they go out.
-
-What Proxmox accepts is from its own code: storage ids from PVE/JSONSchema.pm (pve-storage-id), template suffixes and
-characters from PVE/Storage.pm ($VZTMPL_EXT_RE_1, normalize_content_filename), the length of a volid from
-PVE/API2/LXC.pm (ostemplate, maxLength 255).
-"""
+"""The words of the field as values: parsed where they come in, printed where they go out."""
 
 import os
 import re
@@ -14,24 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lxcast.errors import UsageError
-
-MAX_VOLID = 255
-"""Characters of a whole volid, the storage's id included."""
-
-TEMPLATE_SUFFIXES = (".tar.zst", ".tar.gz", ".tar.xz", ".tar.bz2", ".tar")
-"""Proxmox lists a file with one of these as a template, unless its name starts with a dot."""
-
-_STORAGE_ID = r"[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9]"
-_NODE = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
-_LEGAL = r"[A-Za-z0-9_.-]+"
-_VERSION = r"v([1-9][0-9]{0,8})"
-
-
-def suffix_of(file: str) -> str:
-    """Return the template suffix of a file name, "" where Proxmox would not take it for a template."""
-    if file.startswith(".") or "/" in file:
-        return ""
-    return next((suffix for suffix in TEMPLATE_SUFFIXES if file.endswith(suffix) and file != suffix), "")
+from lxcast.forms import NODE, STORAGE_ID, VERSION, split_volid, volid_problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +60,9 @@ class Version:
     @classmethod
     def parse(cls, text: str) -> "Version":
         """Read "v4"."""
-        match = re.fullmatch(_VERSION, text)
-        if match is None:
+        if not re.fullmatch(VERSION, text):
             raise UsageError(f"{text!r} is no version", hint="write v1, v2, ... (v and a number from 1 on)")
-        return cls(int(match[1]))
+        return cls(int(text[1:]))
 
     @property
     def next(self) -> "Version":
@@ -106,27 +83,17 @@ class Volid:
     @classmethod
     def parse(cls, text: str) -> "Volid":
         """Read a volid; UsageError names everything that is wrong with it."""
-        storage, colon, rest = text.partition(":")
-        if not colon or not rest.startswith("vztmpl/"):
+        storage, file = split_volid(text)
+        if not file:
             raise UsageError(f"{text!r} is no template's volid", hint="it looks like local:vztmpl/debian-12-v4.tar.zst")
-        return cls.make(storage, rest.removeprefix("vztmpl/"))
+        return cls.make(storage, file)
 
     @classmethod
     def make(cls, storage: str, file: str) -> "Volid":
         """Join an id and a file name that Proxmox would take as they are, else raise UsageError."""
-        volid = cls(storage, file)
-        problems = []
-        if not re.fullmatch(_STORAGE_ID, storage):
-            problems.append(f"{storage!r} is no storage id: letters, digits, '-', '_', '.', at least two")
-        if not re.fullmatch(_LEGAL, file) or file.startswith("."):
-            problems.append(f"{file!r} is no file name of a template: letters, digits, '_', '.', '-', no dot in front")
-        if not suffix_of(file):
-            problems.append(f"{file!r} ends in none of {', '.join(TEMPLATE_SUFFIXES)}")
-        if len(str(volid)) > MAX_VOLID:
-            problems.append(f"{volid} has {len(str(volid))} characters, Proxmox takes at most {MAX_VOLID}")
-        if problems:
+        if problems := volid_problems(storage, file):
             raise UsageError("; ".join(problems))
-        return volid
+        return cls(storage, file)
 
     def __str__(self) -> str:
         return f"{self.storage}:vztmpl/{self.file}"
@@ -169,7 +136,7 @@ def parse_storage(text: str, node: str = "", storage: str = "") -> StorageRef:
         return _parse_proxmox(text, node, storage)
     left, equals, right = text.partition("=")
     if equals and "/" not in left:
-        if not re.fullmatch(_STORAGE_ID, left) or not right:
+        if not re.fullmatch(STORAGE_ID, left) or not right:
             raise UsageError(f"{text!r} is no storage", hint="write PATH, ID=PATH or proxmox:NODE/STORAGE")
         return DirectoryRef(left, _absolute(right))
     if not text:
@@ -182,7 +149,7 @@ def parse_storage(text: str, node: str = "", storage: str = "") -> StorageRef:
         )
     path = _absolute(text)
     # Proxmox mounts network storages at /mnt/pve/ID, and `local` is always /var/lib/vz (PVE/Storage/Plugin.pm).
-    is_mount = path.parent == Path("/mnt/pve") and re.fullmatch(_STORAGE_ID, path.name)
+    is_mount = path.parent == Path("/mnt/pve") and re.fullmatch(STORAGE_ID, path.name)
     return DirectoryRef(path.name if is_mount else "local", path)
 
 
@@ -194,16 +161,16 @@ def _parse_proxmox(text: str, default_node: str, default_storage: str) -> Proxmo
     rest = text.removeprefix("proxmox:")
     if rest:
         node, slash, storage = rest.partition("/")
-        if not slash or not re.fullmatch(_NODE, node) or not re.fullmatch(_STORAGE_ID, storage):
+        if not slash or not re.fullmatch(NODE, node) or not re.fullmatch(STORAGE_ID, storage):
             raise UsageError(f"{text!r} is no storage of a node", hint="write proxmox:NODE/STORAGE")
         return ProxmoxRef(node, storage)
     environ = os.environ
     node = default_node or environ.get("PM_NODE") or environ.get("TF_VAR_pm_node") or ""
     storage = default_storage or environ.get("PM_STORAGE") or environ.get("TF_VAR_pm_storage") or ""
     problems = []
-    if not re.fullmatch(_NODE, node):
+    if not re.fullmatch(NODE, node):
         problems.append(f"PM_NODE is {node!r}, no node's name" if node else "PM_NODE is not set")
-    if not re.fullmatch(_STORAGE_ID, storage):
+    if not re.fullmatch(STORAGE_ID, storage):
         problems.append(f"PM_STORAGE is {storage!r}, no storage's id" if storage else "PM_STORAGE is not set")
     if problems:
         raise UsageError(f"'proxmox:' alone: {', '.join(problems)}", hint="set both, or write proxmox:NODE/STORAGE")

@@ -5,7 +5,8 @@ import time
 from dataclasses import dataclass, field
 
 from lxcast.errors import UsageError
-from lxcast.model import TEMPLATE_SUFFIXES, Version, moment
+from lxcast.forms import TEMPLATE_SUFFIXES
+from lxcast.model import Version, moment
 
 DEFAULT_PATTERN = "{name}-{version}"
 

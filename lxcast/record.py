@@ -1,18 +1,12 @@
-"""The record: the JSON beside a template that says what it is and where it came from.
-
-Standard library only: the Terraform data source reads records on its hot path.
-"""
+"""The record: the JSON beside a template that says what it is and where it came from."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from lxcast.errors import StorageError
-
-SCHEMA = 1
-"""Counts up when a key changes its meaning; a new key alone does not change it."""
+from lxcast.forms import FORMS, SCHEMA, has_form
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +77,6 @@ _OPTIONAL = {"ostype", "release", "arch", "version", "template_id", "storage", "
 _LATER = {"rules"}
 """Keys that older records lack."""
 
-_FORMS = {
-    "version": (r"(v[1-9][0-9]{0,8})?", "v and a number"),
-    "file": (r"[^/\0]+", "a plain file name"),
-    "sha256": (r"[0-9a-f]{64}", "64 hexadecimal digits"),
-    "diff_id": (r"sha256:[0-9a-f]{64}", "sha256: and 64 hexadecimal digits"),
-    "created": (r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", "a moment in UTC"),
-}
-
 
 def parse_record(text: str | bytes, where: str) -> Record:
     """Read a record; keys that this version does not know are ignored.
@@ -133,8 +119,8 @@ def _problems(data: dict[str, Any]) -> Iterator[str]:
         elif each.type is str:
             if not isinstance(value, str) or (value == "" and key not in _OPTIONAL):
                 yield f"{key} is {_short(value)}, not a text"
-            elif key in _FORMS and not re.fullmatch(_FORMS[key][0], value, re.ASCII):
-                yield f"{key} is {_short(value)}, not {_FORMS[key][1]}"
+            elif not has_form(key, value):
+                yield f"{key} is {_short(value)}, not {FORMS[key][1]}"
         elif not isinstance(value, dict):
             yield f"{key} is {_short(value)}, not an object"
         elif key == "source":

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from lxcast.errors import SourceError
+from lxcast.forms import suffix_of
 from lxcast.jobs.build import Built
-from lxcast.model import suffix_of
 from packer_post.protocol.rpc import CallError, Client
 from packer_post.protocol.server import Artifact
 

@@ -1,15 +1,16 @@
 """A pinned template confirmed by the Proxmox API: its name is listed, with its size."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from lxcast import settings
 from lxcast.errors import ApiError, PinError, StorageError
 from lxcast.http import Client, load_profile
-from lxcast.model import ProxmoxRef, Volid
-from lxcast.pins.tfvars import Pin
-from lxcast.storages.proxmox import Listed, listing
+from lxcast.model import ProxmoxRef, Volid, parse_storage
+from lxcast.storages.proxmox import listing
+from terraform_ext.query import Query
 
 DEADLINE = 20
 """Seconds for the whole question; hashicorp/external has no limit of its own (internal/provider/data_source.go)."""
@@ -17,35 +18,47 @@ DEADLINE = 20
 _HINT = 'verify = "pin" answers from the pin alone while Proxmox is out of reach'
 
 
-def confirm(name: str, pin: Pin, ref: ProxmoxRef) -> Listed:
-    """Return what the node lists for a pin.
+def confirm(query: Query, pin: Mapping[str, Any]) -> dict[str, Any]:
+    """Return node, ctime and verified of a pin that the node lists.
 
     Address, token and what to trust come from the environment and the settings file, as for `lxcast publish`. Raises
     PinError where the pin is of another storage, StorageError where the template is missing or has another size,
     ApiError where that cannot be told.
     """
-    if Volid.parse(pin.template_id).storage != ref.storage:
+    volid = Volid.parse(pin["template_id"])
+    ref = _storage(query, volid.storage)
+    if volid.storage != ref.storage:
         raise PinError(
-            f"{name}: {pin.template_id} is pinned, and the query's storage is {ref}",
+            f"{query.name}: {volid} is pinned, and the query's storage is {ref}",
             hint="name the storage of the pin, or pin the template there",
         )
     values = settings.load().values
     profile = load_profile(str(values["profile"]), str(values["ca_file"]), str(values["fingerprint"]))
     with _deadline(ref), Client(profile) as client:
         listed = {each.volid: each for each in listing(client, f"/nodes/{ref.node}/storage/{ref.storage}")}
-    found = listed.get(pin.template_id)
+    found = listed.get(str(volid))
     if found is None:
-        others = [volid for volid in sorted(listed) if f"/{name}-" in volid]
+        others = [each for each in sorted(listed) if f"/{query.name}-" in each]
         raise StorageError(
-            f"{ref}: no {pin.template_id}, which is pinned",
+            f"{ref}: no {volid}, which is pinned",
             hint=f"there are: {', '.join(others)}" if others else "publish it there: `lxcast publish`",
         )
-    if found.size != pin.size:
+    if found.size != pin["size"]:
         raise StorageError(
-            f"{ref}: {pin.template_id} has {found.size} bytes, {pin.size} are pinned",
+            f"{ref}: {volid} has {found.size} bytes, {pin['size']} are pinned",
             hint="an upload runs, or was cut off, or something else has that name",
         )
-    return found
+    return {"node": ref.node, "ctime": found.ctime, "verified": "size"}
+
+
+def _storage(query: Query, pinned: str) -> ProxmoxRef:
+    """Return the storage that a query names by `node` and an id, unsaid the pinned one, or as proxmox:NODE/STORAGE."""
+    text = query.storage
+    if not text.startswith("proxmox:"):
+        text = f"proxmox:{query.node}/{text or pinned}"
+    ref = parse_storage(text, query.node)
+    assert isinstance(ref, ProxmoxRef)
+    return ref
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """A template and its record as a build leaves them in a storage, without the build."""
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 from lxcast.pins import tfvars
@@ -42,6 +43,5 @@ def publish(storage: Path, name: str, number: int, content: bytes = b"template")
 
 def pin(file: Path, record: Record) -> None:
     """Write a template's pin into a pin file, as `lxcast pin write` does."""
-    keys = {key: getattr(record, key) for key in tfvars.KEYS}
     data = file.read_bytes() if file.exists() else b""
-    file.write_bytes(tfvars.with_pin(data, file, record.name, tfvars.Pin(**keys)))
+    file.write_bytes(tfvars.with_pin(data, file, record.name, tfvars.Pin.of(asdict(record))))

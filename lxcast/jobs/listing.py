@@ -1,10 +1,11 @@
 """The templates of a storage."""
 
 from lxcast.errors import StorageError
+from lxcast.forms import suffix_of
 from lxcast.http import Client
 from lxcast.jobs.publish import read_record
 from lxcast.jobs.target import Targets, find_targets
-from lxcast.model import DirectoryRef, parse_storage, rfc3339, suffix_of
+from lxcast.model import DirectoryRef, parse_storage, rfc3339
 from lxcast.naming import Pattern
 from lxcast.storages.directory import DirectoryStorage, Entry
 from lxcast.storages.proxmox import Listed, listing

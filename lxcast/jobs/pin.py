@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lxcast.errors import LxcastError, PinError, StorageError, UsageError
-from lxcast.model import ProxmoxRef, parse_storage, suffix_of
+from lxcast.forms import suffix_of
+from lxcast.model import ProxmoxRef, parse_storage
 from lxcast.pins import tfvars
+from lxcast.pins.entries import VARIABLE
 from lxcast.pins.hcl import Document, parse
 from lxcast.pins.references import Value, find_origins, resolve
 from lxcast.pins.rewriting import Change, edit
@@ -124,7 +126,7 @@ def _pins_of(files: Sequence[Path], progress: Progress) -> Iterator[Found]:
 
 def _pin_file(file: Path, data: bytes) -> Iterator[Found]:
     for name, pin in tfvars.parse_pins(data, file).items():
-        yield Found(file, 0, f"{tfvars.VARIABLE}.{name}", pin.version, pin.template_id, pin.sha256)
+        yield Found(file, 0, f"{VARIABLE}.{name}", pin.version, pin.template_id, pin.sha256)
 
 
 def _pins_in(values: Sequence[Value]) -> Iterator[Found]:

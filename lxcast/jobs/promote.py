@@ -2,14 +2,15 @@
 
 import re
 import shlex
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from lxcast.errors import LxcastError, PinError, StorageError, UsageError
+from lxcast.forms import suffix_of
 from lxcast.jobs.options import BuildOptions
 from lxcast.jobs.pin import Moved, get_value, set_value
-from lxcast.model import DirectoryRef, ProxmoxRef, Version, Volid, parse_storage, suffix_of
-from lxcast.pins import tfvars
+from lxcast.model import DirectoryRef, ProxmoxRef, Version, Volid, parse_storage
+from lxcast.pins import entries, tfvars
 from lxcast.pins.address import split_target
 from lxcast.pins.rewriting import edit
 from lxcast.pins.slots import Slot
@@ -39,7 +40,7 @@ def check_pin_file(file: Path, name: str) -> None:
             tfvars.find_pin(data, file, name)
         return data
 
-    tfvars.place_of(file)
+    entries.place_of(file)
     if not file.parent.is_dir():
         raise PinError(f"{file.parent} is no folder, and {file} shall be there", hint="make the folder first")
     edit(file, look, write=False, create=True)
@@ -125,7 +126,7 @@ def rollback(name: str, file: Path, storage: str, *, write: bool = True) -> Move
         return tfvars.with_pin(data, file, name, present.previous)
 
     change = edit(file, make, write=write)
-    return Moved(change, f"{tfvars.VARIABLE}.{name}", moved[0].template_id, moved[1].template_id)
+    return Moved(change, f"{entries.VARIABLE}.{name}", moved[0].template_id, moved[1].template_id)
 
 
 def find_record(name: str, version: str, storage: str) -> Record:
@@ -163,7 +164,7 @@ def _same_storage(old: str, record: Record, storage: str, where: str) -> None:
 
 
 def _pin(record: Record) -> Pin:
-    return Pin(**{key: getattr(record, key) for key in tfvars.KEYS})
+    return Pin.of(asdict(record))
 
 
 def _write(file: Path, name: str, pin: Pin, *, write: bool) -> Moved:
@@ -174,9 +175,9 @@ def _write(file: Path, name: str, pin: Pin, *, write: bool) -> Moved:
         old[:] = [tfvars.find_pin(data, file, name).template_id if name in pins else ""]
         return tfvars.with_pin(data, file, name, pin)
 
-    tfvars.place_of(file)
+    entries.place_of(file)
     change = edit(file, make, write=write, create=True)
-    return Moved(change, f"{tfvars.VARIABLE}.{name}", old[0], pin.template_id)
+    return Moved(change, f"{entries.VARIABLE}.{name}", old[0], pin.template_id)
 
 
 def _confirm(pin: Pin, ref: DirectoryRef) -> None:
@@ -187,8 +188,8 @@ def _confirm(pin: Pin, ref: DirectoryRef) -> None:
             f"{volid} lies on the storage {volid.storage!r}, and {ref} is {ref.id!r}",
             hint=f"name its folder: --storage {volid.storage}=PATH",
         )
-    entries = DirectoryStorage(ref).entries()
-    entry = next((each for each in entries if each.file == volid.file), None)
+    there = DirectoryStorage(ref).entries()
+    entry = next((each for each in there if each.file == volid.file), None)
     if entry is None:
         raise StorageError(
             f"{ref.path}: {volid.file} is not there any longer", hint="pin a version that is: lxcast list"

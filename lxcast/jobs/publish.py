@@ -11,12 +11,13 @@ from queue import Empty, SimpleQueue
 
 from lxcast import __version__, compression, durable
 from lxcast.errors import ApiError, ConflictError, LxcastError, StorageError
+from lxcast.forms import suffix_of
 from lxcast.http import Client, File, stamp
 from lxcast.interrupt import Interrupted
 from lxcast.jobs.check import Checked
 from lxcast.jobs.check import check as judge
 from lxcast.jobs.target import Targets, look
-from lxcast.model import FORMATS, Volid, moment, rfc3339, suffix_of
+from lxcast.model import FORMATS, Volid, moment, rfc3339
 from lxcast.naming import Pattern
 from lxcast.progress import Progress
 from lxcast.record import Origin, Record, parse_record

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from lxcast.errors import LxcastError
+from lxcast.forms import suffix_of
 from lxcast.jobs.build import Built, build
 from lxcast.jobs.options import build_options
-from lxcast.model import suffix_of
 from lxcast.progress import Progress
 from lxcast.settings import Settings
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 
 from lxcast import durable
 from lxcast.errors import ConflictError, LxcastError, StorageError
+from lxcast.forms import suffix_of
 from lxcast.http import Client, File, stamp
 from lxcast.interrupt import Interrupted
 from lxcast.jobs.publish import read_record, send
 from lxcast.jobs.target import Targets, look
-from lxcast.model import FORMATS, Version, Volid, suffix_of
+from lxcast.model import FORMATS, Version, Volid
 from lxcast.naming import Naming
 from lxcast.progress import Progress
 from lxcast.record import Record

@@ -1,21 +1,17 @@
 """The pin file: a JSON file that Terraform or Packer loads by itself, with the one template in use for each name.
 
 `lxc_templates` maps a template's name to its pin. Terraform loads *.auto.tfvars.json, Packer *.auto.pkrvars.json, and
-*.tf.json is Terraform's own syntax as JSON. Standard library only: the data source reads pins on its hot path.
+*.tf.json is Terraform's own syntax as JSON.
 """
 
 import json
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lxcast.errors import PinError, UsageError
-from lxcast.model import Volid
-
-VARIABLE = "lxc_templates"
-DEFAULT = "templates.auto.tfvars.json"
+from lxcast.errors import PinError
+from lxcast.pins.entries import HINT, HINTS, KEYS, entries_of, find_entry, load, place_of, problems_of, valid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,35 +25,20 @@ class Pin:
     size: int
     ostype: str
     arch: str
+    hints: Mapping[str, int | bool] = field(default_factory=dict)
+    """Those of the record that make a container of the template."""
     previous: "Pin | None" = None
     """The pin before this one, without one of its own."""
 
+    @classmethod
+    def of(cls, known: Mapping[str, Any]) -> "Pin":
+        """Return what a pin keeps of a record's keys; `previous` stays empty."""
+        hints = {key: known["hints"][key] for key in HINTS if key in known.get("hints", {})}
+        return cls(**{key: known[key] for key in KEYS}, hints=hints)
+
     def same(self, other: "Pin") -> bool:
-        """Whether both name the same template, whatever came before."""
+        """Whether both name the same template and tell the same of it, whatever came before."""
         return replace(self, previous=None) == replace(other, previous=None)
-
-
-KEYS = tuple(each.name for each in fields(Pin) if each.name != "previous")
-"""The keys of a record that a pin holds."""
-
-_FORMS = {
-    "version": (r"(v[1-9][0-9]{0,8})?", "v and a number"),
-    "sha256": (r"[0-9a-f]{64}", "64 hexadecimal digits"),
-    "diff_id": (r"sha256:[0-9a-f]{64}", "sha256: and 64 hexadecimal digits"),
-}
-
-
-def place_of(path: Path) -> tuple[str, ...]:
-    """Return the keys that lead to the map in a file of that name; UsageError where it is no pin file's."""
-    if path.name.endswith((".tfvars.json", ".pkrvars.json")):
-        return (VARIABLE,)
-    if path.name.endswith(".tf.json"):
-        return ("locals", VARIABLE)
-    raise UsageError(
-        f"{path} is no name of a pin file",
-        hint=f"{DEFAULT} for Terraform, templates.auto.pkrvars.json for Packer, templates.tf.json for locals; a value "
-        "in HCL is named as FILE:ADDRESS",
-    )
 
 
 def is_pin_file(path: Path) -> bool:
@@ -70,28 +51,21 @@ def parse_pins(data: bytes, path: Path) -> dict[str, Pin]:
 
     A file without the map, or an empty one, has none.
     """
-    entries = _entries(_load(data, path), path)
-    problems: list[str] = []
-    pins = {name: _pin(f"{path}: {name}", entry, problems) for name, entry in entries.items()}
+    entries = entries_of(load(data, path), path)
+    problems = [f"{path}: {name}{problem}" for name, entry in entries.items() for problem in problems_of(entry)]
     if problems:
-        raise PinError("\n".join(problems), hint=_HINT)
-    return {name: pin for name, pin in pins.items() if pin}
+        raise PinError("\n".join(problems), hint=HINT)
+    return {name: _pin(entry) for name, entry in entries.items()}
 
 
 def names(data: bytes, path: Path) -> list[str]:
     """Return the names that a file has entries for."""
-    return sorted(_entries(_load(data, path), path))
+    return sorted(entries_of(load(data, path), path))
 
 
 def find_pin(data: bytes, path: Path, name: str) -> Pin:
     """Return one pin; PinError says which there are. What is wrong with others does not matter."""
-    entries = _entries(_load(data, path), path)
-    if name not in entries:
-        raise PinError(
-            f"{path} has no pin for {name!r}",
-            hint=f"it has: {', '.join(sorted(entries))}" if entries else f"write one: lxcast pin write {name}",
-        )
-    return _one(entries[name], path, name)
+    return _pin(find_entry(data, path, name))
 
 
 def with_pin(data: bytes, path: Path, name: str, pin: Pin) -> bytes:
@@ -100,9 +74,9 @@ def with_pin(data: bytes, path: Path, name: str, pin: Pin) -> bytes:
     Keys are sorted; what else the file holds stays, also in the entry. Raises PinError where the file or the entry
     cannot be read, and where the pin has the id of the one that stands there and another digest.
     """
-    content = _load(data, path)
-    entries = _entries(content, path)
-    old = _one(entries[name], path, name) if name in entries else None
+    content: dict[str, Any] = load(data, path)
+    entries: Mapping[str, Any] = entries_of(content, path)
+    old = _pin(valid(entries[name], f"{path}: {name}")) if name in entries else None
     if old and old.same(pin):
         return data
     if old and old.template_id == pin.template_id and old.sha256 != pin.sha256:
@@ -121,97 +95,14 @@ def with_pin(data: bytes, path: Path, name: str, pin: Pin) -> bytes:
     try:
         return (json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
     except (ValueError, RecursionError) as error:
-        raise PinError(f"{path} cannot be written anew without a loss: {error}", hint=_HINT) from error
+        raise PinError(f"{path} cannot be written anew without a loss: {error}", hint=HINT) from error
+
+
+def _pin(entry: Any) -> Pin:
+    """Return a valid entry as a pin."""
+    previous = entry.get("previous")
+    return replace(Pin.of(entry), previous=Pin.of(previous) if previous else None)
 
 
 def _keys(pin: Pin) -> dict[str, Any]:
-    return {key: getattr(pin, key) for key in KEYS}
-
-
-_HINT = "correct it by hand, or take it from an older commit"
-
-
-def _load(data: bytes, path: Path) -> dict[str, Any]:
-    if not data:
-        return {}
-    try:
-        content = json.loads(data.decode(), object_pairs_hook=_once_each, parse_float=_exact)
-    except (ValueError, RecursionError) as error:
-        raise PinError(f"{path} is no JSON that can be kept: {error}", hint=_HINT) from error
-    if not isinstance(content, dict):
-        raise PinError(f"{path} holds {type(content).__name__}, not a JSON object", hint=_HINT)
-    return content
-
-
-def _once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        raise ValueError("an object gives one key twice")
-    return members
-
-
-def _exact(text: str) -> float:
-    """Return a number that is written again with the same value."""
-    from decimal import Decimal  # 5 ms, and numbers with a point are rare
-
-    value = float(text)
-    if Decimal(repr(value)) != Decimal(text):
-        raise ValueError(f"the number {text[:40]} would be rounded")
-    return value
-
-
-def _entries(content: dict[str, Any], path: Path) -> Mapping[str, Any]:
-    """Return the map; PinError where something else stands in its place."""
-    place: Any = content
-    for key in place_of(path):
-        place = place.get(key, {})
-        if not isinstance(place, dict):
-            raise PinError(f"{path}: {key} is no object", hint="write it as one object, by the names of the templates")
-    entries: Mapping[str, Any] = place
-    return entries
-
-
-def _one(entry: object, path: Path, name: str) -> Pin:
-    problems: list[str] = []
-    pin = _pin(f"{path}: {name}", entry, problems)
-    if pin is None:
-        raise PinError("\n".join(problems), hint=_HINT)
-    return pin
-
-
-def _pin(where: str, entry: object, problems: list[str], *, nested: bool = False) -> Pin | None:
-    """Read an entry; what is wrong with it goes to `problems`."""
-    if not isinstance(entry, dict):
-        problems.append(f"{where} is no object")
-        return None
-    found = [f"{where}: {problem}" for problem in _problems(entry)]
-    problems += found
-    previous = None
-    if entry.get("previous") is not None and not nested:
-        previous = _pin(f"{where}: previous", entry["previous"], problems, nested=True)
-        if previous is None:
-            return None
-    return None if found else Pin(**{key: entry[key] for key in KEYS}, previous=previous)
-
-
-def _problems(entry: dict[str, Any]) -> Iterator[str]:
-    for key in KEYS:
-        value = entry.get(key)
-        if key not in entry:
-            yield f"{key} is missing"
-        elif key == "size":
-            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-                yield f"size is {_short(value)}, not a whole number"
-        elif not isinstance(value, str):
-            yield f"{key} is {_short(value)}, not a text"
-        elif key in _FORMS and not re.fullmatch(_FORMS[key][0], value, re.ASCII):
-            yield f"{key} is {_short(value)}, not {_FORMS[key][1]}"
-        elif key == "template_id":
-            try:
-                Volid.parse(value)
-            except UsageError as error:
-                yield f"template_id: {error.message}"
-
-
-def _short(value: object) -> str:
-    return json.dumps(value)[:80]
+    return {key: getattr(pin, key) for key in (*KEYS, "hints")}

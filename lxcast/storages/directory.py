@@ -15,7 +15,8 @@ from pathlib import Path
 
 from lxcast import durable
 from lxcast.errors import ConflictError, StorageError, UsageError
-from lxcast.model import FORMATS, TEMPLATE_SUFFIXES, DirectoryRef, Version, Volid, suffix_of
+from lxcast.forms import TEMPLATE_SUFFIXES, suffix_of
+from lxcast.model import FORMATS, DirectoryRef, Version, Volid
 from lxcast.naming import Naming, Pattern
 from lxcast.record import Record, parse_record
 

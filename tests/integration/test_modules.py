@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lxcast.pins.tfvars import DEFAULT
+from lxcast.pins.entries import DEFAULT
 from lxcast.testing import Cluster
 from tests.integration.tools import CACHE, REPOSITORY, Program, missing
 from tests.published import pin, publish
@@ -129,16 +129,18 @@ def test_containers_are_made_kept_and_replaced_as_their_pattern_says(site: Site)
     assert site.containers() == {}
 
 
-def test_the_hints_of_a_record_make_the_container(site: Site) -> None:
-    main = site.folder / "main.tf"
-    main.write_text(
-        main.read_text().replace(
-            '  name   = "debian-12"\n', '  name   = "debian-12"\n  storage = "local=${path.module}/../../storage"\n'
-        )
-    )
-    file = site.storage / "template/cache/debian-12-v4.json"
-    record = json.loads(file.read_text())
-    file.write_text(json.dumps(record | {"hints": {"disk_gb": 6, "unprivileged": True}}))
+@pytest.mark.parametrize("told_by", ["record", "pin"])
+def test_the_hints_of_a_record_make_the_container(site: Site, told_by: str) -> None:
+    hints = {"disk_gb": 6, "unprivileged": True}
+    if told_by == "record":
+        main = site.folder / "main.tf"
+        storage = '  storage = "local=${path.module}/../../storage"\n'
+        main.write_text(main.read_text().replace('  name   = "debian-12"\n', f'  name   = "debian-12"\n{storage}'))
+        file = site.storage / "template/cache/debian-12-v4.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"hints": hints}))
+    else:
+        pins = site.folder / DEFAULT
+        pins.write_text(pins.read_text().replace('"hints": {}', f'"hints": {json.dumps(hints)}'))
     site.run("apply", "-auto-approve")
     (web,) = (each for each in site.server.containers.values() if each.configuration["hostname"] == "web")
     assert web.configuration["rootfs"].endswith("size=6G")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lxcast.pins.tfvars import DEFAULT
+from lxcast.pins.entries import DEFAULT
 from tests.documents import blocks
 from tests.integration.tools import CACHE, REPOSITORY, Program, missing
 from tests.published import pin, publish

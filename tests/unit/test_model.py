@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from lxcast.errors import UsageError
+from lxcast.forms import suffix_of
 from lxcast.model import (
     DirectoryRef,
     ProxmoxRef,
@@ -13,7 +14,6 @@ from lxcast.model import (
     parse_architecture,
     parse_storage,
     rfc3339,
-    suffix_of,
 )
 
 

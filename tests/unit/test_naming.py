@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lxcast.errors import UsageError
-from lxcast.model import Version, Volid, suffix_of
+from lxcast.forms import suffix_of
+from lxcast.model import Version, Volid
 from lxcast.naming import FIELDS, Naming, Pattern, naming
 
 VALUES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,12}", fullmatch=True).filter(

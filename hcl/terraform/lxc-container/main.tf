@@ -7,7 +7,7 @@ locals {
   template  = local.made_from.template
   hints     = local.template.hints
 
-  # A record always says whether it runs unprivileged: where it does not, there was only a pin, which tells no hints.
+  # A record always says whether it runs unprivileged: where that is unsaid, the pin was written without hints.
   nesting = coalesce(var.nesting, local.hints.nesting, local.hints.unprivileged == null)
 }
 

@@ -1,5 +1,6 @@
 import json
-from dataclasses import replace
+import re
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,7 @@ def test_the_file_is_what_terraform_loads() -> None:
                 "size": 4000,
                 "ostype": "debian",
                 "arch": "amd64",
+                "hints": {},
                 "previous": {
                     "template_id": "pve-nfs:vztmpl/debian-12-v3.tar.zst",
                     "version": "v3",
@@ -87,10 +89,32 @@ def test_the_file_is_what_terraform_loads() -> None:
                     "size": 3000,
                     "ostype": "debian",
                     "arch": "amd64",
+                    "hints": {},
                 },
             }
         }
     }
+
+
+def test_of_a_records_hints_a_pin_keeps_those_that_make_a_container() -> None:
+    hints = {"disk_gb": 2, "nesting": True, "unprivileged": True}
+    known = {**asdict(pin(3)), "hints": {**hints, "nodes": ["pve"], "cmd": ["sh"]}}
+    assert Pin.of(known).hints == hints
+    plain = json.loads(with_pin(with_pin(b"", FILE, "debian-12", pin(2)), FILE, "debian-12", pin(3)))
+    del plain["lxc_templates"]["debian-12"]["hints"]  # as written by hand
+    data = with_pin(json.dumps(plain).encode(), FILE, "debian-12", Pin.of(known))
+    assert json.loads(data)["lxc_templates"]["debian-12"]["hints"] == hints
+    assert find_pin(data, FILE, "debian-12").previous == pin(2), "the same template, told in more detail"
+
+
+@pytest.mark.parametrize(
+    ("hints", "said"), [([], "hints is [], not an object"), ({"nesting": 1}, "hints: nesting is 1, not of its kind")]
+)
+def test_hints_of_a_wrong_kind_are_told(hints: object, said: str) -> None:
+    content = json.loads(with_pin(b"", FILE, "debian-12", pin(3)))
+    content["lxc_templates"]["debian-12"]["hints"] = hints
+    with pytest.raises(PinError, match=re.escape(f"{FILE}: debian-12: {said}")):
+        find_pin(json.dumps(content).encode(), FILE, "debian-12")
 
 
 def test_keys_and_the_final_newline_are_in_a_fixed_form() -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lxcast.pins.tfvars import DEFAULT
+from lxcast.pins.entries import DEFAULT
 from tests.published import pin, publish
 from tests.unit.terraform_ext.asking import KEYS, refusal, result, run
 
@@ -79,7 +79,7 @@ def test_a_relative_storage_starts_where_the_program_runs(storage: Path) -> None
 
 def test_a_name_is_needed_and_no_key_is_empty(storage: Path) -> None:
     assert "name is missing" in refusal({"version": "v2", "storage": str(storage)})
-    for key in ("name", "version", "storage", "sha256", "pin_file", "verify"):
+    for key in ("name", "version", "storage", "node", "sha256", "pin_file", "verify"):
         assert f"{key} is empty" in refusal(query(storage, **{key: ""}))
 
 
@@ -98,11 +98,12 @@ def test_the_digest_of_the_query_must_be_the_records(storage: Path) -> None:
 
 
 def test_every_problem_is_told_at_once(storage: Path) -> None:
-    text = refusal({"version": "newest", "node": "pve1", "api_token": "hunter2", "storage": 7})
+    text = refusal({"version": "newest", "node": "pve 1", "host": "pve1", "api_token": "hunter2", "storage": 7})
     for part in (
         "name is missing",
         "'newest'",
-        "'node' is no key",
+        "'pve 1', which is no node's name",
+        "'host' is no key",
         "'api_token' looks like a secret",
         "storage is a number",
     ):

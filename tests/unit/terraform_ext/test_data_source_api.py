@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lxcast.pins.tfvars import DEFAULT
+from lxcast.pins.entries import DEFAULT
 from lxcast.testing import Cluster
 from tests.published import pin, publish
 from tests.unit.terraform_ext.asking import KEYS, refusal, result
@@ -15,7 +15,7 @@ NAMED = {"name": "debian-12", "storage": "proxmox:pve/local"}
 
 @pytest.fixture
 def server() -> Iterator[Cluster]:
-    with Cluster() as cluster:
+    with Cluster(nodes=("pve", "pve2")) as cluster:
         yield cluster
 
 
@@ -41,6 +41,31 @@ def test_name_and_size_are_confirmed(folder: Path) -> None:
     assert (answer["node"], answer["verified"]) == ("pve", "size")
     assert int(answer["ctime"]) > 0
     assert result({**NAMED, "storage": "proxmox:", "version": "v4"}, cwd=folder) == answer
+
+
+@pytest.mark.parametrize(
+    "named", [{}, {"storage": "local"}, {"storage": "proxmox:"}, {"storage": "proxmox:pve2/local"}], ids=str
+)
+def test_a_node_of_its_own_confirms_the_pin(named: dict[str, str], folder: Path, server: Cluster) -> None:
+    """Its storage is the pin's where none is named."""
+    asked = {"name": "debian-12", "node": "pve2", **named}
+    assert "no local:vztmpl/debian-12-v4.tar.zst" in " ".join(refusal(asked, cwd=folder).split())
+    (server.storages["local"].folder("pve2") / "debian-12-v4.tar.zst").write_bytes(b"template")
+    answer = result({**asked, "verify": "storage"}, cwd=folder)
+    assert (answer["node"], answer["verified"], answer["storage"]) == ("pve2", "size", "local")
+    assert result({**asked, "verify": "pin"}, cwd=folder)["node"] == ""
+
+
+@pytest.mark.parametrize(
+    ("storage", "said"),
+    [
+        ("/srv", "a folder"),
+        ("local=srv", "a folder"),
+        ("proxmox:pve/local", "storage is of the node pve: leave node out"),
+    ],
+)
+def test_a_node_and_the_storage_of_another_place_exclude_each_other(storage: str, said: str, folder: Path) -> None:
+    assert said in " ".join(refusal({"name": "debian-12", "node": "pve2", "storage": storage}, cwd=folder).split())
 
 
 def test_a_template_that_is_missing_or_of_another_size_is_told(folder: Path, server: Cluster) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lxcast.pins.tfvars import DEFAULT
+from lxcast.pins.entries import DEFAULT
 from tests.published import pin, publish
 from tests.unit.terraform_ext.asking import KEYS, refusal, result, run
 
@@ -50,6 +50,13 @@ def test_what_is_an_object_in_a_record_is_one_in_a_pins_answer(folder: Path) -> 
     assert {"source", "hints", "warnings"} <= objects
     assert all(type(json.loads(pinned[key])) is type(json.loads(recorded[key])) for key in objects)
     assert json.loads(pinned["source"]).keys() == json.loads(recorded["source"]).keys()
+
+
+def test_the_hints_of_the_record_come_with_the_pin(folder: Path) -> None:
+    assert result(NAMED, cwd=folder)["hints"] == "{}"
+    edited(folder, hints={"unprivileged": True, "disk_gb": 2})
+    assert result(NAMED, cwd=folder)["hints"] == '{"disk_gb":2,"unprivileged":true}'
+    assert result({**NAMED, "storage": "./storage", "verify": "storage"}, cwd=folder)["version"] == "v4"
 
 
 def test_a_pin_file_is_named_by_the_query(folder: Path) -> None:
@@ -162,6 +169,7 @@ def test_no_library_and_nothing_of_the_storages_is_loaded_for_a_pin(folder: Path
     loaded = json.loads(done.stderr.replace("'", '"'))
     ours = {"lxcast", "terraform_ext"}
     assert [name for name in loaded if name.partition(".")[0] not in ours | set(sys.stdlib_module_names)] == []
-    assert "lxcast.pins.tfvars" in loaded
-    # hashlib, ssl and hcl2's grammar are what makes a start slow.
-    assert not {"lxcast.storages", "hashlib", "ssl", "hcl2", "subprocess"} & set(loaded)
+    assert "lxcast.pins.entries" in loaded
+    # hashlib, ssl and hcl2's grammar are what makes a start slow; the others together double the time to this answer.
+    slow = {"lxcast.storages", "hashlib", "ssl", "hcl2", "subprocess"}
+    assert not (slow | {"dataclasses", "inspect", "pathlib", "argparse", "typing", "textwrap"}) & set(loaded)

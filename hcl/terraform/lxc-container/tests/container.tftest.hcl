@@ -56,7 +56,7 @@ run "what_is_said_wins" {
   }
 }
 
-run "a_pin_tells_no_hints" {
+run "a_pin_without_hints" {
   command = plan
 
   variables {

@@ -1,0 +1,75 @@
+"""The answer from a folder: the record beside a template, which must agree with the pin."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lxcast.errors import PinError, StorageError
+from lxcast.model import DirectoryRef, Version, Volid, parse_storage
+from lxcast.pins.entries import KEYS
+from lxcast.storages.directory import DirectoryStorage
+from terraform_ext.query import Query
+
+
+def from_record(query: Query, pin: Mapping[str, Any] | None, file: str) -> tuple[dict[str, Any], str]:
+    """Return the record of the version that query or pin names, and where it was read.
+
+    Raises UsageError where the storage is none, PinError and StorageError where pin and storage do not name one
+    template that is there with its size; `file` is the pin's, for messages.
+    """
+    ref = parse_storage(query.storage)
+    assert isinstance(ref, DirectoryRef)
+    storage = DirectoryStorage(ref)
+    version = pin["version"] if pin else query.version
+    if not version:
+        raise PinError(
+            f"{file}: the pin of {query.name} has no version, by which a storage could be asked",
+            hint='leave storage out, or set verify = "pin"',
+        )
+    record = storage.find(query.name, None if version == "latest" else Version.parse(version))
+    # A record without a template is no entry of the storage, and one that tells of another size is an error there.
+    try:
+        ctime = int((storage.folder / record.file).stat().st_mtime)
+    except OSError as error:
+        raise StorageError(f"{storage.folder / record.file}: {error.strerror}") from error
+    values = asdict(record) | {
+        "node": "",
+        "ctime": ctime,
+        "verified": "size",
+        "warnings": _warnings(version, record.version, record.file),
+    }
+    # The id that the query spells out wins over the one of the build: one folder may be known to Proxmox by another id.
+    if query.storage.startswith(f"{ref.id}="):
+        values |= {"storage": ref.id, "template_id": str(Volid.make(ref.id, record.file))}
+    if pin:
+        _agree(query.name, pin, file, values, ref.path)
+    return values, f"the template's record in {ref.path}"
+
+
+def _agree(name: str, pin: Mapping[str, Any], file: str, values: Mapping[str, Any], folder: Path) -> None:
+    """Raise PinError for what the pin and the record tell differently."""
+    problems = [
+        f"{name}: {key} is {pin[key]} in {file}, {values[key]} in the template's record in {folder}"
+        for key in KEYS
+        if pin[key] != values[key]
+    ]
+    if not problems:
+        return
+    other_id = Volid.parse(pin["template_id"]).storage
+    if other_id != values["storage"]:
+        hint = f"where Proxmox knows the folder as {other_id}: storage = {json.dumps(f'{other_id}={folder}')}"
+    else:
+        hint = "the pin is of another template: restore that one, or pin this one (`lxcast pin write`)"
+    raise PinError("\n".join(problems), hint=hint)
+
+
+def _warnings(asked: str, version: str, file: str) -> list[str]:
+    if asked != "latest":
+        return []
+    pin = f'; version = "{version}" pins it' if version else ""
+    return [
+        f'version = "latest" gave {file}. The next build gives another template_id, and Terraform then replaces '
+        "what was made from this one" + pin
+    ]
