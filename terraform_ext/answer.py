@@ -12,7 +12,8 @@ from lxcast.pins import entries
 from terraform_ext.query import Query
 
 UNKNOWN = {
-    **dict.fromkeys(("unpacked_size", "members", "compressor", "release", "created", "lxcast", "node", "ctime"), ""),
+    **dict.fromkeys(("unpacked_size", "members", "compressor", "release", "created", "lxcast", "rules"), ""),
+    **dict.fromkeys(("node", "ctime"), ""),
     "source": {"kind": "", "reference": "", "digest": ""},
     "cleanup": {},
     "fit": {},

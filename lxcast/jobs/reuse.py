@@ -13,9 +13,10 @@ from functools import cache
 from pathlib import Path
 
 import lxcast
+from lxcast.forms import suffix_of
 from lxcast.jobs.casting import Rules, run
 from lxcast.jobs.options import BuildOptions
-from lxcast.model import Version, suffix_of
+from lxcast.model import Version
 from lxcast.naming import Naming
 from lxcast.progress import Progress
 from lxcast.record import Record

@@ -6,11 +6,13 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from lxcast.pins.entries import DEFAULT
+from lxcast.record import Record
 from tests.published import pin, publish
 from tests.unit.terraform_ext.asking import KEYS, refusal, result, run
 
@@ -36,7 +38,7 @@ def edited(folder: Path, **changes: object) -> None:
 def test_the_pin_alone_answers_with_all_keys(folder: Path) -> None:
     shutil.rmtree(folder / "storage")
     answer = result(NAMED, cwd=folder)
-    assert set(answer) == KEYS
+    assert set(answer) == KEYS == {*(each.name for each in fields(Record)), "node", "ctime", "verified", "warnings"}
     assert answer["template_id"] == "local:vztmpl/debian-12-v4.tar.zst"
     assert (answer["file"], answer["storage"], answer["format"]) == ("debian-12-v4.tar.zst", "local", "zst")
     assert (answer["version"], answer["size"], answer["ostype"], answer["arch"]) == ("v4", "8", "debian", "amd64")
