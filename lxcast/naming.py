@@ -145,3 +145,8 @@ def naming(
     if problems:
         raise UsageError("; ".join(problems))
     return Naming(name, form, variant, release, arch)
+
+
+def field_value(text: str) -> str:
+    """Return a text as the value of a pattern's field; "" where it cannot stand in a file name."""
+    return text if re.fullmatch(_VALUE, text) and not text.endswith(TEMPLATE_SUFFIXES) else ""

@@ -61,6 +61,8 @@ class Record:
     """Row -> sentences."""
     checks: Mapping[str, Any] = field(default_factory=dict)
     hints: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """What the builder of a distrobuilder, Incus, LXD or LXC image said about it."""
 
     def to_json(self) -> str:
         """Print it as the file holds it: ASCII, keys in the order of the fields, a final newline."""
@@ -74,7 +76,7 @@ class Record:
 _OPTIONAL = {"ostype", "release", "arch", "version", "template_id", "storage", "rules"}
 """Keys whose value may be an empty text."""
 
-_LATER = {"rules"}
+_LATER = {"rules", "metadata"}
 """Keys that older records lack."""
 
 

@@ -59,8 +59,13 @@ SETTINGS: tuple[Setting, ...] = (
         "The file's name without its ending, of {name}, {variant}, {release}, {arch}, {version}, {timestamp}, {date} "
         "and {digest}.",
     ),
-    Setting("variant", "text", "", "What {variant} in the pattern stands for."),
-    Setting("release", "text", "", "What {release} in the pattern stands for; empty: the distribution's own."),
+    Setting("variant", "text", "", "What {variant} in the pattern stands for; empty: what the source's metadata says."),
+    Setting(
+        "release",
+        "text",
+        "",
+        "What {release} in the pattern stands for; empty: what the source's metadata or else the distribution says.",
+    ),
     Setting("arch", "text", "", "The architecture that the template must have, such as amd64; empty: any."),
     Setting(
         "platform",

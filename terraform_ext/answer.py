@@ -19,6 +19,7 @@ UNKNOWN = {
     "fit": {},
     "checks": {},
     "hints": {},
+    "metadata": {},
 }
 """What a pin does not tell. Objects stay objects, so that jsondecode() takes them."""
 

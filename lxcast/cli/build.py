@@ -13,8 +13,9 @@ Source = Annotated[
         metavar="SOURCE",
         help="docker-container:NAME, docker-daemon:IMAGE, docker-archive:FILE[:REF], oci:PATH[:REF], "
         "oci-archive:FILE[:REF], bundle:DIR, rootfs:DIR, a path (told by its content: a tar archive such as that of "
-        "`docker export`, an image layout, an archive of `docker save`, a runtime bundle, a folder; archives "
-        "compressed or not), - for standard input, or a bare NAME of a container or image.",
+        "`docker export`, an image layout, an archive of `docker save`, a runtime bundle, a folder, what "
+        "distrobuilder, Incus or LXD wrote; archives compressed or not), - for standard input, or a bare NAME of a "
+        "container or image.",
     ),
 ]
 

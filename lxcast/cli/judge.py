@@ -44,8 +44,9 @@ def check(
             }
         )
     else:
-        form = f"{checked.compression}, {checked.members} members, {amount(checked.unpacked_size)} unpacked"
-        lines = [f"{file}: {checked.ostype or 'unknown ostype'} {checked.arch}".rstrip() + f", {form}"]
+        told = [f"{checked.ostype or 'unknown ostype'} {checked.arch}".rstrip(), checked.compression]
+        told += [f"{checked.members} members", f"{amount(checked.unpacked_size)} unpacked"]
+        lines = [f"{file}: {', '.join(filter(None, told))}"]
         lines += [finding_text(finding) for finding in checked.findings]
         console.out("\n".join([*lines, f"{_count(errors, 'error')}, {_count(others, 'warning')}"]))
     return CheckError.exit_code if errors else 0

@@ -67,6 +67,10 @@ def decompress(peeked: Peeked, name: str) -> Readable:
         from lxcast.compression import xz
 
         return Decompressed(xz.reader(raw) if kind == "xz" else xz.bzip2_reader(raw), xz.ERRORS, kind, name)
+    if peeked.start.startswith(b"hsqs"):
+        raise ArchiveError(
+            f"{name}: is a squashfs image, which Proxmox does not take", hint="lxcast build or repack makes a template"
+        )
     if not peeked.start:
         raise ArchiveError(f"{name}: is empty", hint="the step that should have written it failed")
     raise ArchiveError(

@@ -11,6 +11,7 @@ from lxcast.errors import PinError, UsageError
 from lxcast.jobs.casting import Cast, Rules, run, what_starts
 from lxcast.jobs.hints import container_hints
 from lxcast.jobs.options import BuildOptions
+from lxcast.jobs.packaged import beside, completed, metadata, named, with_templates
 from lxcast.jobs.reuse import find_made, rules_digest, still_holds
 from lxcast.model import FORMATS, DirectoryRef, Version, Volid, moment, parse_storage, rfc3339
 from lxcast.naming import Naming, naming
@@ -63,6 +64,7 @@ def build(source: str, options: BuildOptions, progress: Progress) -> Built:
     archive = open_source(source, options.platform)
     init = what_starts(options.init, archive, rules.fits)
     rules = rules.starting(archive, init)
+    rules, template = with_templates(rules, archive), named(template, archive)
     with ExitStack() as stack:
         if not options.dry_run:
             if upload:
@@ -96,7 +98,7 @@ def build(source: str, options: BuildOptions, progress: Progress) -> Built:
                 storage.burn(claim)
             raise failure
         record = _record(cast, archive, options, subject, findings, key)
-        template = replace(template, digest=record.diff_id, arch=template.arch or record.arch)
+        template = completed(template, record)
         known = (upload or storage).newest(template) if options.if_changed else None
         if known is not None and (known.diff_id, known.format) == (record.diff_id, record.format):
             return Built(known, None if upload else storage.folder / known.file, *done, unchanged=True)
@@ -110,7 +112,7 @@ def build(source: str, options: BuildOptions, progress: Progress) -> Built:
                 renumber = not in_content and asked is None and claim.version is not None
                 record, there = upload.put(file, template, claim, record, progress, renumber=renumber)
                 return Built(record, None, *done, unchanged=there)
-            record = storage.put(file, claim, record)
+            record = storage.put(file, claim, record, beside(archive, options.output))
         return Built(record, storage.folder / record.file, *done, unchanged=claim.taken)
 
 
@@ -180,7 +182,12 @@ def _id(options: BuildOptions) -> str:
 
 def _require_volid(template: Naming, version: Version, id: str) -> None:
     """Raise UsageError where the template's volid, at its shortest, would be longer than Proxmox takes."""
-    shortest = replace(template, digest=template.digest or "sha256:" + "0" * 64, arch=template.arch or "i386")
+    shortest = replace(
+        template,
+        digest=template.digest or "sha256:" + "0" * 64,
+        release=template.release or "0",
+        arch=template.arch or "i386",
+    )
     try:
         # As at the claim, the longest suffix decides, so that a name's legality does not depend on the format.
         Volid.make(id or "local", f"{shortest.render(version)}.tar.zst")
@@ -234,4 +241,5 @@ def _record(
         fit={row: notes for row, notes in cast.fit.items() if notes},
         checks={"policy": options.policy, "findings": [finding.as_dict() for finding in findings]},
         hints=container_hints(subject),
+        metadata=metadata(source).values,
     )

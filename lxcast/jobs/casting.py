@@ -23,6 +23,7 @@ from lxcast.rootfs.operations import OPERATIONS
 from lxcast.rootfs.rows import select
 from lxcast.rootfs.survey import Survey
 from lxcast.sources import Source
+from lxcast.tar.member import Member
 from lxcast.tar.reader import Limits
 from lxcast.tar.writer import Writer
 
@@ -72,6 +73,10 @@ class Rules:
         process = source.config if init == "auto" else None
         return replace(self, fit_options=replace(self.fit_options, process=process))
 
+    def with_templates(self, made: tuple[Member, ...]) -> "Rules":
+        """Return these rules with the files that the image's own templates make."""
+        return replace(self, fit_options=replace(self.fit_options, templates=made))
+
     def interests(self) -> list[str]:
         """Return every pattern that any row names."""
         return [
@@ -79,6 +84,7 @@ class Rules:
             *(pattern for row in self.operations for pattern in (*row.drop, *row.truncate)),
             *(pattern for row in self.fits for pattern in (*row.holds, *row.reads)),
             *(added.path.decode("utf-8", "surrogateescape") for added in self.fit_options.additions if added.path),
+            *(made.path.decode() for made in self.fit_options.templates),
             *reads(CHECKS),
             *(root.decode().rstrip("/") for root in SCAN_ROOTS),
         ]

@@ -32,7 +32,7 @@ def check(path: Path, policy: str, allow: Mapping[str, str], arch: str, progress
     checks.require(policy, allow)
     archive = None if path.is_dir() else open_file(path)
     source: Source = archive or open_source(str(path))
-    form = Form(file_name=path.name)
+    form = Form(file_name=path.name if archive else "")
     survey = Survey(checks.reads(), checks.scan, checks.SCAN_ROOTS, form)
     told = 0
 

@@ -16,6 +16,7 @@ import lxcast
 from lxcast.forms import suffix_of
 from lxcast.jobs.casting import Rules, run
 from lxcast.jobs.options import BuildOptions
+from lxcast.jobs.packaged import metadata
 from lxcast.model import Version
 from lxcast.naming import Naming
 from lxcast.progress import Progress
@@ -31,7 +32,7 @@ _NOT_CONTENT = {
     *("max_members", "max_size", "threads", "profile", "ca_file", "fingerprint", "records", "pin_file", "add"),
 }
 
-_ROOMS = ("jobs", "oci", "rootfs", "sources", "tar")
+_ROOMS = ("incus", "jobs", "oci", "rootfs", "sources", "tar")
 """The packages whose code decides what a template holds."""
 
 _IMAGE_NAMES = ("org.opencontainers.image.ref.name", "org.opencontainers.image.title")
@@ -41,8 +42,8 @@ _IMAGE_NAMES = ("org.opencontainers.image.ref.name", "org.opencontainers.image.t
 def rules_digest(options: BuildOptions, rules: Rules, source: Source) -> str:
     """Return the digest of everything but the source's content that decides a template's.
 
-    That are the options, the files that they add, SOURCE_DATE_EPOCH, the kind of source and its architecture, and
-    lxcast's own tables and code. Raises UsageError where a file to add cannot be read.
+    That are the options, the files that they add, SOURCE_DATE_EPOCH, the kind of source, its architecture and what its
+    builder said of it, and lxcast's own tables and code. Raises UsageError where a file to add cannot be read.
     """
     said = {
         key: sorted(set(value)) if isinstance(value, tuple) else value
@@ -59,6 +60,7 @@ def rules_digest(options: BuildOptions, rules: Rules, source: Source) -> str:
     facts = {
         "options": said,
         "added": added.hexdigest(),
+        "metadata": sorted((name, content.hex()) for name, content in metadata(source).files.items()),
         "clamp": rules.clamp,
         "kind": source.origin.kind,
         "architecture": source.config.architecture if source.config else "",

@@ -57,6 +57,8 @@ class FitOptions:
     additions: tuple[Addition, ...] = ()
     process: ImageConfig | None = None
     """What an init is written for where there is none; None: none is written."""
+    templates: tuple[Member, ...] = ()
+    """Files that the image's own templates make; an addition of the user's wins over them."""
 
     def __post_init__(self) -> None:
         wrong = [key for key in self.release if not re.fullmatch("[A-Z][A-Z0-9_]*", key)]
@@ -80,7 +82,11 @@ class Fitting:
     def __init__(self, rows: Iterable[Fit], options: FitOptions) -> None:
         self.options = options
         self._rows = tuple(rows)
-        self._additions = {member.path: member for member in read(options.additions, options.epoch)}
+        self._templates = {member.path for member in options.templates}
+        self._additions = {member.path: member for member in options.templates}
+        for member in read(options.additions, options.epoch):
+            self._additions[member.path] = member
+            self._templates.discard(member.path)
         self._targets = {path for path, member in self._additions.items() if member.type != DIR}
         held = {path.encode(): row.id for row in self._rows for path in row.holds}
         self._holders = dict.fromkeys(self._targets, ADD) | held
@@ -241,22 +247,32 @@ class Fitting:
         return next((parent for parent in parents if self.type(parent) not in (None, DIR)), None)
 
     def _place_additions(self) -> None:
-        """Put every addition where its path leads; raise UsageError for all that cannot be put there."""
+        """Put every addition and template where its path leads.
+
+        A template that cannot be put there is left out; UsageError names all such additions.
+        """
         problems = []
         for member in self._additions.values():
             place = self._place(member.path)
             there = None if place is None else self.type(place)
             if place is None:
-                problems.append(f"{printable(member.path)} leads through a file or a dangling link")
+                wrong = f"{printable(member.path)} leads through a file or a dangling link"
             elif there == DIR or (member.type == DIR and self.type(self.resolve(place) or b"") == DIR):
-                if member.type != DIR:
-                    problems.append(f"{printable(place)} is a folder in the root filesystem")
+                if member.type == DIR:
+                    continue
+                wrong = f"{printable(place)} is a folder in the root filesystem"
             elif there is not None and place not in self._held:
-                problems.append(f"{printable(member.path)} is {printable(place)} in the root filesystem: name it so")
+                wrong = f"{printable(member.path)} is {printable(place)} in the root filesystem: name it so"
             else:
                 self._made[place] = member.changed(path=place)
                 self._targets.add(place)
                 self.note(f"wrote {printable(place)}" + (f": {member.size} bytes" if member.type == REG else ""))
+                continue
+            if member.path in self._templates:
+                self._targets.discard(member.path)
+                self.note(f"left out a template of the image: {wrong}")
+            else:
+                problems.append(wrong)
         if problems:
             raise UsageError("--add: " + "; ".join(problems), hint="nothing was built; correct the --add options")
 

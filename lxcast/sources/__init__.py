@@ -6,13 +6,10 @@ Each kind is imported when it is met: a build from an archive should not wait fo
 from pathlib import Path
 
 from lxcast.errors import UsageError
-from lxcast.sources.archive import Archive, first_path, is_of_an_image, open_file, open_stdin
-from lxcast.sources.source import Members, Source
+from lxcast.sources.archive import Archive, first_path, is_of_an_image, is_squashfs, open_file, open_stdin
+from lxcast.sources.source import Members, Packaged, Source
 
-__all__ = ["Archive", "Members", "Source", "open_file", "open_source"]
-
-_ARCHIVE_SUFFIXES = {".tar", ".gz", ".tgz", ".xz", ".txz", ".zst", ".tzst", ".bz2", ".tbz2"}
-
+__all__ = ["Archive", "Members", "Packaged", "Source", "open_file", "open_source"]
 
 _ARCHIVE_SUFFIXES = {".tar", ".gz", ".tgz", ".xz", ".txz", ".zst", ".tzst", ".bz2", ".tbz2"}
 
@@ -69,15 +66,19 @@ def _open_path(path: Path, platform: str) -> Source:
         from lxcast.sources.image import open_if_image
 
         found = open_if_image(path, platform)
+        if found is None and not (path / "config.json").is_file():
+            from lxcast.sources.packaged import open_if_pair
+
+            found = open_if_pair(path)
         kind = "bundle" if (path / "config.json").is_file() else "rootfs"
         return found or _open_named(kind, str(path), platform) or open_file(path)
-    first = first_path(path)
+    first = b"" if is_squashfs(path) else first_path(path)
     if first and is_of_an_image(first):
         from lxcast.sources.image import open_if_image
 
         found = open_if_image(path, platform)
-    elif first:
-        from lxcast.sources.nested import is_wrapped, open_if_nested
+    if found is None and path.is_file():
+        from lxcast.sources.packaged import is_packed, open_if_packed, open_with_metadata
 
-        found = open_if_nested(path) if is_wrapped(first) else None
+        found = (open_if_packed(path) if first and is_packed(first) else None) or open_with_metadata(path)
     return found or open_file(path)

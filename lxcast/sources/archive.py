@@ -16,6 +16,8 @@ from lxcast.record import Origin
 from lxcast.tar.form import Form
 from lxcast.tar.reader import Limits, Reader
 
+_SQUASHFS = b"hsqs"  # its superblock, little endian (the kernel's squashfs_fs.h)
+
 Opener = Callable[[], AbstractContextManager[Readable]]
 
 
@@ -39,6 +41,8 @@ class Archive:
     warnings: list[str] = field(default_factory=list)
     config: ImageConfig | None = None
     """What an image says about running it, where one is behind it."""
+    digest: str = ""
+    """What the stored bytes must be, "sha256:HEX"; "" where nothing is known."""
 
     read: int = 0
     """Bytes that were read so far, as they come: before decompression. A thread may count them."""
@@ -50,9 +54,8 @@ class Archive:
         With `form` the archive is judged rather than trusted (see Reader), and `form` told how it is compressed.
         """
         name = self.origin.reference
-        with self.opener() as raw:
-            self.read = 0
-            peeked = Peeked(_Counted(raw, self))
+        with self.stored() as stored:
+            peeked = Peeked(stored)
             stream = decompress(peeked, name)
             if form is not None:
                 form.compression = sniff(peeked.start)
@@ -62,6 +65,21 @@ class Archive:
             else:
                 with closing(Prefetch(stream)) as ahead:
                     yield Reader(ahead, name, limits, form)
+
+    @contextmanager
+    def stored(self) -> Iterator[Readable]:
+        """Open the stream and yield its bytes as they are stored; at the end they must have the digest."""
+        with self.opener() as raw:
+            self.read = 0
+            counted = _Counted(raw, self)
+            if not self.digest:
+                yield counted
+                return
+            from lxcast.sources.verified import Verified  # few sources have one
+
+            verified = Verified(counted, self.digest, self.origin.reference)
+            yield verified
+            verified.finish()
 
 
 class _Counted:
@@ -114,6 +132,14 @@ def first_path(path: Path) -> bytes:
 def is_of_an_image(path: bytes) -> bool:
     """Tell whether a member of an archive may be one of an image's files."""
     return _OF_AN_IMAGE.fullmatch(path) is not None
+
+
+def is_squashfs(path: Path) -> bool:
+    """Tell whether a file is a squashfs image."""
+    if not path.is_file():
+        return False
+    with open_for_reading(path) as file:
+        return file.read(len(_SQUASHFS)) == _SQUASHFS
 
 
 def open_for_reading(path: Path) -> io.FileIO:

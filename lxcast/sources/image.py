@@ -4,7 +4,6 @@ The first reading sees the headers of all layers, as many at a time as there are
 what stays.
 """
 
-import hashlib
 import os
 import threading
 from collections import deque
@@ -16,11 +15,12 @@ from pathlib import Path
 from lxcast.compression import Peeked, Prefetch, Readable, decompress, sniff
 from lxcast.errors import ArchiveError, SourceError
 from lxcast.model import ImageConfig
-from lxcast.oci.layout import Image, Layer, find_in_docker_archive, find_in_layout, verify
+from lxcast.oci.layout import Image, Layer, find_in_docker_archive, find_in_layout
 from lxcast.oci.merge import FOLDER, LINK, SYMLINK, WHITEOUT, Attributes, Entry, Merge, Plan
 from lxcast.oci.platform import Platform
 from lxcast.record import Origin
 from lxcast.sources.blobs import Blobs, FolderBlobs, list_archive
+from lxcast.sources.verified import Verified
 from lxcast.tar.member import CHR, DIR, LNK, REG, SYM, Member
 from lxcast.tar.reader import Limits, Reader
 
@@ -177,13 +177,13 @@ class ImageSource:
         try:
             with self._blobs.open(layer.path) as raw:
                 digest = "" if first else layer.digest
-                stored = _Verified(raw, digest, f"{name} ({layer.path})", lambda got: self._count(number, got))
+                stored = Verified(raw, digest, f"{name} ({layer.path})", lambda got: self._count(number, got))
                 peeked = Peeked(stored)
                 stream = decompress(peeked, name)
                 plain = sniff(peeked.start) == "tar"
                 diff_id = layer.diff_id if (first and not plain) or (not first and not layer.digest) else ""
                 with closing(_Direct(stream) if first else Prefetch(stream)) as ahead:
-                    content = _Verified(ahead, diff_id, f"{name}, uncompressed,")
+                    content = Verified(ahead, diff_id, f"{name}, uncompressed,")
                     yield Reader(content, name, limits)
                     content.finish()
                 stored.finish()
@@ -193,7 +193,7 @@ class ImageSource:
 
     def _verify(self, layer: Layer, name: str) -> None:
         with self._blobs.open(layer.path) as raw:
-            _Verified(raw, layer.digest, f"{name} ({layer.path})").finish()
+            Verified(raw, layer.digest, f"{name} ({layer.path})").finish()
 
     def _count(self, number: int, got: int) -> None:
         if self._stopped.is_set():
@@ -257,30 +257,6 @@ class Merged:
 
     def _refill(self) -> None:
         self.before_refill()
-
-
-class _Verified:
-    """A stream whose digest is compared at its end; "" for one that need not be."""
-
-    def __init__(self, raw: Readable, digest: str, name: str, count: Callable[[int], None] | None = None) -> None:
-        self._raw, self._digest, self._name, self._count = raw, digest, name, count
-        self._hash = hashlib.new(digest.partition(":")[0]) if digest else None
-
-    def readinto(self, buffer: memoryview, /) -> int:
-        got = self._raw.readinto(buffer) or 0
-        if self._hash:
-            self._hash.update(buffer[:got])
-        if self._count:
-            self._count(got)
-        return got
-
-    def finish(self) -> None:
-        """Read what is left, and compare."""
-        if self._hash:
-            buffer = memoryview(bytearray(1 << 20))
-            while self.readinto(buffer):
-                pass
-            verify(self._name, self._digest, self._hash.hexdigest())
 
 
 class _Direct:

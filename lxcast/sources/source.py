@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from lxcast.incus.metadata import Metadata
 from lxcast.model import ImageConfig
 from lxcast.record import Origin
 from lxcast.tar.member import Member
@@ -48,3 +49,13 @@ class Source(Protocol):
 
     def members(self, limits: Limits | None = None) -> AbstractContextManager[Members]:
         """Open it and yield its members. Raises SourceError and its children, also while they are iterated."""
+
+
+@runtime_checkable
+class Packaged(Source, Protocol):
+    """A root filesystem with its builder's metadata."""
+
+    metadata: Metadata
+
+    def metadata_archive(self) -> bytes:
+        """Return the metadata as a .tar.xz."""

@@ -20,6 +20,9 @@ from lxcast.model import FORMATS, DirectoryRef, Version, Volid
 from lxcast.naming import Naming, Pattern
 from lxcast.record import Record, parse_record
 
+METADATA_SUFFIX = ".meta.tar.xz"
+"""Of the builder's metadata that a plain folder keeps beside a template."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -100,7 +103,8 @@ class DirectoryStorage:
         """Return the templates, with and without records, by name, version and file; StorageError without a folder."""
         if not self.root.is_dir():
             raise StorageError(f"{self.root}: no such storage folder", hint="lxcast build makes it")
-        found = [self._entry(file) for file in self._files() if suffix_of(file)]
+        files = [file for file in self._files() if self.id or not file.endswith(METADATA_SUFFIX)]
+        found = [self._entry(file) for file in files if suffix_of(file)]
         return sorted((one for one in found if one), key=lambda one: (one.name, _number(one.version), one.file))
 
     def records(self) -> list[Record]:
@@ -221,9 +225,12 @@ class DirectoryStorage:
         """Make the file that a template is written to; it is given its name by `put`."""
         return durable.Temporary(self.folder)
 
-    def put(self, temporary: durable.Temporary, claim: Claim, record: Record) -> Record:
+    def put(
+        self, temporary: durable.Temporary, claim: Claim, record: Record, beside: Mapping[str, bytes] | None = None
+    ) -> Record:
         """Publish a finished file under the claimed name and return its record, completed by what the place knows.
 
+        `beside` are further files of a plain folder, by the suffix that takes the template's place.
         Where the name is published already and it is the same template (same bytes, or same diff id and format) the
         record that is there is returned and nothing is changed; else ConflictError says both digests.
         """
@@ -236,8 +243,10 @@ class DirectoryStorage:
         temporary.sync()
         if claim.taken:
             return self._put_again(temporary, record)
-        self._write(self._record(claim.stem), record.to_json())
-        self._write(self.folder / f"{file}.sha256", record.checksum())
+        self._write(self._record(claim.stem), record.to_json().encode())
+        self._write(self.folder / f"{file}.sha256", record.checksum().encode())
+        for suffix, content in (beside or {}).items():
+            self._write(self.folder / f"{claim.stem}{suffix}", content)
         claim.inode = os.fstat(temporary.fileno()).st_ino
         try:
             durable.link_new(temporary.path, self.folder / file)
@@ -270,8 +279,8 @@ class DirectoryStorage:
         if digest != record.sha256 and not same_content:
             raise _conflict(self.folder / record.file, digest, record)
         if known is None:
-            self._write(self.folder / f"{record.file}.sha256", record.checksum())
-            self._write(self._record(stem), record.to_json())
+            self._write(self.folder / f"{record.file}.sha256", record.checksum().encode())
+            self._write(self._record(stem), record.to_json().encode())
         if not present:
             durable.link_new(temporary.path, self.folder / record.file)
         return known or record
@@ -282,7 +291,8 @@ class DirectoryStorage:
             return
         files = self._templates(claim.stem)
         if not any((self.folder / file).stat().st_ino == claim.inode for file in files):
-            for suffix in (*(f"{row.suffix}.sha256" for row in FORMATS.values()), ".json"):
+            own = () if self.id else (METADATA_SUFFIX,)
+            for suffix in (*(f"{row.suffix}.sha256" for row in FORMATS.values()), *own, ".json"):
                 with durable.explained(self.folder):
                     (self.folder / f"{claim.stem}{suffix}").unlink(missing_ok=True)
         self.burn(claim)
@@ -301,9 +311,9 @@ class DirectoryStorage:
     def _record(self, stem: str) -> Path:
         return self.folder / f"{stem}.json"
 
-    def _write(self, target: Path, text: str) -> None:
+    def _write(self, target: Path, content: bytes) -> None:
         with durable.Temporary(self.folder) as temporary:
-            temporary.write(text.encode())
+            temporary.write(content)
             temporary.sync()
             durable.replace(temporary.path, target)
 

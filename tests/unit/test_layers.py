@@ -18,7 +18,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("lxcast.jobs",),
     ("lxcast.storages", "lxcast.pins"),
     ("lxcast.sources", "lxcast.rootfs"),
-    ("lxcast.tar", "lxcast.oci", "lxcast.record"),
+    ("lxcast.tar", "lxcast.oci", "lxcast.incus", "lxcast.record"),
     ("lxcast.http", "lxcast.engine", "lxcast.compression", "lxcast.durable"),
     # The ground is laid in three courses, so that it too has a direction.
     ("lxcast.naming", "lxcast.settings"),

@@ -11,7 +11,7 @@ from lxcast.record import Origin, Record, parse_record
 KEYS = (
     *("schema", "name", "version", "file", "template_id", "storage", "size", "unpacked_size", "members", "sha256"),
     *("diff_id", "format", "compressor", "ostype", "release", "arch", "created", "lxcast", "source"),
-    *("rules", "cleanup", "fit", "checks", "hints"),
+    *("rules", "cleanup", "fit", "checks", "hints", "metadata"),
 )
 
 RECORD = Record(
@@ -32,6 +32,12 @@ RECORD = Record(
     source=Origin("docker-container", "web", ""),
     cleanup={"logs": {"members": 2, "bytes": 7}},
 )
+
+
+def test_a_record_from_before_a_key_is_read() -> None:
+    old = json.loads(RECORD.to_json())
+    del old["metadata"]
+    assert parse_record(json.dumps(old), "x.json") == RECORD
 
 
 def test_the_keys_are_those_that_were_promised_in_their_order() -> None:

@@ -1,0 +1,339 @@
+"""A root filesystem as builders of system containers pack it: beside its metadata, or with it in one archive.
+
+distrobuilder writes the pair rootfs.tar.xz and meta.tar.xz for LXC, and for Incus and LXD rootfs.squashfs beside
+incus.tar.xz or one unified archive of metadata.yaml, templates/ and rootfs/. Some users wrap the pair in an archive
+once more. An inner archive is decompressed as it streams by in the outer one.
+"""
+
+import io
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+
+from lxcast.compression import Readable, compress, sniff
+from lxcast.errors import ArchiveError, SourceError
+from lxcast.incus.metadata import MAX_FILE, YAML, Metadata, read_metadata
+from lxcast.model import ImageConfig
+from lxcast.record import Origin
+from lxcast.sources.archive import Archive, is_squashfs, open_file
+from lxcast.sources.checksums import listed
+from lxcast.sources.source import Members
+from lxcast.sources.squashfs import open_squashfs
+from lxcast.tar.member import DIR, LNK, REG, Member, printable, regular
+from lxcast.tar.reader import Limits, Reader
+from lxcast.tar.writer import Writer
+
+_TAR = r"(tar(\.(xz|gz|zst|bz2))?|txz|tgz)"
+_INNER = re.compile(rf"rootfs\.{_TAR}".encode())
+_META = re.compile(rf"(meta|metadata|incus|lxd)\.{_TAR}")
+_BESIDE = re.compile(
+    rf"|(meta|metadata|incus|lxd)\.{_TAR}|metadata\.yaml|templates(/.*)?|config(-user)?(\.\d+)?|create-message|expiry|"
+    r"excludes-user|build_id|SHA256SUMS|sha256sums\.txt".encode()
+)
+_ROOTFS = b"rootfs"
+_PLACEHOLDER = b"LXC_NAME"
+_NAME = b"localhost"
+
+_MAX_FILES = 4 * 1024 * 1024
+"""Bytes of all the metadata of a root filesystem."""
+
+
+def is_packed(path: bytes) -> bool:
+    """Tell whether a member may be what a root filesystem is packed with in an archive, or itself."""
+    return _INNER.fullmatch(path) is not None or _BESIDE.fullmatch(path) is not None or _in_rootfs(path)
+
+
+class PackagedSource:
+    """A root filesystem with its builder's metadata.
+
+    With `unified` it is what lies below rootfs/ in its archive. LXC_NAME is replaced where the metadata says that it
+    stands for the container's name.
+    """
+
+    def __init__(self, root: Archive, metadata: Metadata, kept: bytes = b"", *, unified: bool = False) -> None:
+        self.metadata = metadata
+        self.origin, self.rereadable = root.origin, root.rereadable
+        self.size, self.warnings, self.config = root.size, root.warnings, cast(ImageConfig | None, None)
+        self._root, self._kept, self._unified = root, kept, unified
+
+    @property
+    def read(self) -> int:
+        """Bytes of the archive that were read so far."""
+        return self._root.read
+
+    @contextmanager
+    def members(self, limits: Limits | None = None) -> Iterator[Members]:
+        """Open the archive and yield the members of the root filesystem."""
+        with self._root.members(limits) as reader:
+            if self._unified or self.metadata.placeholders:
+                yield _Inner(reader, self._unified, self.metadata.placeholders, self.origin.reference)
+            else:
+                yield reader
+
+    def metadata_archive(self) -> bytes:
+        """Return the metadata as a .tar.xz: the builder's own where it is one."""
+        if sniff(self._kept[:512]) == "xz":
+            return self._kept
+        out = io.BytesIO()
+        compressor = compress(out, "xz")
+        writer = Writer(compressor.write)
+        for name, content in sorted(self.metadata.files.items()):
+            writer.add(regular(name.encode("utf-8", "surrogateescape"), content))
+        writer.finish()
+        compressor.finish()
+        return out.getvalue()
+
+
+class _Inner:
+    """The members of a root filesystem, as they should be named and as the metadata says."""
+
+    def __init__(self, reader: Reader, unified: bool, placeholders: frozenset[bytes], name: str) -> None:
+        self._reader, self._unified, self._placeholders, self._name = reader, unified, placeholders, name
+        self.before_refill: Callable[[], None] = lambda: None
+
+    def __iter__(self) -> Iterator[Member]:
+        self._reader.before_refill = self._refill
+        for member in self._reader:
+            if self._unified and not self._move(member):
+                continue
+            if member.path in self._placeholders and member.type == REG and member.size <= MAX_FILE:
+                content = b"".join(bytes(chunk) for chunk in member.chunks()).replace(_PLACEHOLDER, _NAME)
+                yield member.changed(body=content, size=len(content), sparse=None)
+            else:
+                yield member
+
+    def _refill(self) -> None:
+        self.before_refill()
+
+    def _move(self, member: Member) -> bool:
+        """Take "rootfs/" off a member's names; tell whether it is the root filesystem's."""
+        if not _in_rootfs(member.path):
+            _require_companion(member, self._name)
+            return False
+        member.path = member.path[len(_ROOTFS) + 1 :]
+        if member.type == LNK:
+            if not _in_rootfs(member.link):
+                raise ArchiveError(
+                    f"{self._name}: {printable(member.path)} is a hard link to {printable(member.link)}, which is not "
+                    "in rootfs/"
+                )
+            member.link = member.link[len(_ROOTFS) + 1 :]
+        return True
+
+
+def open_if_packed(path: Path) -> PackagedSource | None:
+    """Return the root filesystem in an archive that holds nothing else than that and its metadata, else None.
+
+    Where it holds the metadata alone, the root filesystem beside it. Raises ArchiveError where there are several, or
+    the metadata is malformed, SourceError where there is none.
+    """
+    outer = open_file(path)
+    files: dict[str, bytes] = {}
+    roots: list[bytes] = []
+    unified = False
+    with outer.members() as members:
+        for member in members:
+            if member.type == REG and member.sparse is None and _INNER.fullmatch(member.path):
+                roots.append(member.path)
+            elif _in_rootfs(member.path):
+                unified = True
+            elif member.type not in (REG, DIR) or not _BESIDE.fullmatch(member.path):
+                return None
+            elif member.type == REG:
+                _keep(member, files, str(path))
+            if (roots or unified) and _is_complete(files):
+                break
+    outer.digest = listed(path)  # compared when all of it is read, not after this look
+    meta, kept = _unpacked(files, str(path))
+    if unified and not roots and YAML in files:
+        return PackagedSource(outer, meta, kept, unified=True)
+    if unified or (not roots and not meta.values):
+        return None
+    if not roots:
+        return _pair(_root_beside(path), path)
+    if len(roots) > 1:
+        raise _several(str(path), roots)
+    packaged = PackagedSource(_nested(outer, path, roots[0]), meta, kept)
+    packaged.warnings.append(f"{path}: its {printable(roots[0])[1:]} was taken")
+    return packaged
+
+
+def open_if_pair(folder: Path) -> PackagedSource | None:
+    """Return the root filesystem of a folder that holds one in an archive, with its metadata; else None."""
+    roots = [name for name in _files_in(folder) if _INNER.fullmatch(name.encode()) or name == "rootfs.squashfs"]
+    if not roots:
+        return None
+    if len(roots) > 1:
+        raise _several(str(folder), [name.encode() for name in roots])
+    root = folder / roots[0]
+    return _pair(root, _metadata_beside(root))
+
+
+def open_with_metadata(path: Path) -> Archive | PackagedSource:
+    """Return the archive in a file: with its metadata, where that lies beside it."""
+    metadata = _metadata_beside(path)
+    return _root(path) if metadata is None else _pair(path, metadata)
+
+
+def _pair(root: Path, metadata: Path | None) -> PackagedSource:
+    archive = _root(root)
+    if metadata is None:
+        return PackagedSource(archive, Metadata())
+    if metadata.name == YAML:
+        files = {YAML: _small(metadata)}
+        return PackagedSource(archive, read_metadata(files, str(metadata)))
+    kept = _small(metadata)
+    return PackagedSource(archive, read_metadata(_files(kept, str(metadata)), str(metadata)), kept)
+
+
+def _root(path: Path) -> Archive:
+    archive = open_squashfs(path) if is_squashfs(path) else open_file(path)
+    archive.digest = listed(path) if archive.rereadable else ""
+    return archive
+
+
+def _small(path: Path) -> bytes:
+    """Return what a file of metadata holds, which must be what the checksums beside it say."""
+    archive = open_file(path)
+    if (archive.size or 0) > _MAX_FILES:
+        raise SourceError(f"{path}: has {archive.size} bytes, where metadata has some kilobytes")
+    archive.digest = listed(path)
+    with archive.stored() as stream:
+        buffer = bytearray(_MAX_FILES + 1)
+        view, got = memoryview(buffer), 0
+        while more := stream.readinto(view[got:]):
+            got += more
+    return bytes(buffer[:got])
+
+
+def _metadata_beside(root: Path) -> Path | None:
+    """Return the metadata that lies beside a root filesystem, by the names that builders give."""
+    if not root.is_file():
+        return None
+    stem = re.sub(rf"\.({_TAR}|squashfs)$", "", root.name)
+    small = [name for name in _files_in(root.parent) if (root.parent / name).stat().st_size <= _MAX_FILES]
+    own = [name for name in small if re.fullmatch(rf"{re.escape(stem)}\.meta\.{_TAR}", name)]
+    if root.suffix == ".squashfs":  # as `incus image export` names the two
+        own += [name for name in small if re.fullmatch(rf"{re.escape(stem)}\.{_TAR}", name)]
+    if stem == "rootfs":
+        own += [name for name in small if _META.fullmatch(name) or name == YAML]
+    return root.parent / own[0] if own else None
+
+
+def _root_beside(metadata: Path) -> Path:
+    """Return the root filesystem that lies beside a metadata archive; SourceError where there is none."""
+    stem = re.sub(rf"(\.meta)?\.{_TAR}$", "", metadata.name)
+    for name in _files_in(metadata.parent):
+        own = re.fullmatch(rf"{re.escape(stem)}\.(squashfs|{_TAR})", name) and name != metadata.name
+        common = _META.fullmatch(metadata.name) and (_INNER.fullmatch(name.encode()) or name == "rootfs.squashfs")
+        if own or common:
+            return metadata.parent / name
+    raise SourceError(
+        f"{metadata}: holds the metadata of a root filesystem, and no root filesystem lies beside it",
+        hint=f"put rootfs.tar.xz or rootfs.squashfs into {metadata.parent}",
+    )
+
+
+def _files_in(folder: Path) -> list[str]:
+    """Return the names of a folder's files, in order; none where it may not be listed."""
+    try:
+        return sorted(path.name for path in folder.iterdir() if path.is_file())
+    except OSError:
+        return []
+
+
+def _nested(outer: Archive, path: Path, inner: bytes) -> Archive:
+    @contextmanager
+    def opener() -> Iterator[Readable]:
+        with outer.members() as members:
+            rest = iter(members)
+            for member in rest:
+                if member.path == inner:
+                    yield _Chunks(member.chunks())
+                    break
+            else:
+                raise ArchiveError(f"{path}: {printable(inner)} is not in it any more", hint="build it again")
+            for member in rest:
+                _require_companion(member, str(path))
+
+    return Archive(Origin("tar", str(path)), opener, rereadable=True)
+
+
+def _in_rootfs(path: bytes) -> bool:
+    return path == _ROOTFS or path.startswith(_ROOTFS + b"/")
+
+
+def _is_complete(files: dict[str, bytes]) -> bool:
+    """Tell whether the metadata that was read so far is all that the archive may be expected to hold."""
+    if YAML not in files:
+        return any(map(_META.fullmatch, files))
+    return YAML in files and b"templates:" not in files[YAML]
+
+
+def _require_companion(member: Member, name: str) -> None:
+    if _INNER.fullmatch(member.path):
+        raise _several(name, [member.path])
+    if member.type not in (REG, DIR) or not _BESIDE.fullmatch(member.path):
+        raise ArchiveError(
+            f"{name}: holds {printable(member.path)} beside a root filesystem and its metadata",
+            hint=f"take out the one that is meant: tar -xf {name} NAME",
+        )
+
+
+def _several(name: str, roots: list[bytes]) -> ArchiveError:
+    return ArchiveError(
+        f"{name}: holds several root filesystems: {', '.join(map(printable, roots))}",
+        hint="leave the one that is meant alone in a folder, or take it out of the archive: tar -xf ARCHIVE NAME",
+    )
+
+
+def _keep(member: Member, files: dict[str, bytes], where: str) -> None:
+    room = _MAX_FILES - sum(map(len, files.values()))
+    if member.size > room or (member.size > MAX_FILE and not _META.fullmatch(member.path.decode("latin-1"))):
+        raise ArchiveError(f"{where}: {printable(member.path)} has {member.size} bytes, where metadata has kilobytes")
+    name = member.path.decode("utf-8", "surrogateescape")
+    files[name] = b"".join(bytes(chunk) for chunk in member.chunks())
+
+
+def _unpacked(files: dict[str, bytes], where: str) -> tuple[Metadata, bytes]:
+    """Return the metadata among the files of an archive, and the archive in that archive that holds it, if one does."""
+    inner = next((name for name in sorted(files) if _META.fullmatch(name)), None)
+    if inner is None:
+        return read_metadata(files, where), b""
+    return read_metadata(_files(files[inner], f"{where}: {inner}"), f"{where}: {inner}"), files[inner]
+
+
+def _files(data: bytes, where: str) -> dict[str, bytes]:
+    """Return the small files of a metadata archive."""
+
+    @contextmanager
+    def opener() -> Iterator[Readable]:
+        yield io.BytesIO(data)
+
+    files: dict[str, bytes] = {}
+    with Archive(Origin("tar", where), opener, rereadable=True).members() as members:
+        for member in members:
+            if member.type == REG and member.sparse is None:
+                _keep(member, files, where)
+    return files
+
+
+class _Chunks:
+    """A member's body as a stream."""
+
+    def __init__(self, chunks: Iterator[memoryview]) -> None:
+        self._chunks = chunks
+        self._left = memoryview(b"")
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        while not len(self._left):
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return 0
+            self._left = chunk
+        count = min(len(buffer), len(self._left))
+        buffer[:count] = self._left[:count]
+        self._left = self._left[count:]
+        return count

@@ -1,0 +1,32 @@
+"""A stream that must be what a digest says."""
+
+import hashlib
+from collections.abc import Callable
+
+from lxcast.compression import Readable
+from lxcast.oci.layout import verify
+
+
+class Verified:
+    """A stream whose digest is compared at its end; "" for one that need not be."""
+
+    def __init__(self, raw: Readable, digest: str, name: str, count: Callable[[int], None] | None = None) -> None:
+        self._raw, self._digest, self._name, self._count = raw, digest, name, count
+        self._hash = hashlib.new(digest.partition(":")[0]) if digest else None
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill the start of `buffer`."""
+        got = self._raw.readinto(buffer) or 0
+        if self._hash:
+            self._hash.update(buffer[:got])
+        if self._count:
+            self._count(got)
+        return got
+
+    def finish(self) -> None:
+        """Read what is left, and compare. Raises ArchiveError."""
+        if self._hash:
+            buffer = memoryview(bytearray(1 << 20))
+            while self.readinto(buffer):
+                pass
+            verify(self._name, self._digest, self._hash.hexdigest())
