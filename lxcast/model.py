@@ -11,6 +11,17 @@ from typing import Any
 from lxcast.errors import UsageError
 from lxcast.forms import NODE, STORAGE_ID, VERSION, split_volid, volid_problems
 
+_URL = re.compile(r"\b([a-z][a-z0-9+.-]*://)(?:[^\s/'\"<>]*@)?([^\s/?#'\"<>]*)[^\s'\"<>]*", re.IGNORECASE)
+_QUERY = re.compile(r"\?[\w.~%-]+=[^\s'\"<>]*")
+
+
+def conceal(text: str) -> str:
+    """Hide of the URLs in a text everything but scheme and host, and of a path alone its query.
+
+    A presigned URL is a password for what it names; object stores sign in the query, some in the path.
+    """
+    return _QUERY.sub("?***", _URL.sub(r"\1\2/***", text))
+
 
 @dataclass(frozen=True, slots=True)
 class Format:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lxcast.errors import UsageError
+from lxcast.model import conceal
 
 Value = str | int | tuple[str, ...] | Mapping[str, str]
 """Text, a flag, a number, a list or a table. What it is follows from the setting's kind."""
@@ -33,6 +34,8 @@ class Setting:
     choices: tuple[str, ...] = ()
     unit: str = ""
     """What one value, or one value of the list, looks like; the choices where there are any."""
+    singular: str = ""
+    """What the command line calls one value of the list, where that is not its name."""
 
     @property
     def metavar(self) -> str:
@@ -47,7 +50,7 @@ class Setting:
     @property
     def option(self) -> str:
         """The command line's option."""
-        return f"--{self.name.replace('_', '-')}"
+        return f"--{(self.singular or self.name).replace('_', '-')}"
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -170,7 +173,35 @@ SETTINGS: tuple[Setting, ...] = (
         "Where the records of a Proxmox storage are kept; empty: a folder for each storage in the user's state folder.",
         unit="DIR",
     ),
+    Setting(
+        "nodes",
+        "list",
+        (),
+        "The nodes of a Proxmox cluster that get the template, in place of the storage's one.",
+        unit="NODE",
+        singular="node",
+    ),
+    Setting("all_nodes", "flag", False, "Every node of the Proxmox cluster that has the storage gets the template."),
+    Setting(
+        "put_url",
+        "url",
+        "",
+        "Where the template is put once, by HTTP PUT, for the nodes to fetch it; such as a presigned URL. {file} in it "
+        "is the template's file name.",
+        unit="URL",
+    ),
+    Setting(
+        "get_url",
+        "url",
+        "",
+        "Where each node fetches the template, and compares its checksum; without a URL to put it the template is "
+        "there already.",
+        unit="URL",
+    ),
 )
+
+TARGETS = ("profile", "ca_file", "fingerprint", "records", "nodes", "all_nodes", "put_url", "get_url")
+"""The settings that say, beside `storage`, which Proxmox storages are meant, and how they are reached."""
 
 BY_NAME: Mapping[str, Setting] = {setting.name: setting for setting in SETTINGS}
 
@@ -288,14 +319,14 @@ def parse_size(text: str) -> int:
 
 
 def show(value: object) -> str:
-    """Return a value as a settings file has it."""
+    """Return a value as a settings file has it; of URLs only scheme and host."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_quote(str(key))} = {show(each)}" for key, each in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(show, value)) + "]"
-    return _quote(value) if isinstance(value, str) else str(value)
+    return _quote(conceal(value)) if isinstance(value, str) else str(value)
 
 
 def _quote(text: str) -> str:
@@ -318,7 +349,10 @@ def _read_file(path: Path, problems: list[str]) -> list[Found]:
         name = key.replace("-", "_")
         if name in BY_NAME:
             try:
-                found.append((str(path), name, convert(BY_NAME[name], given)))
+                value = convert(BY_NAME[name], given)
+                if BY_NAME[name].kind == "url" and re.search(r"[?@]", str(value)):
+                    raise ValueError(f"a signed URL is a secret: give it in the environment ({BY_NAME[name].env})")
+                found.append((str(path), name, value))
             except ValueError as error:
                 problems.append(f"{path}: {key} = {show(given)}: {error}")
         elif _SECRET.search(name.lower()):
@@ -340,7 +374,7 @@ def _read_environment(environ: Mapping[str, str], problems: list[str]) -> list[F
             try:
                 found.append((row.env, row.name, parse(row, text)))
             except ValueError as error:
-                problems.append(f"environment: {row.env}={text}: {error}")
+                problems.append(f"environment: {row.env}={conceal(text)}: {error}")
     return found
 
 
@@ -356,6 +390,13 @@ def _text(given: object) -> str:
     if not isinstance(given, str):
         raise ValueError(f"is {_kind_of(given)}, should be text")
     return given
+
+
+def _url(given: object) -> str:
+    text = _text(given)
+    if text and not re.fullmatch(r"https?://[^\s/?#]+(/\S*)?", text):
+        raise ValueError("should be a URL that begins with https://")
+    return text
 
 
 def _flag(given: object) -> bool:
@@ -404,6 +445,7 @@ def _kind_of(given: object) -> str:
 
 _KINDS: Mapping[str, Callable[[object], Value]] = {
     "text": _text,
+    "url": _url,
     "flag": _flag,
     "number": _number,
     "size": _size,

@@ -32,6 +32,7 @@ _ARGUMENTS = {row.name: "template_name" if row.name == "name" else row.name for 
 _BY_ARGUMENT = {_ARGUMENTS[row.name]: row for row in ROWS}
 _TYPES = {
     "text": "string",
+    "url": "string",
     "size": "string",
     "flag": "bool",
     "number": "number",

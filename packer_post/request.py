@@ -15,6 +15,7 @@ from typing import Any
 from lxcast import settings
 from lxcast.errors import UsageError
 from lxcast.jobs.options import BuildOptions, build_options
+from lxcast.model import conceal
 from lxcast.settings import SETTINGS, Setting, Value
 
 BUILD = (
@@ -81,7 +82,8 @@ class Request:
         """Return the `lxcast build` command, as a shell reads it, that does this with another source."""
         words = ["lxcast", "build", source]
         for name, value in self.said.items():
-            if name not in _OURS:
+            # A URL may be a secret: it stays in the environment, where the command finds it again.
+            if name not in _OURS and _ROWS[name].kind != "url":
                 words += _words(_ROWS[name], value)
         epoch = os.environ.get("SOURCE_DATE_EPOCH")
         return shlex.join(["env", f"SOURCE_DATE_EPOCH={epoch}", *words] if epoch else words)
@@ -108,7 +110,7 @@ def _read_environment(environ: Mapping[str, str], problems: list[str]) -> dict[s
         try:
             said[rows[variable].name] = settings.parse(rows[variable], environ[variable])
         except ValueError as error:
-            problems.append(f"{variable}={environ[variable]}: {error}")
+            problems.append(f"{variable}={conceal(environ[variable])}: {error}")
     return said
 
 

@@ -15,6 +15,7 @@ from typer import Argument, Option
 from lxcast import __version__
 from lxcast.cli.console import Console
 from lxcast.errors import UsageError
+from lxcast.model import conceal
 from lxcast.progress import DEBUG, QUIET, VERBOSE
 from lxcast.settings import BY_NAME, Setting, Value, convert, load, merge, parse, parse_pairs, show
 
@@ -195,7 +196,7 @@ def over_settings(said: dict[str, Value]) -> dict[str, Any]:
         try:
             values[name] = merge(values[name], convert(BY_NAME[name], value))
         except ValueError as error:
-            problems.append(f"{BY_NAME[name].option} {value}: {error}")
+            problems.append(f"{BY_NAME[name].option} {conceal(str(value))}: {error}")
     if problems:
         raise UsageError("\n".join(problems))
     return values

@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 from lxcast.cli.command import Json, command, over_settings
 from lxcast.cli.console import Console, columns
+from lxcast.model import conceal
 from lxcast.progress import amount
 from lxcast.settings import SETTINGS, Value, load, show
 
@@ -57,7 +58,12 @@ def settings(console: Console, json: Json = False) -> None:
         console.progress.warn(f"the environment variable {name} is no setting's")
     if json:
         rows = [
-            {"name": row.name, "value": found.values[row.name], "origin": found.origins[row.name], "env": row.env}
+            {
+                "name": row.name,
+                "value": conceal(found.text(row.name)) if row.kind == "url" else found.values[row.name],
+                "origin": found.origins[row.name],
+                "env": row.env,
+            }
             for row in SETTINGS
         ]
         console.document({"settings": rows})

@@ -5,27 +5,18 @@ from typing import Annotated
 
 from lxcast.cli.command import Argument, Json, Option, command, over_settings
 from lxcast.cli.console import Console, columns
-from lxcast.settings import Value
-
-_ACCESS = ("profile", "ca_file", "fingerprint")
-
-Nodes = Annotated[
-    list[str] | None, Option("--node", metavar="NODE", help="The node, in place of the storage's; again for more.")
-]
-AllNodes = Annotated[bool, Option("--all-nodes", help="Every node that has the storage.")]
+from lxcast.settings import TARGETS, Value
 
 
 @command(
     "publish",
-    *("storage", "policy", "allow", "arch", "records", *_ACCESS),
+    *("storage", "policy", "allow", "arch", *TARGETS),
     example="lxcast publish debian-12-v4.tar.zst --storage proxmox:pve1/local",
 )
 def publish(
     console: Console,
     file: Annotated[Path, Argument(metavar="FILE", help="A template; its name is what the storage lists.")],
     said: dict[str, Value],
-    node: Nodes = None,
-    all_nodes: AllNodes = False,
     no_check: Annotated[
         bool, Option("--no-check", help="Send it without asking whether Proxmox would take it.")
     ] = False,
@@ -42,8 +33,7 @@ def publish(
 
     values = over_settings(said)
     storage = _storage(said, str(values["storage"]))
-    access = {name: values[name] for name in ("records", *_ACCESS)}
-    targets = find_targets(storage, nodes=node or (), all_nodes=all_nodes, **access)
+    targets = find_targets(storage, **{name: values[name] for name in TARGETS})
     published = put(
         file,
         targets,
@@ -72,10 +62,8 @@ def publish(
         console.out(published.volid)
 
 
-@command("doctor", "storage", *_ACCESS, example="lxcast doctor --storage proxmox:pve1/local")
-def doctor(
-    console: Console, said: dict[str, Value], node: Nodes = None, all_nodes: AllNodes = False, json: Json = False
-) -> int:
+@command("doctor", "storage", *TARGETS, example="lxcast doctor --storage proxmox:pve1/local")
+def doctor(console: Console, said: dict[str, Value], json: Json = False) -> int:
     """Look at everything that an upload needs, and send nothing.
 
     The exit code is 9 where something forbids an upload.
@@ -84,8 +72,7 @@ def doctor(
     from lxcast.jobs.target import diagnose, find_targets
 
     values = over_settings(said)
-    access = {name: values[name] for name in _ACCESS}
-    targets = find_targets(_storage(said, str(values["storage"])), nodes=node or (), all_nodes=all_nodes, **access)
+    targets = find_targets(_storage(said, str(values["storage"])), **{name: values[name] for name in TARGETS})
     found = diagnose(targets, console.progress)
     if json:
         keys = ("subject", "state", "message", "hint")

@@ -6,18 +6,15 @@ from typing import Annotated
 
 from lxcast.cli.command import Argument, Json, command
 from lxcast.cli.console import Console
-from lxcast.settings import SETTINGS, Value
+from lxcast.settings import SETTINGS, TARGETS, Value
 
 _FIXED = ("storage", "pattern", "variant", "release", "platform", "if_changed", "pin_file", "reuse")
-"""Settings that follow from the file that is repacked."""
-
-_REMOTE = ("profile", "ca_file", "fingerprint", "records")
-"""Settings of Proxmox storages; what is repacked stays beside the original."""
+"""Settings that follow from the file that is repacked, which stays beside the original."""
 
 
 @command(
     "repack",
-    *(row.name for row in SETTINGS if row.name not in (*_FIXED, *_REMOTE)),
+    *(row.name for row in SETTINGS if row.name not in (*_FIXED, *TARGETS)),
     example="lxcast repack /var/lib/vz/template/cache/hakim-*.tar.xz",
 )
 def repack(

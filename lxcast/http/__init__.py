@@ -11,19 +11,35 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from lxcast.errors import ApiError
-from lxcast.http.body import File, UploadBody, stamp
+from lxcast.http.body import File, FileBody, UploadBody, stamp
 from lxcast.http.profile import Profile, Secret, load_profile
+from lxcast.http.relay import Relay
+from lxcast.model import conceal
 
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["Client", "File", "Profile", "Secret", "UploadBody", "load_profile", "stamp"]
+__all__ = [
+    "NODE_DOWN",
+    "PATIENCE",
+    "Client",
+    "File",
+    "FileBody",
+    "Profile",
+    "Relay",
+    "Secret",
+    "UploadBody",
+    "load_profile",
+    "put_file",
+    "stamp",
+]
 
 CONNECT, READ = 10.0, 60.0
 """Seconds for a connection, and for an answer; pveproxy itself gives a node 30 s."""
@@ -31,8 +47,10 @@ CONNECT, READ = 10.0, 60.0
 PATIENCE = 10.0
 """Seconds for which a GET is tried again."""
 
-# 502 to 504 are a proxy's; 595 to 599 are pveproxy's own, where a node does not answer it (AnyEvent::HTTP).
-_TRANSIENT = {502, 503, 504, 595, 596, 597, 598, 599}
+NODE_DOWN = 595
+"""From here to 599 a status is pveproxy's own, where a node does not answer it (AnyEvent::HTTP)."""
+
+_TRANSIENT = {502, 503, 504, *range(NODE_DOWN, 600)}  # 502 to 504 are a proxy's
 
 
 class Client:
@@ -49,7 +67,8 @@ class Client:
         # An auth callable, since requests would put what a .netrc says in place of a mere header.
         self._session.auth = self._authorize
         self._session.mount("https://", _pinned(profile.fingerprint))
-        self._verify = _authorities(profile)
+        # The fingerprint is compared in place of names and authorities.
+        self._verify = False if profile.fingerprint else _authorities(profile.ca_file)
         self._seen = False
 
     def get(self, path: str, /, *, patience: float = PATIENCE, **parameters: str | int) -> Any:
@@ -167,12 +186,56 @@ class Client:
 _REACH = "is PM_API_URL right (Proxmox listens on port 8006), the node up, and no firewall in between?"
 
 
-def _authorities(profile: Profile) -> str | bool:
+def put_file(url: Secret, body: FileBody) -> None:
+    """PUT a file to a web server, once. Raises ApiError, which names of the URL the host alone."""
+    import requests
+    from requests.auth import HTTPBasicAuth
+    from requests.utils import get_auth_from_url
+
+    where = f"PUT {conceal(url.reveal())}"
+    user, password = get_auth_from_url(url.reveal())
+
+    def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        # A signed URL takes no further authorization: neither the cluster's token nor what a .netrc says.
+        return HTTPBasicAuth(user, password)(request) if user else request
+
+    try:
+        with requests.Session() as session:
+            reply = session.put(
+                url.reveal(),
+                data=cast(Iterable[bytes], body),  # views are sent as bytes are
+                auth=authorize,
+                timeout=(CONNECT, READ),
+                verify=_authorities(),
+                allow_redirects=False,
+            )
+    except requests.RequestException as error:
+        causes = list(_causes(error))
+        untrusted = next((each for each in causes if isinstance(each, ssl.SSLCertVerificationError)), None)
+        if untrusted:
+            raise ApiError(
+                f"{where}: its certificate is not trusted: {untrusted.verify_message}",
+                hint="the nodes have to trust it, too; SSL_CERT_FILE names a file of other authorities on this machine",
+            ) from None
+        # The exception's own text holds the whole URL, and with --debug would be shown.
+        raise ApiError(
+            f"{where}: {conceal(_reason(causes))}", hint="is the web server up, and reached from here?", lost=True
+        ) from None
+    if not 200 <= reply.status_code < 300:
+        # What an object store says besides repeats the signature.
+        said = re.search(r"<Message>([^<]*)</Message>|<title>([^<]*)</title>", reply.text[:4000], re.IGNORECASE)
+        reason = "; ".join(filter(None, (reply.reason, said and (said[1] or said[2]))))
+        raise ApiError(
+            f"{where}: {reply.status_code} {conceal(reason)}",
+            hint="did the signed URL expire, and was it signed for PUT?" if reply.status_code == 403 else "",
+            status=reply.status_code,
+        )
+
+
+def _authorities(file: Path | None = None) -> str | bool:
     """Return what requests shall verify by: the named file, else the system's, else its own."""
-    if profile.fingerprint:
-        return False  # the fingerprint is compared in place of names and authorities
-    if profile.ca_file:
-        return str(profile.ca_file)
+    if file:
+        return str(file)
     paths = ssl.get_default_verify_paths()
     return paths.cafile or paths.capath or True
 
@@ -228,7 +291,7 @@ def _message(reply: "requests.Response", content: object) -> str:
     for part in (" ".join(each.split())[:300] for each in parts):
         if part and not any(part in each for each in said):
             said = [each for each in said if each not in part] + [part]
-    return "; ".join(said) or "without a word"
+    return conceal("; ".join(said)) or "without a word"
 
 
 def _hint(status: int, profile: Profile) -> str:
@@ -238,7 +301,7 @@ def _hint(status: int, profile: Profile) -> str:
         return f"give the token {profile.token_id} (with privilege separation: the token itself) the role"
     if status in (502, 503, 504):
         return "a proxy between answered, not Proxmox: see its log"
-    return "the node does not answer the others: is it up?" if status >= 595 else ""
+    return "the node does not answer the others: is it up?" if status >= NODE_DOWN else ""
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

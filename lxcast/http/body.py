@@ -60,20 +60,36 @@ class UploadBody:
         return len(self._head) + self._file.size + len(self._tail)
 
     def __iter__(self) -> Iterator[bytes | memoryview]:
-        with self._file.path.open("rb", buffering=0) as source:
-            yield self._head
-            view = memoryview(bytearray(_VIEW))
-            left = self._file.size
-            while left:
-                got = source.readinto(view[: min(left, _VIEW)])
-                if not got:
-                    break
-                yield view[:got]
-                left -= got
-                self._advance(got)
-            if left or stamp(source.fileno()) != self._file.stamp:
+        yield self._head
+        yield from _views(self._file, self._advance)
+        yield self._tail
+
+
+class FileBody:
+    """An iterable of a file's own bytes, as the body of a PUT; else as UploadBody."""
+
+    def __init__(self, file: File, advance: Callable[[int], None]) -> None:
+        self._file, self._advance = file, advance
+
+    def __len__(self) -> int:
+        return self._file.size
+
+    def __iter__(self) -> Iterator[memoryview]:
+        return _views(self._file, self._advance)
+
+
+def _views(file: File, advance: Callable[[int], None]) -> Iterator[memoryview]:
+    """Yield the file's bytes in views of 1 MiB, the last one only where the file is still the same."""
+    with file.path.open("rb", buffering=0) as source:
+        view = memoryview(bytearray(_VIEW))
+        left = file.size
+        while left:
+            got = source.readinto(view[: min(left, _VIEW)])
+            left -= got
+            if not got or (not left and stamp(source.fileno()) != file.stamp):
                 raise StorageError(
-                    f"{self._file.path} changed while it was sent; the upload was broken off",
+                    f"{file.path} changed while it was sent; the upload was broken off",
                     hint="let nothing write to it, and publish it again",
                 )
-            yield self._tail
+            yield view[:got]
+            advance(got)

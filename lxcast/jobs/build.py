@@ -19,6 +19,7 @@ from lxcast.progress import Progress
 from lxcast.record import Record
 from lxcast.rootfs import checks
 from lxcast.rootfs.distribution import detect, machine
+from lxcast.settings import TARGETS
 from lxcast.sources import Source, open_source
 from lxcast.storages.directory import DirectoryStorage
 
@@ -166,7 +167,7 @@ def _place(options: BuildOptions) -> tuple[DirectoryStorage, "Upload | None"]:
         from lxcast.jobs.target import find_targets
         from lxcast.jobs.upload import Upload
 
-        access = {name: getattr(options, name) for name in ("profile", "ca_file", "fingerprint", "records")}
+        access = {name: getattr(options, name) for name in TARGETS}
         upload = Upload.to(find_targets(text, **access))
         return upload.folder, upload
     ref = parse_storage(text)

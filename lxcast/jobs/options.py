@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lxcast.errors import UsageError
+from lxcast.model import conceal
 from lxcast.rootfs.additions import Addition
 from lxcast.settings import BY_NAME, Settings, convert, merge
 
@@ -56,6 +57,10 @@ class BuildOptions:
     ca_file: str = ""
     fingerprint: str = ""
     records: str = ""
+    nodes: tuple[str, ...] = ()
+    all_nodes: bool = False
+    put_url: str = field(default="", repr=False)
+    get_url: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         problems = [] if self.name else ["--name is empty"]
@@ -65,7 +70,7 @@ class BuildOptions:
                 try:
                     convert(row, value)
                 except ValueError as error:
-                    problems.append(f"{row.option} {value}: {error}")
+                    problems.append(f"{row.option} {conceal(str(value))}: {error}")
         if self.output is not None and self.storage is not None:
             problems.append(f"--storage {self.storage} and --output {self.output}: a template goes to one of them")
         if self.output is not None and self.pin_file:

@@ -1,21 +1,19 @@
 """An already built template, to one storage or to the same storage of many nodes."""
 
 import hashlib
-import threading
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from queue import Empty, SimpleQueue
 
 from lxcast import __version__, compression, durable
 from lxcast.errors import ApiError, ConflictError, LxcastError, StorageError
 from lxcast.forms import suffix_of
-from lxcast.http import Client, File, stamp
+from lxcast.http import File, stamp
 from lxcast.interrupt import Interrupted
 from lxcast.jobs.check import Checked
 from lxcast.jobs.check import check as judge
+from lxcast.jobs.fan_out import Delivery, Outcome
 from lxcast.jobs.target import Targets, look
 from lxcast.model import FORMATS, Volid, moment, rfc3339
 from lxcast.naming import Pattern
@@ -23,26 +21,8 @@ from lxcast.progress import Progress
 from lxcast.record import Origin, Record, parse_record
 from lxcast.rootfs import checks
 from lxcast.storages.preflight import Preflight
-from lxcast.storages.proxmox import ProxmoxStorage, Put
-
-PARALLEL = 4
-"""Nodes that are sent to at once: all of them go through the one node that is spoken to."""
 
 _BLOCK = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of one target: a put, or why there is none."""
-
-    node: str
-    put: Put | None
-    error: LxcastError | None = None
-
-    @property
-    def state(self) -> str:
-        """In a word: uploaded, present, failed."""
-        return "failed" if self.put is None else "uploaded" if self.put.sent else "present"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +38,15 @@ class Published:
     @property
     def error(self) -> LxcastError | None:
         """The first failure of a node, with all of them in its message."""
-        failed = [each for each in self.outcomes if each.error]
-        if not failed or len(self.outcomes) == 1:
-            return failed[0].error if failed else None
-        lines = "\n".join(f"{each.node}: {each.error}" for each in failed)
-        hint = "the same command again completes the rest"
-        return ApiError(f"{len(failed)} of {len(self.outcomes)} nodes failed\n{lines}", hint=hint)
+        failed = {each.node: each.error for each in self.outcomes if each.error}
+        errors = list(failed.values())
+        if len(self.outcomes) == 1 or len(set(map(id, errors))) == 1 < len(errors):
+            return errors[0] if errors else None
+        lines = "\n".join(f"{node}: {error}" for node, error in failed.items())
+        told = f"{len(failed)} of {len(self.outcomes)} nodes failed\n{lines}"
+        if len(failed) == len(self.outcomes) and all(isinstance(error, ConflictError) for error in errors):
+            return ConflictError(told, hint="a published name never changes: take the next version")
+        return ApiError(told, hint="the same command again completes the rest") if failed else None
 
 
 def publish(
@@ -122,11 +105,9 @@ def send(
     ended: dict[int, Outcome] = {}
     try:
         with progress.step(f"publishing {volid}"):
-            progress.total(file.size * sum(not each.errors for each in found))
-            if len(found) == 1:
-                ended[0] = _put(targets, found[0], file, proofs[0], progress.advance, progress.debug)
-            else:
-                _fan_out(targets, found, file, proofs, progress, ended)
+            uploads = 1 if targets.relay else sum(not each.errors for each in found)
+            progress.total(file.size * uploads)
+            Delivery(targets, found, file, proofs).run(progress, ended)
     except BaseException:
         with suppress(LxcastError):
             _note(targets, file, volid, known or own, list(ended.values()))
@@ -152,79 +133,6 @@ def _note(
     if any(each.put for each in outcomes):
         write_record(targets.records, record)
     return record
-
-
-def _put(
-    targets: Targets,
-    found: Preflight,
-    file: File,
-    known: Record | None,
-    advance: Callable[[int], None],
-    say: Callable[[str], None],
-) -> Outcome:
-    node = found.ref.node
-    if found.errors:
-        return Outcome(node, None, ApiError("; ".join(row.message for row in found.errors)))
-    try:
-        with Client(targets.profile) as client:
-            return Outcome(node, ProxmoxStorage(client, found).put(file, known, advance, say))
-    except LxcastError as error:
-        return Outcome(node, None, error)
-
-
-def _fan_out(
-    targets: Targets,
-    found: Sequence[Preflight],
-    file: File,
-    proofs: Sequence[Record | None],
-    progress: Progress,
-    ended: dict[int, Outcome],
-) -> None:
-    """Put to many at once; `ended` gets what came of each, by its place in `found`.
-
-    The progress is spoken to from this thread alone, which adds up what the others sent.
-    """
-    sent = [0] * len(found)
-    waiting = deque(range(len(found)))
-    done: SimpleQueue[tuple[int, Outcome | BaseException]] = SimpleQueue()
-    stopped = False
-
-    def counter(index: int) -> Callable[[int], None]:
-        def advance(count: int) -> None:
-            if stopped:
-                raise ApiError("interrupted")
-            sent[index] += count
-
-        return advance
-
-    def silent(_: str) -> None:
-        return None
-
-    def work() -> None:
-        while waiting and not stopped:
-            with suppress(IndexError):  # another thread took the last one
-                index = waiting.popleft()
-                try:
-                    done.put((index, _put(targets, found[index], file, proofs[index], counter(index), silent)))
-                except BaseException as error:  # raised by the thread that waits
-                    done.put((index, error))
-
-    for _ in range(PARALLEL):
-        # Daemons, so that an interrupt waits for no upload and no task: the connections break as the process ends.
-        threading.Thread(target=work, daemon=True).start()
-    told = 0
-    try:
-        while len(ended) < len(found):
-            with suppress(Empty):
-                index, outcome = done.get(timeout=0.2)
-                if isinstance(outcome, BaseException):
-                    raise outcome
-                ended[index] = outcome
-            now = sum(sent)
-            progress.advance(now - told)
-            told = now
-    finally:
-        stopped = True
 
 
 def write_record(folder: Path, record: Record) -> None:

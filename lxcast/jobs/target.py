@@ -4,10 +4,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from lxcast.errors import ApiError, UsageError
-from lxcast.http import Client, Profile, load_profile
+from lxcast.http import PATIENCE, Client, Profile, Relay, load_profile
 from lxcast.model import ProxmoxRef, parse_storage
 from lxcast.progress import Progress
 from lxcast.storages.preflight import WARNING, Preflight, preflight, refuse
@@ -21,11 +22,21 @@ class Targets:
     refs: tuple[ProxmoxRef, ...]
     records: Path
     """Where NAME-vN.json lie for what was published there."""
+    all_nodes: bool = False
+    """Whether `refs` stands for every node that has the storage."""
+    relay: Relay | None = None
+    """What the nodes fetch templates from; None where each is sent to."""
 
     @property
     def storage(self) -> str:
         """The storage's id, which all of them share."""
         return self.refs[0].storage
+
+    @property
+    def words(self) -> str:
+        """The command line's options that name them."""
+        nodes = [f"--node {ref.node}" for ref in self.refs if len(self.refs) > 1]
+        return " ".join([f"--storage {self.refs[0]}", *(["--all-nodes"] if self.all_nodes else nodes)])
 
 
 def find_targets(
@@ -37,13 +48,16 @@ def find_targets(
     ca_file: str = "",
     fingerprint: str = "",
     records: str = "",
+    put_url: str = "",
+    get_url: str = "",
 ) -> Targets:
     """Return the targets that `proxmox:`, or proxmox:NODE/STORAGE, names; `nodes` takes the node's place.
 
-    With `all_nodes` every node of the cluster that has the storage. Raises UsageError and ApiError.
+    With `all_nodes` every node of the cluster that has the storage. Nothing is asked yet. Raises UsageError.
     """
     if nodes and all_nodes:
         raise UsageError("--node and --all-nodes exclude each other")
+    relay = Relay.of(put_url, get_url)
     known = load_profile(profile, ca_file, fingerprint)
     first = nodes[0] if nodes else known.node or ("all" if all_nodes and storage == "proxmox:" else "")
     ref = parse_storage(storage, first, known.storage)
@@ -52,24 +66,43 @@ def find_targets(
             f"--storage {storage} is a folder, nothing to publish to", hint="name proxmox:NODE/STORAGE, or proxmox:"
         )
     names = list(dict.fromkeys(nodes)) or [ref.node]
-    if all_nodes:
-        with Client(known) as client:
-            found = client.get("/nodes")
-            names = [node for node in sorted(each["node"] for each in found) if _has(client, node, ref.storage)]
-        if not names:
-            raise UsageError(f"no node of {known.host} has a storage {ref.storage!r}")
     refs = tuple(_ref(node, ref.storage) for node in names)
-    return Targets(known, refs, Path(records).expanduser() if records else _state(known, ref.storage))
+    folder = Path(records).expanduser() if records else _state(known, ref.storage)
+    return Targets(known, refs, folder, all_nodes, relay)
 
 
 def diagnose(targets: Targets, progress: Progress, *, suffix: str = ".tar.zst", size: int = 0) -> list[Preflight]:
     """Look at every target; of a shared storage only at the first node that is well: the others see the same files."""
     found: list[Preflight] = []
-    with progress.step(f"looking at {targets.profile.host}"), Client(targets.profile) as client:
-        for ref in targets.refs:
+    with progress.step(f"looking at {targets.profile.host}"), _Asked(targets.profile) as client:
+        for ref in _everywhere(client, targets) if targets.all_nodes else targets.refs:
             if not any(each.shared and not each.errors for each in found):
-                found.append(preflight(client, ref, suffix=suffix, size=size))
+                found.append(preflight(client, ref, suffix=suffix, size=size, pull=targets.relay is not None))
     return found
+
+
+class _Asked(Client):
+    """A client that asks nothing twice: of forty nodes most answers are the same."""
+
+    def __init__(self, profile: Profile) -> None:
+        super().__init__(profile)
+        self._known: dict[str, Any] = {}
+
+    def get(self, path: str, /, *, patience: float = PATIENCE, **parameters: str | int) -> Any:
+        """Return the data of a GET as Client does, or what it was when it was asked for before."""
+        key = f"{path}?{sorted(parameters.items())}"
+        if key not in self._known:
+            self._known[key] = super().get(path, patience=patience, **parameters)
+        return self._known[key]
+
+
+def _everywhere(client: Client, targets: Targets) -> list[ProxmoxRef]:
+    storage = targets.storage
+    nodes = sorted(str(each["node"]) for each in client.get("/nodes"))
+    refs = [_ref(node, storage) for node in nodes if _has(client, node, storage)]
+    if not refs:
+        raise UsageError(f"no node of {targets.profile.host} has a storage {storage!r}")
+    return refs
 
 
 def look(targets: Targets, progress: Progress, *, suffix: str = ".tar.zst", size: int = 0) -> list[Preflight]:

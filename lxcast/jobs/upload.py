@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from lxcast import durable
 from lxcast.errors import ConflictError, LxcastError, StorageError
 from lxcast.forms import suffix_of
 from lxcast.http import Client, File, stamp
 from lxcast.interrupt import Interrupted
-from lxcast.jobs.publish import read_record, send
+from lxcast.jobs.publish import Published, read_record, send, write_record
 from lxcast.jobs.target import Targets, look
 from lxcast.model import FORMATS, Version, Volid
 from lxcast.naming import Naming
@@ -27,6 +27,8 @@ class Upload:
     targets: Targets
     folder: DirectoryStorage
     found: Sequence[Preflight] = ()
+    everywhere: set[tuple[str, int]] = field(default_factory=set)
+    """The names, and their bytes, that every target lists."""
 
     @classmethod
     def to(cls, targets: Targets) -> "Upload":
@@ -44,11 +46,15 @@ class Upload:
         """Take note of the names that any target lists: their numbers are taken."""
         with Client(self.targets.profile) as client:
             wells = [each for each in self.found if not each.errors]
-            listed = [entry for each in wells for entry in ProxmoxStorage(client, each).entries()]
-        self.folder.elsewhere = {each.file: each.size for each in listed}
+            listings = [{each.file: each.size for each in ProxmoxStorage(client, well).entries()} for well in wells]
+        self.folder.elsewhere = {file: size for listing in listings for file, size in listing.items()}
+        self.everywhere = set.intersection(*(set(listing.items()) for listing in listings)) if listings else set()
 
     def newest(self, template: Naming) -> Record | None:
-        """Return the record of the newest version that the storage lists; None where this machine has none of it."""
+        """Return the record of the newest version that is listed; None where this machine has none of it.
+
+        Where a target lacks it, it is none either.
+        """
         series = template.series()
         names = {}
         for file in self.folder.elsewhere:
@@ -71,7 +77,7 @@ class Upload:
     def _record(self, file: str) -> Record | None:
         record = read_record(self.targets.records, file)
         volid = f"{self.targets.storage}:vztmpl/{file}"
-        known = record and record.template_id == volid and record.size == self.folder.elsewhere[file]
+        known = record and record.template_id == volid and (file, record.size) in self.everywhere
         return record if known else None
 
     def put(
@@ -89,6 +95,7 @@ class Upload:
         Where the name is found taken and `renumber` is set, the next number is claimed in its place. A failure or an
         interrupt leaves the template beside the records, and its hint has the command that goes on from there.
         """
+        published: Published | None = None
         while True:
             name = claim.stem + FORMATS[record.format].suffix
             own = replace(record, version=str(claim.version or ""), file=name)
@@ -96,6 +103,10 @@ class Upload:
             try:
                 volid = str(Volid.make(self.targets.storage, name))
                 published = send(sent, own, volid, self.targets, self.found, progress)
+                if failure := published.error:
+                    # The same build again would be another version: what is kept completes the rest.
+                    failure.hint = "" if any(each.put for each in published.outcomes) else failure.hint
+                    raise failure
             except ConflictError as error:
                 if not renumber:
                     self._keep(file, claim, own, error)
@@ -106,15 +117,16 @@ class Upload:
                 progress.say(f"{volid} was taken meanwhile: publishing as {claim.stem}")
             except BaseException as error:
                 self._keep(file, claim, own, error)
+                if published and published.record and any(each.put for each in published.outcomes):
+                    write_record(self.targets.records, published.record)
                 raise
             else:
                 self.folder.burn(claim)  # its record has its content now
-                return published.record or own, published.outcomes[0].state == "present"
+                return published.record or own, all(each.state == "present" for each in published.outcomes)
 
     def _keep(self, file: durable.Temporary, claim: Claim, record: Record, error: BaseException) -> None:
         """Leave the template beside the records, and let the error say how to go on."""
         with suppress(LxcastError):
             kept = self.folder.folder / self.folder.put(file, claim, record).file
-            ref = self.targets.refs[0]
             if isinstance(error, LxcastError | Interrupted):
-                error.hint = f"{error.hint}\nthe template is kept: lxcast publish {kept} --storage {ref}".strip()
+                error.hint = f"{error.hint}\nthe template is kept: lxcast publish {kept} {self.targets.words}".strip()

@@ -31,6 +31,7 @@ class Preflight:
     """What was found for one storage of one node."""
 
     ref: ProxmoxRef
+    pull: bool = False
     rows: list[Row] = field(default_factory=list)
     release: str = ""
     nodes: tuple[str, ...] = ()
@@ -39,7 +40,7 @@ class Preflight:
     sees_tasks: bool = False
     """Whether the token sees the tasks of other users on all of these nodes."""
     confirms: bool = False
-    """Whether the token may have the node compare a checksum (download-url)."""
+    """Whether the token may have the node compare a checksum, or fetch a file (download-url)."""
 
     @property
     def errors(self) -> list[Row]:
@@ -47,9 +48,14 @@ class Preflight:
         return [row for row in self.rows if row.state == ERROR]
 
 
-def preflight(client: Client, ref: ProxmoxRef, *, suffix: str = ".tar.zst", size: int = 0) -> Preflight:
-    """Ask everything that an upload of `size` bytes under a name with that suffix needs. Never raises ApiError."""
-    found = Preflight(ref)
+def preflight(
+    client: Client, ref: ProxmoxRef, *, suffix: str = ".tar.zst", size: int = 0, pull: bool = False
+) -> Preflight:
+    """Ask everything that an upload of `size` bytes under a name with that suffix needs. Never raises ApiError.
+
+    With `pull` the node shall fetch the file itself.
+    """
+    found = Preflight(ref, pull=pull)
     for look in (_api, _nodes, _permissions, _storage):
         try:
             found.rows += look(client, found, suffix, size)
@@ -133,7 +139,14 @@ def _permissions(client: Client, found: Preflight, suffix: str, size: int) -> It
             f"the token {token} does not see other users' tasks: another upload of the same name would go unseen",
             f"pveum acl modify /nodes --tokens '{token}' --roles {ROLE}",
         )
-    if not found.confirms:
+    if found.pull and not found.confirms:
+        yield Row(
+            "fetching",
+            ERROR,
+            f"the token {token} may not have node {found.ref.node} fetch a file: it lacks Sys.AccessNetwork",
+            f"pveum acl modify /nodes --tokens '{token}' --roles {ROLE}",
+        )
+    elif not found.confirms:
         yield Row(
             "checksums",
             WARNING,

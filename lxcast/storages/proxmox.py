@@ -7,22 +7,17 @@ uploaded to, and after an upload the tasks tell whether another one wrote the sa
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
-from urllib.parse import quote
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from lxcast.errors import ApiError, ConflictError, UnprovenError
-from lxcast.http import Client, File, UploadBody
+from lxcast.errors import ApiError, ConflictError, LxcastError, UnprovenError
+from lxcast.http import Client, File, Secret, UploadBody
 from lxcast.model import Volid
 from lxcast.record import Record
 from lxcast.storages.preflight import Preflight
+from lxcast.storages.tasks import Say, Watch, Writing, last, wait
 
 Advance = Callable[[int], None]
-Say = Callable[[str], None]
-
-_PATIENCE = 120.0
-"""Seconds for which a server that does not answer is asked again about a task that it has begun."""
 
 _NOWHERE = "http://127.0.0.1:9/"
 """What a node is told to download to where nothing shall be downloaded: port 9 is "discard" and closed."""
@@ -40,13 +35,13 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """What came of a put."""
+    """What came of a put or a pull."""
 
     volid: str
     sent: bool
     """False where the same bytes were there."""
     verified: bool
-    """Whether no other upload of the name can have gone unseen."""
+    """Whether no other task that wrote the name can have gone unseen."""
     warnings: tuple[str, ...] = ()
 
 
@@ -62,37 +57,77 @@ class ProxmoxStorage:
         """Return the templates that the storage lists, by name. Raises ApiError."""
         return sorted(listing(self._client, self._path), key=lambda each: each.file)
 
-    def put(self, file: File, known: Record | None, advance: Advance, say: Say) -> Put:
-        """Publish a file under its name, which never changes its bytes.
+    def present(self, file: File, known: Record | None) -> Put | None:
+        """Return what tells that the file is there under its name; None where nothing has the name.
 
-        `known` is this machine's record of that name. Raises ConflictError where other bytes have the name,
-        UnprovenError where it cannot be shown whose bytes have it, StorageError where the file changed, and ApiError.
+        `known` is this machine's record of that name. Raises ConflictError where other bytes have the name, and
+        ApiError.
         """
-        volid = str(Volid.make(self.ref.storage, file.name))
-        before = {task["upid"] for task in self._tasks() if task.get("endtime")}
         there = self._find(file.name)
-        if there is not None:
-            self._same(file, there, known)
-            return Put(volid, False, True)
-        warnings: tuple[str, ...] = ()
-        own = ""
+        if there is None:
+            return None
+        self._same(file, there, known)
+        return Put(there.volid, False, True)
+
+    def put(self, file: File, advance: Advance, say: Say, watch: Watch) -> Put:
+        """Upload a file under its name, which nothing has; `prove` is still to come.
+
+        The watch began before it was seen that nothing has the name. Raises UnprovenError where it cannot be shown
+        whose bytes have it, StorageError where the file changed, and ApiError.
+        """
         try:
             own = str(self._client.upload(f"{self._path}/upload", UploadBody(file, advance)))
         except ApiError as error:
             if not error.lost:
                 error.hint = error.hint or _failure_hint(error.message, None)
                 raise
-            own = self._look_up(file, before, error)
-        if own:
-            warnings = self._finished(own, file, say)
-        self._expect(file)
-        self._exclude_others(file, before, own)
-        if not self._found.sees_tasks:
-            warnings += (f"{volid}: the token does not see other users' uploads, so none can be excluded",)
-        return Put(volid, True, self._found.sees_tasks, warnings)
+            own = self._look_up(file, watch, error)
+        return self._ended("upload", own, file, say, watch)
 
-    def _finished(self, upid: str, file: File, say: Say) -> tuple[str, ...]:
-        """Wait for an upload's task; return its warnings."""
+    def pull(self, file: File, url: Secret, say: Say, watch: Watch) -> Put:
+        """Let the node fetch a file, compare its checksum and give it its name, which nothing has; else as `put`."""
+        try:
+            own = self._download(file, url.reveal())
+        except ApiError as error:
+            if not error.lost:
+                raise
+            own = self._look_up(file, watch, error)
+        return self._ended("download", own, file, say, watch)
+
+    def prove(self, put: Put, others: Sequence[Writing], unseen: Collection[str]) -> Put:
+        """Return a put as proven by the other tasks that wrote its name since the watch began.
+
+        `unseen` nodes could not be asked. Raises UnprovenError where one of the tasks wrote to this storage.
+        """
+        if not put.sent:
+            return put
+        wrote = [each.upid for each in others if self._is_here(each)]
+        if wrote:
+            raise UnprovenError(
+                f"{self.ref}: {put.volid} was written by another task at the same time: {', '.join(wrote)}; "
+                "whose bytes are there is not known",
+                hint="when that task has ended, run the same command again: the node then compares the checksum",
+            )
+        if self._found.sees_tasks and not unseen:
+            return replace(put, verified=True)
+        why = "the token does not see other users' uploads"
+        if self._found.sees_tasks:
+            why = f"{', '.join(sorted(unseen))} did not tell of uploads"
+        warning = f"{put.volid}: {why}, so none can be excluded"
+        return replace(put, warnings=(*put.warnings, warning))
+
+    def _ended(self, what: str, upid: str, file: File, say: Say, watch: Watch) -> Put:
+        """Wait for the task, "" where the node has confirmed what is there, and see that the storage lists the file."""
+        watch.leave_out(upid)
+        warnings = self._finished(what, upid, file, say) if upid else ()
+        self._expect(file)
+        return Put(str(Volid.make(self.ref.storage, file.name)), True, False, warnings)
+
+    def _is_here(self, writing: Writing) -> bool:
+        return self._found.shared or writing.node in ("", self.ref.node, "localhost")
+
+    def _finished(self, what: str, upid: str, file: File, say: Say) -> tuple[str, ...]:
+        """Wait for the task of an upload or a download; return its warnings."""
         status, log = wait(self._client, upid, say)
         if status == "OK":
             return ()
@@ -100,41 +135,51 @@ class ProxmoxStorage:
             lines = [line for line in log if line.startswith(("WARN", "Warning"))]
             return tuple(f"{self.ref}: {line}" for line in lines or [status])
         half = self._find(file.name)
+        if what == "download":
+            raise self._not_downloaded(file, last(log, status), half)
         left = f"; {half.volid} is there with {half.size} of {file.size} bytes" if half else ""
         raise ApiError(
-            f"{self.ref}: the upload of {file.name} failed on the node: {_last(log, status)}{left}",
+            f"{self.ref}: the upload of {file.name} failed on the node: {last(log, status)}{left}",
             hint=_failure_hint(" ".join(log), half),
         )
+
+    def _not_downloaded(self, file: File, why: str, there: Listed | None) -> LxcastError:
+        """Tell why a download failed; what has the name is not from it, since it takes the name at its end."""
+        if there:
+            return ConflictError(
+                f"{self.ref}: {there.volid} was put there by another one meanwhile: {why}",
+                hint="run the same command again: the node then compares the checksum",
+            )
+        hint = "can the node reach the web server, and does it trust its certificate? did a signed URL expire?"
+        if "checksum mismatch" in why:
+            hint = "the web server gives out other bytes: does --get-url name what was put?"
+        elif "No space left" in why:
+            hint = "free some space on the storage"
+        return ApiError(f"{self.ref}: the node could not fetch {file.name}: {why}", hint=hint)
 
     def _expect(self, file: File) -> None:
         there = self._find(file.name)
         if there is None or there.size != file.size:
             have = f"has {there.size} bytes" if there else "is not listed"
             raise ApiError(
-                f"{self.ref}: after the upload {file.name} {have}, {file.size} were sent",
+                f"{self.ref}: afterwards {file.name} {have}, {file.size} were sent",
                 hint=_remove(there) if there else "publish it again; does another program clear that storage?",
             )
 
-    def _exclude_others(self, file: File, before: set[str], own: str) -> None:
-        others = [upid for upid, _ in self._uploads_of(file.name, before) if upid != own]
-        if others:
-            raise UnprovenError(
-                f"{self.ref}: {file.name} was uploaded by another task at the same time: {', '.join(others)}; "
-                "whose bytes are there is not known",
-                hint="when that task has ended, run the same command again: the node then compares the checksum",
-            )
+    def _look_up(self, file: File, watch: Watch, error: ApiError) -> str:
+        """Find out what became of what was asked for when the connection broke.
 
-    def _look_up(self, file: File, before: set[str], error: ApiError) -> str:
-        """Find out what became of an upload whose connection broke; return the task, "" where the node confirms."""
+        Return the task, "" where the node confirms.
+        """
         for pause in (0.5, 1.0, 2.0, 0.0):
-            mine = [upid for upid, ours in self._uploads_of(file.name, before) if ours]
-            if mine:
-                return mine[0]
+            for each in watch.of(self._client, file.name):
+                if each.owner == self._client.profile.token_id and each.file and self._is_here(each):
+                    return each.upid
             time.sleep(pause)
         there = self._find(file.name)
         if there is None:
             raise ApiError(
-                f"{error.message}; the upload of {file.name} broke off and left nothing in {self.ref}",
+                f"{error.message}; publishing {file.name} broke off and left nothing in {self.ref}",
                 hint="publish it again; a node that refuses a token closes the connection, too: `lxcast doctor` looks",
                 lost=True,
             ) from error
@@ -183,63 +228,30 @@ class ProxmoxStorage:
         download-url does not download onto an existing name: with a checksum it compares (pve-common,
         PVE/Tools.pm, download_file_from_url).
         """
-        upid = self._client.post(
-            f"{self._path}/download-url",
-            url=f"{_NOWHERE}{file.name}",
-            filename=file.name,
-            content="vztmpl",
-            checksum_algorithm="sha256",
-            checksum=file.sha256,
-        )
-        status, log = wait(self._client, str(upid), lambda _: None)
+        status, log = wait(self._client, self._download(file, f"{_NOWHERE}{file.name}"), lambda _: None)
         if status == "OK":
             return None
         if found := re.search(r"checksum mismatch: got '([0-9a-f]+)'", " ".join([*log, status])):
             return found[1]
         raise ApiError(
-            f"{self.ref}: the node could not compare the checksum of {file.name}: {_last(log, status)}",
+            f"{self.ref}: the node could not compare the checksum of {file.name}: {last(log, status)}",
             hint="publish it again; the node's task log has more",
+        )
+
+    def _download(self, file: File, url: str) -> str:
+        return str(
+            self._client.post(
+                f"{self._path}/download-url",
+                url=url,
+                filename=file.name,
+                content="vztmpl",
+                checksum_algorithm="sha256",
+                checksum=file.sha256,
+            )
         )
 
     def _find(self, name: str) -> Listed | None:
         return next((each for each in listing(self._client, self._path) if each.file == name), None)
-
-    def _tasks(self) -> Iterator[dict[str, Any]]:
-        """Yield the uploads that any node of the cluster runs or ran last."""
-        for node in self._found.nodes or (self.ref.node,):
-            yield from self._client.get(f"/nodes/{node}/tasks", typefilter="imgcopy", source="all", limit=500)
-
-    def _uploads_of(self, name: str, before: set[str]) -> list[tuple[str, bool]]:
-        """Return the tasks since `before` that wrote this name to this storage, and whether this token began them.
-
-        The UPID of an imgcopy does not name the file: its log does.
-        """
-        found = []
-        for task in self._tasks():
-            upid = task["upid"]
-            if upid in before:
-                continue
-            target, node, ended = self._target(upid)
-            here = self._found.shared or node in (self.ref.node, "localhost")
-            # What does not tell its file in time may be writing it.
-            if (not target and not ended) or (target.rpartition("/")[2] == name and here):
-                user = f"{task.get('user', '')}!{task['tokenid']}" if task.get("tokenid") else task.get("user", "")
-                found.append((upid, self._client.profile.token_id == user))
-        return found
-
-    def _target(self, upid: str) -> tuple[str, str, bool]:
-        """Return the file and the node that an upload writes to, as soon as its log tells, and whether it ended."""
-        end = time.monotonic() + _PATIENCE
-        while True:
-            ended = _status(self._client, upid, 10.0) is not None
-            log = _log(self._client, upid)
-            target, node = (
-                next((line.removeprefix(key) for line in log if line.startswith(key)), "")
-                for key in ("target file: ", "target node: ")
-            )
-            if target or ended or time.monotonic() > end:
-                return target, node, ended
-            time.sleep(0.5)
 
 
 def listing(client: Client, path: str) -> Iterator[Listed]:
@@ -247,43 +259,6 @@ def listing(client: Client, path: str) -> Iterator[Listed]:
     for each in client.get(f"{path}/content", content="vztmpl"):
         volid = str(each["volid"])
         yield Listed(volid, volid.rpartition("/")[2], int(each.get("size", 0)), int(each.get("ctime", 0)))
-
-
-def wait(client: Client, upid: str, say: Say) -> tuple[str, list[str]]:
-    """Follow a task to its end; return its exit status ("OK", "WARNINGS: n", or why it failed) and its log."""
-    pause, told = 0.1, 0
-    while True:
-        status = _status(client, upid, _PATIENCE)
-        log = _log(client, upid, _PATIENCE)
-        for line in log[told:]:
-            say(line)
-        told = len(log)
-        if status is not None:
-            return status, log
-        time.sleep(pause)
-        pause = min(pause * 1.5, 2.0)
-
-
-def _status(client: Client, upid: str, patience: float) -> str | None:
-    said = client.get(f"{_task(upid)}/status", patience=patience)
-    return None if said.get("status") == "running" else str(said.get("exitstatus") or "unexpected status")
-
-
-def _log(client: Client, upid: str, patience: float = 10.0) -> list[str]:
-    lines = client.get(f"{_task(upid)}/log", patience=patience, limit=0)
-    return [str(each.get("t", "")) for each in lines]
-
-
-def _task(upid: str) -> str:
-    parts = upid.split(":")
-    if len(parts) < 9 or parts[0] != "UPID":
-        raise ApiError(f"Proxmox named no task: {upid!r}", hint="is another program at that address?")
-    return f"/nodes/{parts[1]}/tasks/{quote(upid, safe='')}"
-
-
-def _last(log: Sequence[str], status: str) -> str:
-    lines = [line for line in log if line and line != "TASK OK"][-3:]
-    return "; ".join(lines) or status
 
 
 def _failure_hint(log: str, half: Listed | None) -> str:

@@ -5,6 +5,7 @@ import re
 import shutil
 import ssl
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -242,6 +243,8 @@ def download(task: Task, url: str, target: Path, checksum: tuple[str, str], veri
         raise TaskError(f"checksum mismatch: got '{got}' != expect '{expected}', aborting")
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.tmp_dwnl.{task.pid}")
+    # wget's own first line.
+    task.log.append(f"--{time.strftime('%Y-%m-%d %H:%M:%S')}--  {url}")
     try:
         fetch(url, part, verify)
         if algorithm:

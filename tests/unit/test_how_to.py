@@ -11,7 +11,9 @@ from tests.session import follow
 from tests.unit.cli.running import archive, environment
 from tests.unit.rootfs.filesystems import minimal_debian
 
-PAGES = sorted((REPOSITORY / "docs" / "how-to").glob("*.md"))
+OF_A_CLUSTER = "publish-to-many-nodes.md"
+"""The tests of publishing follow it: it needs a cluster."""
+PAGES = sorted(page for page in (REPOSITORY / "docs" / "how-to").glob("*.md") if page.name != OF_A_CLUSTER)
 ABOUT_OTHER_PROGRAMS = {
     *("build-from-bundle.md", "build-from-image.md", "packer-plugin.md", "packer-shell-local.md"),
     *("publish.md", "terraform-data-source.md"),

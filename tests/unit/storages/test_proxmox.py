@@ -11,7 +11,9 @@ from lxcast.http import Client, File, Profile, Secret, UploadBody, stamp
 from lxcast.model import ProxmoxRef
 from lxcast.storages.preflight import preflight
 from lxcast.storages.proxmox import ProxmoxStorage, Put
+from lxcast.storages.tasks import Watch
 from lxcast.testing import Cluster, TaskFault
+from tests.web import WebServer
 
 RECORD = 16384  # bytes of the largest TLS record
 
@@ -34,18 +36,30 @@ def file_of(folder: Path, content: bytes, name: str = "web-v1.tar.zst") -> File:
         return File(path, name, len(content), hashlib.sha256(content).hexdigest(), stamp(opened.fileno()))
 
 
-def put(server: Cluster, file: File, node: str = "pve") -> Put:
+def silent(_: object) -> None:
+    return None
+
+
+def put(server: Cluster, file: File, node: str = "pve", url: str = "") -> Put:
+    """Put a file as the jobs do, or let the node fetch it."""
     with Client(profile(server)) as client:
         found = preflight(client, ProxmoxRef(node, "local"), size=file.size)
         assert not found.errors
-        return ProxmoxStorage(client, found).put(file, None, lambda _: None, lambda _: None)
+        storage = ProxmoxStorage(client, found)
+        watch = Watch(client, found.nodes)
+        there = storage.present(file, None)
+        if there:
+            return there
+        made = storage.pull(file, Secret(url), silent, watch) if url else storage.put(file, silent, silent, watch)
+        return storage.prove(made, watch.of(client, file.name), watch.unseen)
 
 
 def test_uploads_around_every_border_of_a_record_arrive_whole_and_once(server: Cluster, tmp_path: Path) -> None:
     with Client(profile(server)) as client:
         storage = ProxmoxStorage(client, preflight(client, ProxmoxRef("pve", "local")))
+        watch = Watch(client, ("pve",))
         empty = file_of(tmp_path, b"", "size-v100.tar.zst")
-        frame = len(UploadBody(empty, lambda _: None))  # what the body has beside the file
+        frame = len(UploadBody(empty, silent))  # what the body has beside the file
         sizes = [
             blocks * RECORD - around + offset
             for blocks in range(1, 12)
@@ -56,7 +70,7 @@ def test_uploads_around_every_border_of_a_record_arrive_whole_and_once(server: C
         for number, size in enumerate(sizes, 100):
             content = os.urandom(size)
             file = file_of(tmp_path, content, f"size-v{number}.tar.zst")
-            assert storage.put(file, None, lambda _: None, lambda _: None).sent
+            assert storage.put(file, silent, silent, watch).sent
             held = server.storages["local"].folder("pve") / file.name
             assert held.read_bytes() == content
             file.path.unlink()
@@ -76,7 +90,7 @@ def test_a_file_that_changes_while_it_is_sent_is_broken_off(server: Cluster, tmp
     with Client(profile(server)) as client:
         storage = ProxmoxStorage(client, preflight(client, ProxmoxRef("pve", "local")))
         with pytest.raises(StorageError, match="changed while it was sent"):
-            storage.put(file, None, change, lambda _: None)
+            storage.put(file, change, silent, Watch(client, ("pve",)))
     assert server.tasks.all == []
     assert list(server.storages["local"].folder("pve").iterdir()) == []
 
@@ -89,27 +103,42 @@ def test_bytes_that_differ_from_their_digest_are_no_success(server: Cluster, tmp
     assert list(server.storages["local"].folder("pve").iterdir()) == []
 
 
-@pytest.mark.parametrize("nodes", [("pve", "pve"), ("pve2", "pve2")])
+@pytest.fixture
+def web() -> Iterator[WebServer]:
+    with WebServer() as server:
+        yield server
+
+
+@pytest.mark.parametrize("ways", [("upload", "upload"), ("upload", "fetch"), ("fetch", "fetch")])
+@pytest.mark.parametrize("node", ["pve", "pve2"])
 def test_of_two_publishers_of_one_name_never_both_succeed(
-    server: Cluster, tmp_path: Path, nodes: tuple[str, str]
+    server: Cluster, web: WebServer, tmp_path: Path, node: str, ways: tuple[str, str]
 ) -> None:
-    server.faults.tasks["imgcopy"] = TaskFault(seconds=0.3)
+    server.faults.tasks |= {"imgcopy": TaskFault(seconds=0.3), "download": TaskFault(seconds=0.3)}
     results: list[Put | LxcastError] = []
     start = threading.Barrier(2)
 
-    def publish(content: bytes, node: str) -> None:
+    def publish(content: bytes, way: str) -> None:
         file = file_of(tmp_path, content)
+        web.files[f"/{way}"] = content
         with Client(profile(server)) as client:
-            storage = ProxmoxStorage(client, preflight(client, ProxmoxRef(node, "local")))
+            found = preflight(client, ProxmoxRef(node, "local"))
+            storage, watch = ProxmoxStorage(client, found), Watch(client, found.nodes)
             start.wait()
             try:
-                results.append(storage.put(file, None, lambda _: None, lambda _: None))
+                if there := storage.present(file, None):
+                    results.append(there)
+                    return
+                fetch = way == "fetch"
+                url = Secret(f"{web.url}/{way}")
+                made = storage.pull(file, url, silent, watch) if fetch else storage.put(file, silent, silent, watch)
+                results.append(storage.prove(made, watch.of(client, file.name), watch.unseen))
             except LxcastError as error:
                 results.append(error)
 
     threads = [
-        threading.Thread(target=publish, args=(content, node))
-        for content, node in zip((b"a" * 5000, b"b" * 5000), nodes, strict=True)
+        threading.Thread(target=publish, args=(content, way))
+        for content, way in zip((b"a" * 5000, b"b" * 5000), ways, strict=True)
     ]
     for thread in threads:
         thread.start()

@@ -1,0 +1,130 @@
+"""The tasks of a Proxmox cluster: one that is awaited, and those that write templates, which are watched."""
+
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from lxcast.errors import ApiError
+from lxcast.http import NODE_DOWN, Client
+from lxcast.model import conceal
+
+Say = Callable[[str], None]
+
+PATIENCE = 120.0
+"""Seconds for which a server that does not answer is asked again about a task that it has begun."""
+
+_KINDS = ("imgcopy", "download")
+"""The tasks that write a template: an upload's, and that of download-url (pve-storage, API2/Storage/Status.pm)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """A task that wrote a template, or may have: what does not tell its file in time may be writing any."""
+
+    upid: str
+    kind: str
+    owner: str
+    """USER@REALM, and !TOKEN where it was one."""
+    file: str
+    """"" where it does not tell."""
+    node: str
+    """That it wrote to; "" where it does not tell."""
+
+
+class Watch:
+    """What else wrote templates on any node of a cluster since this watch began. Many threads may share it."""
+
+    def __init__(self, client: Client, nodes: Collection[str]) -> None:
+        self.unseen: set[str] = set()
+        """The nodes that did not answer."""
+        self._nodes = sorted(nodes)
+        self._own: set[str] = set()
+        self._before = {task["upid"] for task in self._tasks(client) if task.get("endtime")}
+
+    def leave_out(self, upid: str) -> None:
+        """Take a task for this program's own; it has one for each target."""
+        self._own.add(upid)
+
+    def of(self, client: Client, file: str) -> list[Writing]:
+        """Return the tasks since then, but the own, that wrote a file of this name, or may have. Raises ApiError."""
+        new = (task for task in self._tasks(client) if task["upid"] not in self._before | self._own)
+        found = [each for each in (_writing(client, task) for task in new) if each]
+        return [each for each in found if each.file in ("", file)]
+
+    def _tasks(self, client: Client) -> Iterator[dict[str, Any]]:
+        for node in (each for each in self._nodes if each not in self.unseen):
+            try:
+                for kind in _KINDS:
+                    yield from client.get(f"/nodes/{node}/tasks", typefilter=kind, source="all", limit=500)
+            except ApiError as error:
+                if error.status < NODE_DOWN:
+                    raise
+                self.unseen.add(node)
+
+
+def wait(client: Client, upid: str, say: Say) -> tuple[str, list[str]]:
+    """Follow a task to its end; return its exit status ("OK", "WARNINGS: n", or why it failed) and its log.
+
+    The log tells nothing secret of a URL. What is asked again costs at most a tenth of the time that the task takes.
+    """
+    began, told = time.monotonic(), 0
+    while True:
+        status = _status(client, upid, PATIENCE)
+        log = _log(client, upid, PATIENCE)
+        for line in log[told:]:
+            say(line)
+        told = len(log)
+        if status is not None:
+            return status, log
+        time.sleep(min(max(0.03, (time.monotonic() - began) / 10), 2.0))
+
+
+def last(log: Sequence[str], status: str) -> str:
+    """Return the end of a failed task's log, or its status where there is none."""
+    return "; ".join([line for line in log if line and line != "TASK OK"][-3:]) or status
+
+
+def _writing(client: Client, task: dict[str, Any]) -> Writing | None:
+    """Return what a task writes, as soon as it tells; None where it only compared what was there, or failed to."""
+    upid, kind = str(task["upid"]), str(task["type"])
+    owner = f"{task.get('user', '')}!{task['tokenid']}" if task.get("tokenid") else str(task.get("user", ""))
+    end = time.monotonic() + PATIENCE
+    while True:
+        status = _status(client, upid, 10.0)
+        log = _log(client, upid)
+        if kind == "download":
+            # A download never replaces a file, and ends by renaming its own; the task's id is the file's name.
+            failed = status is not None and not status.startswith(("OK", "WARNINGS"))
+            harmless = failed or any("existing file" in line for line in log)
+            if harmless or status or len(log) > 1 or time.monotonic() > end:
+                return None if harmless else Writing(upid, kind, owner, str(task.get("id", "")), str(task["node"]))
+        else:
+            target, node = _said(log, "target file: "), _said(log, "target node: ")
+            if target or status or time.monotonic() > end:
+                # What ended and never came to its file wrote none.
+                none = status is not None and not target
+                return None if none else Writing(upid, kind, owner, target.rpartition("/")[2], node)
+        time.sleep(0.5)
+
+
+def _said(log: Iterable[str], key: str) -> str:
+    return next((line.removeprefix(key) for line in log if line.startswith(key)), "")
+
+
+def _status(client: Client, upid: str, patience: float) -> str | None:
+    said = client.get(f"{_path(upid)}/status", patience=patience)
+    return None if said.get("status") == "running" else str(said.get("exitstatus") or "unexpected status")
+
+
+def _log(client: Client, upid: str, patience: float = 10.0) -> list[str]:
+    lines = client.get(f"{_path(upid)}/log", patience=patience, limit=0)
+    return [conceal(str(each.get("t", ""))) for each in lines]
+
+
+def _path(upid: str) -> str:
+    parts = upid.split(":")
+    if len(parts) < 9 or parts[0] != "UPID":
+        raise ApiError(f"Proxmox named no task: {upid!r}", hint="is another program at that address?")
+    return f"/nodes/{parts[1]}/tasks/{quote(upid, safe='')}"
