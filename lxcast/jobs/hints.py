@@ -1,13 +1,14 @@
 """What a container of a template needs and what its source suggests for it, in Proxmox's words where it has one."""
 
 import re
+from contextlib import suppress
 from typing import Any
 
 from lxcast.model import ImageConfig, Mount, Resources
 from lxcast.rootfs.checks import Subject
 from lxcast.rootfs.container import needs_nesting, root_disk
 from lxcast.rootfs.distribution import detect
-from lxcast.rootfs.init import has_ifupdown, is_written
+from lxcast.rootfs.init import has_ifupdown, is_written, numbers
 
 _MIB = 1 << 20
 _MOST_WEIGHT = 10_000
@@ -38,6 +39,10 @@ def container_hints(subject: Subject) -> dict[str, Any]:
         )
         hints["host_managed"] = not read
     hints |= _said(config)
+    if hints.get("init") == "app":
+        with suppress(LookupError):
+            hints["uid"], hints["gid"], groups = numbers(survey, config)
+            hints["groups"] = list(groups)
     return {key: value for key, value in hints.items() if value is not False and value not in ("", None, [], {})}
 
 

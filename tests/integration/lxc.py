@@ -170,19 +170,27 @@ class Container:
 
 @contextmanager
 def boot(
-    root: Path, name: str, *, address: str | None = None, unprivileged: bool = True, timeout: float = 30
+    root: Path,
+    name: str,
+    *,
+    address: str | None = None,
+    unprivileged: bool = True,
+    timeout: float = 30,
+    settings: Sequence[str] = (),
 ) -> Iterator[Container]:
     """Start a container on the tree `root` and shut it down at the end.
 
     `address` is what its eth0 will have, with the prefix length; the last address of that network is then at the other
-    end. None gives it a loopback and nothing else. Raises BootError with the end of LXC's log where it does not start.
+    end. None gives it a loopback and nothing else. `settings` are further lines for LXC. Raises BootError with the end
+    of LXC's log where it does not start.
     """
     with tempfile.TemporaryDirectory(prefix="lxcast-lxc-") as made:
         folder = Path(made)
         folder.chmod(0o755)
         # Two test runs at once do not share cgroups, which are named by the container.
         unique = f"lxcast-{name}-{os.getpid()}"
-        (folder / "config").write_text(_configuration(root, name, unique, unprivileged, address is not None))
+        lines = [_configuration(root, name, unique, unprivileged, address is not None), *settings]
+        (folder / "config").write_text("\n".join([*lines, ""]))
         (folder / "ids").write_text(f"root:{FIRST_ID}:{IDS}\n")
         command = ["unshare", "--mount", "--net", "--propagation", "private", "sh", "-euc", START]
         with (folder / "console").open("wb") as console:

@@ -6,7 +6,7 @@ from lxcast.rootfs.checks.rows import Check, Finding, Subject
 from lxcast.rootfs.container import systemd, systemd_version
 from lxcast.rootfs.distribution import READS, detect, machine
 from lxcast.rootfs.init import READS as INIT_READS
-from lxcast.rootfs.init import write_init
+from lxcast.rootfs.init import entrypoint, write_init
 from lxcast.rootfs.survey import Survey
 from lxcast.tar.member import DIR, LNK, REG, printable
 
@@ -52,9 +52,13 @@ def _no_init(subject: Subject, message: str) -> Finding:
         return Finding(message, INIT)
     if not process:
         return Finding(f"{message}, and nobody names a process that could be started instead", INIT)
-    if subject.init == "app":
-        return Finding(f"{message}: Proxmox VE 9.1 or later must start {process[0]}", INIT, "warning", _ENTRYPOINT)
     assert subject.process is not None
+    if subject.init == "app":
+        unsaid = [each for each in subject.process.env if not each.isprintable()]
+        if entrypoint(process) is None or unsaid:
+            what = f"the variable {unsaid[0].partition('=')[0]}" if unsaid else "the command line"
+            return Finding(f"{message}, and {what} cannot be told to Proxmox", INIT, hint=_UNTOLD)
+        return Finding(f"{message}: Proxmox VE 9.1 or later must start {process[0]}", INIT, "warning", _ENTRYPOINT)
     _, problems = write_init(subject.survey, subject.process, dhcp=subject.dhcp)
     if problems:
         return Finding(f"{message}, and none can be written: {'; '.join(problems)}", INIT, hint=_NONE_WRITTEN)
@@ -62,6 +66,7 @@ def _no_init(subject: Subject, message: str) -> Finding:
 
 
 _ENTRYPOINT = "create containers with the --entrypoint that the record's hints name"
+_UNTOLD = "its entrypoint and env know no escapes: --init auto hands everything on"
 _NONE_WRITTEN = "put into the image what is missing, or leave it to Proxmox VE 9.1 and later: --init app"
 _OBJDUMP = "Proxmox runs objdump on an init called systemd, and the create fails where that fails: call it otherwise"
 

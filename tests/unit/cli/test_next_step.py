@@ -27,6 +27,34 @@ RECORD = Record(
     source=Origin("tar", "x.tar"),
     hints={"disk_gb": 3, "nesting": True},
 )
+PROGRAM = {
+    "features": ["nesting=1", "fuse=1"],
+    "hostname": "app.example",
+    "memory": 512,
+    "swap": 0,
+    "cores": 2,
+    "cpulimit": 1.5,
+    "cpuunits": 50,
+    "cpuset": "0-3",
+    "pids": 100,
+    "rlimits": {"RLIMIT_NOFILE": [1024, 4096]},
+    "mounts": [
+        {"destination": "/data", "type": "bind", "source": "/srv/my data", "options": ["rbind", "ro"]},
+        {"destination": "/out", "source": "/srv/out", "options": ["bind"]},
+        {"destination": "/scratch", "type": "tmpfs", "source": "tmpfs", "options": []},
+    ],
+    "init": "app",
+    "cmode": "console",
+    "host_managed": True,
+    "entrypoint": ["/bin/app"],
+    "cmd": ["two words", "", "${x}"],
+    "env": ["A=b c", "PATH=/bin"],
+    "uid": 1000,
+    "gid": 100,
+    "groups": [5, 6],
+    "working_dir": "/srv",
+    "stop_signal": "SIGINT",
+}
 PATH = Path("/mnt/pve/pve-nfs/template/cache/debian_12.x-v4.tar.zst")
 
 
@@ -88,3 +116,72 @@ def test_a_folder_of_any_name_is_written_safely() -> None:
     text = next_step(RECORD, Path('/srv/a "b" ${c}/template/cache/x.tar.zst'))
     assert "scp '/srv/a \"b\" ${c}/template/cache/x.tar.zst' root@NODE" in text
     assert r'storage = "pve-nfs=/srv/a \"b\" $${c}"' in text
+
+
+def test_what_a_bundle_says_becomes_options_of_the_container() -> None:
+    text = next_step(replace(RECORD, ostype="", hints=PROGRAM), PATH)
+    assert command(text) == {
+        "create": "pve-nfs:vztmpl/debian_12.x-v4.tar.zst",
+        "--hostname": "app.example",
+        "--unprivileged": "1",
+        "--ostype": "unmanaged",
+        "--arch": "amd64",
+        "--features": "nesting=1,fuse=1",
+        "--cores": "2",
+        "--cpulimit": "1.5",
+        "--cpuunits": "50",
+        "--memory": "512",
+        "--swap": "0",
+        "--cmode": "console",
+        "--rootfs": "local-lvm:4",
+        "--mp0": "/srv/my data,mp=/data,ro=1",
+        "--mp1": "/srv/out,mp=/out",
+        "--net0": "name=eth0,bridge=vmbr0,ip=dhcp,host-managed=1",
+        "--entrypoint": '/bin/app "two words" "" ${x}',
+    }
+    raw = text.partition("append to /etc/pve/lxc/VMID.conf:\n")[2]
+    assert raw.split("\n") == [
+        "  lxc.init.uid: 1000",
+        "  lxc.init.gid: 100",
+        "  lxc.init.groups: 5,6",
+        "  lxc.init.cwd: /srv",
+        "  lxc.signal.halt: SIGINT",
+        "  lxc.environment: A=b c",
+        "  lxc.environment: PATH=/bin",
+        "  lxc.cgroup2.cpuset.cpus: 0-3",
+        "  lxc.cgroup2.pids.max: 100",
+        "  lxc.prlimit.nofile: 1024:4096",
+    ]
+
+
+def test_a_written_init_needs_no_entrypoint() -> None:
+    hints = {**PROGRAM, "init": "auto", "host_managed": False}
+    text = next_step(replace(RECORD, hints=hints), PATH)
+    assert {"--entrypoint", "--ssh-public-keys"}.isdisjoint(command(text))
+    assert command(text)["--cmode"] == "console"
+    assert command(text)["--net0"] == "name=eth0,bridge=vmbr0,ip=dhcp"
+    assert "lxc.init" not in text
+    assert "lxc.environment" not in text
+    assert "environment_variables" not in text
+
+
+def test_the_hcl_says_the_same() -> None:
+    text = resources(next_step(replace(RECORD, hints=PROGRAM), PATH)).partition("\n\nbefore its")[0]
+    (blocks,) = hcl2.loads(text + "\n")["resource"]
+    (found,) = blocks.values()
+    (container,) = found.values()
+
+    def value(*path: str) -> object:
+        at: object = container
+        for part in path:
+            at = at[0] if isinstance(at, list) else at
+            assert isinstance(at, dict)
+            at = at[part]
+        return at
+
+    assert [value("cpu", key) for key in ("cores", "limit", "units")] == [2, 1.5, 50]
+    assert [value("memory", key) for key in ("dedicated", "swap")] == [512, 0]
+    assert "$${x}" in str(value("initialization", "entrypoint"))
+    assert value("network_interface", "host_managed") is True
+    assert len(container["mount_point"]) == 2
+    assert "user_account" not in text
