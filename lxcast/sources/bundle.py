@@ -164,10 +164,13 @@ def open_bundle(text: str) -> Source:
     path = bundle / config["root"]["path"]
     origin = Origin("bundle", text, _digest(bundle, data))
     said = _said(config)
-    if path.is_dir():
-        return FolderSource(path, origin, said)
     if not path.exists():
-        raise SourceError(f"{bundle}/config.json: root.path is {path}, where nothing is", hint="copy the whole bundle")
+        raise SourceError(f"{bundle}/config.json: root.path is {path}, where nothing is", hint=_WHOLE)
+    if path.is_dir():
+        with suppress(OSError):  # the reading tells what cannot be read
+            if not any(path.iterdir()):
+                raise SourceError(f"{bundle}: its root filesystem {path} is empty", hint=_WHOLE)
+        return FolderSource(path, origin, said)
     archive = open_file(path)
     archive.origin, archive.config = origin, said
     return archive
@@ -222,6 +225,7 @@ def _limit(value: int | None) -> int | None:
 _PERIOD = 100_000
 """Microseconds, where a quota has no period (the kernel's cgroup documentation)."""
 
+_WHOLE = "copy the bundle with its root filesystem, or let `umoci unpack` make it anew"
 _HINT = "`runc spec` or `umoci unpack` writes one that is right"
 
 

@@ -77,7 +77,7 @@ def _image(subject: Subject) -> Iterator[Finding]:
 def _few_members(subject: Subject) -> Iterator[Finding]:
     members = subject.survey.members - len(subject.survey.made)
     if members < FEWEST_MEMBERS:
-        level: Level = "warning" if subject.starts_program else "error"
+        level: Level = "warning" if members > 1 and subject.starts_program else "error"
         yield Finding(f"{members} members, where a root filesystem has {FEWEST_MEMBERS} and more", level=level)
 
 

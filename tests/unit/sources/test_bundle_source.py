@@ -1,12 +1,17 @@
 """A runtime bundle: what its config.json says, and everything that is wrong with it at once."""
 
+import bz2
+import gzip
 import json
+import lzma
 from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 
 from lxcast.errors import SourceError
+from lxcast.model import Mount, Resources
 from lxcast.sources import open_source
 from tests.image_files import layer
 
@@ -63,11 +68,60 @@ def test_the_root_filesystem_is_where_root_path_says(tmp_path: Path) -> None:
     assert paths(str(bundle(tmp_path, config, "elsewhere/deep"))) == [b"etc", b"etc/hostname"]
 
 
-def test_an_archive_may_stand_in_its_place(tmp_path: Path) -> None:
-    (bundle(tmp_path, {**CONFIG, "root": {"path": "rootfs.tar"}}) / "rootfs.tar").write_bytes(
-        layer([("srv", "dir", 0o755)])
-    )
+@pytest.mark.parametrize("compression", ["", "gz", "xz", "bz2", "zst"])
+def test_an_archive_may_stand_in_its_place(tmp_path: Path, compression: str) -> None:
+    tar = layer([("srv", "dir", 0o755)])
+    packed = {"": tar, "gz": gzip.compress(tar), "xz": lzma.compress(tar), "bz2": bz2.compress(tar)}
+    packed["zst"] = zstandard.compress(tar)
+    bundle(tmp_path, {**CONFIG, "root": {"path": "rootfs.of-any-name"}}, "elsewhere")
+    (tmp_path / "rootfs.of-any-name").write_bytes(packed[compression])
     assert paths(f"bundle:{tmp_path}") == [b"srv"]
+
+
+def test_what_the_process_is_given_is_kept(tmp_path: Path) -> None:
+    config = json.loads(json.dumps(CONFIG))
+    config["mounts"] += [
+        {"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": ["size=64m"]},
+        {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"},
+        {"destination": "/etc/resolv.conf", "type": "bind", "source": "/etc/resolv.conf", "options": ["rbind"]},
+        {"destination": "/data", "type": "bind", "source": "/srv/data", "options": ["rbind", "ro"]},
+        {"destination": "/tmp", "type": "tmpfs"},
+    ]
+    config["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 1024, "hard": 4096}]
+    config["linux"]["namespaces"].append({"type": "network"})
+    config["linux"]["devices"] = [{"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229}]
+    config["linux"]["resources"]["memory"] = {"limit": 536870912, "swap": 805306368}
+    config["linux"]["resources"]["cpu"] |= {"quota": 150000}
+    said = open_source(f"bundle:{bundle(tmp_path, config)}").config
+    assert said
+    assert (said.hostname, said.groups) == ("app", (5,))
+    assert said.mounts == (Mount("/data", "bind", "/srv/data", ("rbind", "ro")), Mount("/tmp", "tmpfs"))
+    assert said.resources == Resources(
+        memory=536870912,
+        swap=268435456,
+        cpus="0-3,7",
+        cpu_time=1.5,
+        cpu_shares=512,
+        pids=10,
+        rlimits={"RLIMIT_NOFILE": (1024, 4096)},
+        namespaces=("pid", "network"),
+        devices=("/dev/fuse",),
+    )
+
+
+@pytest.mark.parametrize(
+    "resources",
+    [
+        {"memory": {"limit": -1, "swap": -1}, "cpu": {"quota": -1, "shares": 0}, "pids": {"limit": -1}},
+        {"memory": {}, "cpu": {"period": 100000, "cpus": ""}, "pids": {}},
+        {"memory": None, "cpu": None, "pids": None},
+    ],
+)
+def test_no_limit_is_none(tmp_path: Path, resources: dict[str, Any]) -> None:
+    config = {**CONFIG, "linux": {"resources": resources}}
+    said = open_source(f"bundle:{bundle(tmp_path, config)}").config
+    assert said
+    assert said.resources == Resources()
 
 
 def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
@@ -77,12 +131,16 @@ def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
     config["process"] |= {"args": [], "cwd": "srv", "env": ["NAME"], "user": {"uid": -1, "gid": True}}
     config["linux"]["resources"] |= {"memory": {"limit": -2}, "cpu": {"period": 0, "cpus": "all"}, "pids": 7}
     config["mounts"].append({"destination": "proc"})
+    config["process"] |= {"rlimits": [{"type": "RLIMIT_NOFILE", "soft": 2, "hard": 1}]}
+    config["process"]["user"]["additionalGids"] = ["audio"]
+    config["linux"] |= {"namespaces": [{"type": "net"}], "devices": [{"path": "dev/fuse"}]}
     with pytest.raises(SourceError) as caught:
         open_source(f"bundle:{bundle(tmp_path, config)}")
     problems = caught.value.message.partition("config.json: ")[2].split("; ")
     assert [problem.partition(" is ")[0] for problem in problems] == [
         "ociVersion", "root.path", "process.cwd", "process.args", "process.env", "process.user.uid", "process.user.gid",
-        "mounts", "linux.resources.memory.limit", "linux.resources.cpu.period", "linux.resources.cpu.cpus",
+        "process.user.additionalGids", "process.rlimits", "mounts", "linux.namespaces", "linux.devices",
+        "linux.resources.memory.limit", "linux.resources.cpu.period", "linux.resources.cpu.cpus",
         "linux.resources.pids",
     ]  # fmt: skip
     assert problems[1] == "root.path is 3, not a path"
@@ -105,3 +163,13 @@ def test_paths_that_are_not_there_are_told(tmp_path: Path) -> None:
         open_source(f"bundle:{tmp_path}")
     with pytest.raises(SourceError, match=r"root\.path is .*/rootfs, where nothing is"):
         open_source(f"bundle:{bundle(tmp_path, root='other')}")
+    (tmp_path / "rootfs").mkdir()
+    with pytest.raises(SourceError, match=r"rootfs is empty"):
+        open_source(f"bundle:{tmp_path}")
+
+
+@pytest.mark.parametrize("text", ["\\u0000", "\\ud800"])
+def test_a_text_that_no_program_can_be_given_is_told(tmp_path: Path, text: str) -> None:
+    (bundle(tmp_path) / "config.json").write_text(json.dumps(CONFIG).replace("two words", text))
+    with pytest.raises(SourceError, match=r"process\.args is .*, not a list of texts"):
+        open_source(f"bundle:{tmp_path}")

@@ -1,0 +1,183 @@
+"""A build from a runtime bundle, by the command: what its container is given, and what is wrong with a bundle."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lxcast.tar.member import Member, regular
+from tests.image_files import Layout
+from tests.unit.cli.running import archive, lxcast
+from tests.unit.rootfs.filesystems import minimal_debian, program, without
+
+NO_INIT = [*without(minimal_debian(), b"usr/sbin/init", b"usr/sbin/ifup"), program(b"usr/bin/env")]
+CONFIG: dict[str, Any] = {
+    "ociVersion": "1.0.2",
+    "root": {"path": "rootfs.tar"},
+    "process": {
+        "args": ["/bin/app", "x y"],
+        "env": ["A=b", "DB_PASSWORD=hunter2"],
+        "cwd": "/srv",
+        "user": {"uid": 0, "gid": 0},
+    },
+    "hostname": "web",
+    "mounts": [{"destination": "/data", "type": "bind", "source": "/srv/data", "options": ["ro"]}],
+    "linux": {
+        "namespaces": [{"type": "pid"}, {"type": "network"}],
+        "devices": [{"path": "/dev/fuse"}],
+        "resources": {
+            "memory": {"limit": 100_000_000, "swap": 300_000_000},
+            "cpu": {"shares": 512, "quota": 250_000, "period": 100_000, "cpus": "0-1,1,4"},
+            "pids": {"limit": 64},
+        },
+    },
+}
+
+
+def bundle(folder: Path, members: list[Member], **changed: Any) -> Path:
+    folder.mkdir()
+    (folder / "rootfs.tar").write_bytes(archive(members))
+    (folder / "config.json").write_text(json.dumps({**CONFIG, **changed}))
+    return folder
+
+
+def build(folder: Path, source: Path | str, *options: str) -> tuple[int, dict[str, Any], str]:
+    """Return the exit code, the record or error, and what was said."""
+    done = lxcast("build", str(source), "--name", "web", "--output", "out", "--json", *options, cwd=folder)
+    return done.returncode, json.loads(done.stdout), done.stderr
+
+
+def test_a_bundle_without_an_init_gets_one_and_its_hints(tmp_path: Path) -> None:
+    code, record, said = build(tmp_path, bundle(tmp_path / "b", NO_INIT))
+    assert code == 0, said
+    assert "wrote /usr/sbin/init, which starts app: no init was there" in said
+    assert record["fit"]["written-init"] == ["wrote /usr/sbin/init, which starts app: no init was there"]
+    assert "a container would have no network" not in said
+    assert "host-managed=1" in said
+    assert record["hints"] == {
+        "unprivileged": True,
+        "disk_gb": 1,
+        "features": ["fuse=1"],
+        "hostname": "web",
+        "memory": 96,
+        "swap": 190,
+        "cores": 3,
+        "cpulimit": 2.5,
+        "cpuunits": 50,
+        "cpuset": "0-1,1,4",
+        "pids": 64,
+        "network": "own",
+        "namespaces": ["pid", "network"],
+        "mounts": [{"destination": "/data", "type": "bind", "source": "/srv/data", "options": ["ro"]}],
+        "init": "auto",
+        "cmode": "console",
+        "host_managed": True,
+        "cmd": ["/bin/app", "x y"],
+        "env": ["A=b", "DB_PASSWORD=***"],
+        "user": "0:0",
+        "working_dir": "/srv",
+    }
+    checked = lxcast("check", "out/web-v1.tar.zst", cwd=tmp_path)
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_a_bundle_with_an_init_keeps_it_and_is_the_same_template_either_way(tmp_path: Path) -> None:
+    source = bundle(tmp_path / "b", minimal_debian())
+    _, auto, said = build(tmp_path, source)
+    _, none, _ = build(tmp_path, source, "--init", "none", "--no-reuse")
+    assert "written-init" not in auto["fit"]
+    assert "init was there" not in said
+    assert auto["diff_id"] == none["diff_id"]
+    assert {"init", "cmode", "host_managed"}.isdisjoint(auto["hints"])
+
+
+def test_app_leaves_the_start_to_proxmox(tmp_path: Path) -> None:
+    source = bundle(tmp_path / "b", NO_INIT)
+    code, record, said = build(tmp_path, source, "--init", "app")
+    assert code == 0, said
+    assert "warning: init: /sbin/init: is missing: Proxmox VE 9.1 or later must start /bin/app" in said
+    assert record["hints"]["init"] == "app"
+    assert (record["hints"]["uid"], record["hints"]["gid"]) == (0, 0)
+    assert "written-init" not in record["fit"]
+
+
+@pytest.mark.parametrize(("argument", "what"), [("a\nb", "the command line"), ("both \" and '", "the command line")])
+def test_app_tells_what_proxmox_cannot_be_told(tmp_path: Path, argument: str, what: str) -> None:
+    process = {**CONFIG["process"], "args": ["/bin/app", argument]}
+    code, error, _ = build(tmp_path, bundle(tmp_path / "b", NO_INIT, process=process), "--init", "app")
+    assert code == 5
+    assert f"is missing, and {what} cannot be told to Proxmox" in error["error"]["message"]
+
+
+def test_without_an_init_and_without_a_shell_everything_that_lacks_is_told(tmp_path: Path) -> None:
+    static = without(NO_INIT, b"usr/bin/sh", b"usr/bin/env")
+    process = {**CONFIG["process"], "user": {"uid": 7, "gid": 7}}
+    code, error, _ = build(tmp_path, bundle(tmp_path / "b", static, process=process))
+    assert code == 5
+    message = error["error"]["message"]
+    assert "init: /sbin/init: is missing, and none can be written: /bin/sh is missing" in message
+    assert "the program env is missing" in message
+    assert "no program in it starts another one as 7:7" in message
+    assert "--init app" in message
+    assert build(tmp_path, tmp_path / "b", "--init", "app")[0] == 0
+
+
+def test_an_image_is_a_base_unless_it_is_asked_to_be_run(tmp_path: Path) -> None:
+    made = Layout(tmp_path / "image")
+    config = {"Entrypoint": ["/bin/app"], "Cmd": ["x"], "StopSignal": "SIGINT"}
+    made.add(made.manifest([archive(NO_INIT)], "gzip", config=config))
+    code, error, _ = build(tmp_path, tmp_path / "image")
+    assert code == 5
+    assert "--init auto" in error["error"]["message"]
+    assert "--init app" in error["error"]["message"]
+    code, record, said = build(tmp_path, tmp_path / "image", "--init", "auto")
+    assert code == 0, said
+    assert record["hints"]["init"] == "auto"
+    assert record["hints"]["stop_signal"] == "SIGINT"
+
+
+def test_a_source_that_names_no_process_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "rootfs.tar").write_bytes(archive(NO_INIT))
+    code, error, _ = build(tmp_path, tmp_path / "rootfs.tar", "--init", "auto")
+    assert code == 5
+    assert "is missing, and nobody names a process that could be started instead" in error["error"]["message"]
+
+
+def test_the_row_can_be_turned_off(tmp_path: Path) -> None:
+    code, error, _ = build(tmp_path, bundle(tmp_path / "b", NO_INIT), "--disable", "written-init")
+    assert code == 5
+    assert "init: /sbin/init: is missing" in error["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "said"),
+    [
+        (lambda b: (b / "config.json").unlink(), 3, "has no config.json"),
+        (lambda b: (b / "config.json").write_text("{"), 3, "is no JSON"),
+        (lambda b: (b / "config.json").write_text('{"ociVersion": "x"}'), 3, "ociVersion is"),
+        (lambda b: (b / "rootfs.tar").unlink(), 3, "where nothing is"),
+        (lambda b: (b / "rootfs.tar").write_bytes(b""), 4, "is empty"),
+        (lambda b: (b / "rootfs.tar").write_bytes(bytes(10240)), 5, "few-members: 1 members"),
+        (lambda b: (b / "rootfs.tar").write_bytes(archive(NO_INIT)[:5000]), 4, "is truncated"),
+        (lambda b: [(b / "rootfs.tar").unlink(), (b / "rootfs.tar").mkdir()], 3, "is empty"),
+    ],
+)
+@pytest.mark.parametrize("place", [("--output", "out"), ("--storage", "./storage")])
+def test_a_wrong_bundle_is_told_and_leaves_nothing(
+    tmp_path: Path, spoil: Any, code: int, said: str, place: tuple[str, str]
+) -> None:
+    source = bundle(tmp_path / "b", NO_INIT)
+    spoil(source)
+    done = lxcast("build", f"bundle:{source}", "--name", "web", *place, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr
+    assert [path for path in (tmp_path / place[1]).rglob("*") if path.is_file()] == []
+    assert lxcast("build", "bundle:./gone", "--name", "web", *place, cwd=tmp_path).returncode == 3
+
+
+def test_files_of_the_bundle_stay_as_they_are(tmp_path: Path) -> None:
+    source = bundle(tmp_path / "b", [*NO_INIT, regular(b"srv/x", b"y")])
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in source.iterdir()}
+    assert build(tmp_path, source)[0] == 0
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in source.iterdir()} == before
