@@ -14,7 +14,7 @@ import pytest
 
 from lxcast.pins.entries import DEFAULT
 from lxcast.testing import Cluster
-from tests.integration.tools import CACHE, REPOSITORY, Program, missing
+from tests.integration.tools import REPOSITORY, Program, need_provider
 from tests.published import pin, publish
 
 MODULES = sorted((REPOSITORY / "hcl" / "terraform").iterdir())
@@ -24,8 +24,7 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJzZhhpx someone"
 @pytest.fixture
 def terraform(terraform_like: Program) -> Program:
     """Terraform and OpenTofu in turn, with bpg/proxmox in the mirror."""
-    if not any((CACHE / "providers").glob("*/bpg/proxmox/*")):
-        missing("no bpg/proxmox provider in the cache")
+    need_provider("bpg/proxmox")
     return terraform_like
 
 

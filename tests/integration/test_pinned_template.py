@@ -12,7 +12,7 @@ import pytest
 
 from lxcast.pins.entries import DEFAULT
 from tests.documents import blocks
-from tests.integration.tools import CACHE, REPOSITORY, Program, missing
+from tests.integration.tools import REPOSITORY, Program, need_provider
 from tests.published import pin, publish
 
 HOW_TO = REPOSITORY / "docs" / "how-to" / "terraform-data-source.md"
@@ -72,8 +72,7 @@ class Root:
 
 @pytest.fixture
 def root(terraform_like: Program, tmp_path: Path, commands: Path) -> Root:
-    if not any((CACHE / "providers").glob("*/bpg/proxmox/*")):
-        missing("no bpg/proxmox provider in the cache")
+    need_provider("bpg/proxmox")
     return Root(terraform_like, tmp_path, commands)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.tools import REPOSITORY, Program, cached, on_path
+from tests.integration.tools import REPOSITORY, Program, cached, need_provider, on_path
 from tests.session import follow
 
 
@@ -22,9 +22,10 @@ EITHER = next((name for name in ("terraform", "tofu") if on_path(name) or cached
 
 
 @pytest.mark.parametrize("terraform_like", [EITHER], indirect=True)
-def test_the_tutorial_leads_to_the_id(
+def test_the_tutorial_leads_to_the_hcl_of_a_container(
     engine: Program, base_image: str, image: str, terraform_like: Program, commands: Path, tmp_path: Path
 ) -> None:
+    need_provider("bpg/proxmox")
     # Replaced is what needs a registry or a bridge, which a test has not.
     other_words = {
         "docker pull debian:12": f"docker image inspect {base_image}",

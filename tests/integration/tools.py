@@ -56,6 +56,12 @@ class Program:
         return done
 
 
+def need_provider(address: str) -> None:
+    """Skip or fail the test unless the mirror of providers holds this one, such as bpg/proxmox."""
+    if not any((CACHE / "providers").glob(f"*/{address}/*")):
+        missing(f"no {address} provider in the cache")
+
+
 def on_path(name: str) -> Path | None:
     """The program of that name on PATH."""
     found = shutil.which(name)
