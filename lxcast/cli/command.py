@@ -19,11 +19,14 @@ from lxcast.model import conceal
 from lxcast.progress import DEBUG, QUIET, VERBOSE
 from lxcast.settings import BY_NAME, Setting, Value, convert, load, merge, parse, parse_pairs, show
 
-__all__ = ["Argument", "Json", "Option", "command", "group", "invoke", "over_settings", "tree"]
+__all__ = ["ACCESS", "Argument", "Json", "Option", "command", "group", "invoke", "over_settings", "tree"]
 
 Command = Callable[..., int | None]
 
 Json = Annotated[bool, Option("--json", help="Print JSON.")]
+
+ACCESS = ("records", "profile", "ca_file", "fingerprint")
+"""The settings that say how a Proxmox storage is reached, and where its records are."""
 
 _Quiet = Annotated[bool, Option("--quiet", "-q", help="Show only warnings and errors.")]
 _Verbose = Annotated[bool, Option("--verbose", "-v", help="Show each step with its time.")]

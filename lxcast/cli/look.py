@@ -2,13 +2,11 @@
 
 from dataclasses import asdict
 
-from lxcast.cli.command import Json, command, over_settings
+from lxcast.cli.command import ACCESS, Json, command, over_settings
 from lxcast.cli.console import Console, columns
 from lxcast.model import conceal
 from lxcast.progress import amount
 from lxcast.settings import SETTINGS, Value, load, show
-
-ACCESS = ("records", "profile", "ca_file", "fingerprint")
 
 
 @command("list", "storage", *ACCESS, example="lxcast list --storage /var/lib/vz")
@@ -17,11 +15,11 @@ def list_(console: Console, said: dict[str, Value], json: Json = False) -> None:
 
     Of a Proxmox storage the records on this machine are shown; what was uploaded elsewhere has no record.
     """
-    from lxcast.jobs.listing import list_templates
+    from lxcast.jobs.listing import look_into
 
     values = over_settings(said)
     storage = str(values["storage"])
-    entries = list_templates(storage, **{name: values[name] for name in ACCESS})
+    entries = look_into(storage, {name: values[name] for name in ACCESS}).entries
     for entry in entries:
         if entry.problem:
             console.progress.warn(entry.problem)

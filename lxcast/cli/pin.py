@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from lxcast.cli.command import Argument, Json, Option, command, group, over_settings
+from lxcast.cli.command import ACCESS, Argument, Json, Option, command, group, over_settings
 from lxcast.cli.console import Console, columns
 from lxcast.settings import Value
 
@@ -28,7 +28,12 @@ DEFAULT_FILE = Path("templates.auto.tfvars.json")
 group("pin", "Read and write pins, the values that name the template in use.", example="lxcast pin list .")
 
 
-@command("pin write", "storage", example="lxcast pin write debian-12 --version v4 --storage pve-nfs=/mnt/pve/pve-nfs")
+@command(
+    "pin write",
+    "storage",
+    *ACCESS,
+    example="lxcast pin write debian-12 --version v4 --storage pve-nfs=/mnt/pve/pve-nfs",
+)
 def write(
     console: Console,
     name: Name,
@@ -45,8 +50,8 @@ def write(
     """
     from lxcast.jobs.promote import write_pin
 
-    storage = str(over_settings(said)["storage"])
-    moved = write_pin(name, version, storage, file, write=not (dry_run or check))
+    storage, access = _place(said)
+    moved = write_pin(name, version, storage, file, access, write=not (dry_run or check))
     return _tell(console, moved, check=check, written=not (dry_run or check), json=json)
 
 
@@ -82,7 +87,7 @@ def get(console: Console, file: File, address: Address, json: Json = False) -> N
         console.out(slot.value)
 
 
-@command("pin list", "storage", example="lxcast pin list environments --storage pve-nfs=/mnt/pve/pve-nfs")
+@command("pin list", "storage", *ACCESS, example="lxcast pin list environments --storage pve-nfs=/mnt/pve/pve-nfs")
 def list_(
     console: Console,
     said: dict[str, Value],
@@ -96,7 +101,8 @@ def list_(
     """
     from lxcast.jobs.pin import list_pins
 
-    pins = list_pins(folder, str(over_settings(said)["storage"]), console.progress)
+    storage, access = _place(said)
+    pins = list_pins(folder, storage, console.progress, access)
     if json:
         console.document({"pins": [asdict(each) | {"file": str(each.file)} for each in pins]})
     elif pins:
@@ -108,7 +114,10 @@ def list_(
 
 
 @command(
-    "promote", "storage", example="lxcast promote debian-12 --version v4 --to env/prod/main.tf:local.lxc_rootfs_version"
+    "promote",
+    "storage",
+    *ACCESS,
+    example="lxcast promote debian-12 --version v4 --to env/prod/main.tf:local.lxc_rootfs_version",
 )
 def promote(
     console: Console,
@@ -132,12 +141,12 @@ def promote(
     """
     from lxcast.jobs.promote import promote as move
 
-    storage = str(over_settings(said)["storage"])
-    moved = move(name, version, to, storage, console.progress, field, write=not (dry_run or check))
+    storage, access = _place(said)
+    moved = move(name, version, to, storage, console.progress, field, access, write=not (dry_run or check))
     return _tell(console, moved, check=check, written=not (dry_run or check), json=json)
 
 
-@command("rollback", "storage", example="lxcast rollback debian-12 --storage pve-nfs=/mnt/pve/pve-nfs")
+@command("rollback", "storage", *ACCESS, example="lxcast rollback debian-12 --storage pve-nfs=/mnt/pve/pve-nfs")
 def rollback(
     console: Console,
     name: Name,
@@ -153,9 +162,15 @@ def rollback(
     """
     from lxcast.jobs.promote import rollback as move
 
-    storage = str(over_settings(said)["storage"])
-    moved = move(name, file, storage, write=not (dry_run or check))
+    storage, access = _place(said)
+    moved = move(name, file, storage, access, write=not (dry_run or check))
     return _tell(console, moved, check=check, written=not (dry_run or check), json=json)
+
+
+def _place(said: dict[str, Value]) -> tuple[str, dict[str, Value]]:
+    """Return the storage, and how it is reached where it is one of Proxmox."""
+    values = over_settings(said)
+    return str(values["storage"]), {name: values[name] for name in ACCESS}
 
 
 def _tell(console: Console, moved: "Moved", *, check: bool, written: bool, json: bool) -> int:

@@ -1,37 +1,78 @@
 """The templates of a storage."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
 from lxcast.errors import StorageError
 from lxcast.forms import suffix_of
-from lxcast.http import Client
-from lxcast.jobs.publish import read_record
-from lxcast.jobs.target import Targets, find_targets
-from lxcast.model import DirectoryRef, parse_storage, rfc3339
+from lxcast.model import DirectoryRef, Version, parse_storage, rfc3339
 from lxcast.naming import Pattern
-from lxcast.storages.directory import DirectoryStorage, Entry
-from lxcast.storages.proxmox import Listed, listing
+from lxcast.record import Record
+from lxcast.storages.directory import DirectoryStorage
+from lxcast.storages.entry import Entry, select
+
+if TYPE_CHECKING:
+    from lxcast.jobs.target import Targets
+    from lxcast.storages.proxmox import Listed
+
+Access = Mapping[str, Any]
+"""How a Proxmox storage is reached: `profile`, `ca_file`, `fingerprint` and `records`, as the settings have them."""
 
 
-def list_templates(
-    storage: str, *, profile: str = "", ca_file: str = "", fingerprint: str = "", records: str = ""
-) -> list[Entry]:
-    """Return the templates of a storage, with and without records, by name, version and file.
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a storage holds."""
 
-    The records of a Proxmox storage are this machine's. Raises UsageError
-    for a text that names no storage, StorageError where it is not there, and ApiError.
+    id: str
+    """As volids carry it; "" outside of a storage."""
+    where: str
+    """What messages call it."""
+    by_api: bool
+    """Whether a node told, which keeps no records: those are this machine's."""
+    entries: list[Entry]
+    """By name, version and file."""
+
+
+def look_into(storage: str, access: Access | None = None) -> Contents:
+    """Return what a storage holds, with and without records.
+
+    Raises UsageError for a text that names no storage, StorageError where it is not there, and ApiError.
+    """
+    if not storage.startswith("proxmox:"):
+        ref = parse_storage(storage)
+        assert isinstance(ref, DirectoryRef)
+        return Contents(ref.id, str(ref.path), False, DirectoryStorage(ref).entries())
+    from lxcast.http import Client  # 60 ms
+    from lxcast.jobs.target import find_targets
+    from lxcast.storages.proxmox import listing
+
+    targets = find_targets(storage, **(access or {}))
+    there = targets.refs[0]
+    with Client(targets.profile) as client:
+        listed = listing(client, f"/nodes/{there.node}/storage/{there.storage}")
+        entries = [_entry(each, targets) for each in listed]
+    return Contents(
+        there.storage, str(there), True, sorted(entries, key=lambda each: (each.name, *each.age, each.file))
+    )
+
+
+def find_template(name: str, version: Version | None, storage: str, access: Access | None = None) -> Record:
+    """Return the record of a template (None: the newest version); raises what `look_into` does.
+
+    StorageError says what there is instead.
     """
     if storage.startswith("proxmox:"):
-        targets = find_targets(storage, profile=profile, ca_file=ca_file, fingerprint=fingerprint, records=records)
-        with Client(targets.profile) as client:
-            there = targets.refs[0]
-            path = f"/nodes/{there.node}/storage/{there.storage}"
-            entries = [_entry(each, targets) for each in listing(client, path)]
-        return sorted(entries, key=lambda each: (each.name, int(each.version[1:] or 0), each.file))
+        found = look_into(storage, access)
+        return select(found.entries, name, version, found.where)
     ref = parse_storage(storage)
     assert isinstance(ref, DirectoryRef)
-    return DirectoryStorage(ref).entries()
+    return DirectoryStorage(ref).find(name, version)
 
 
-def _entry(listed: Listed, targets: Targets) -> Entry:
+def _entry(listed: "Listed", targets: "Targets") -> Entry:
+    from lxcast.jobs.publish import read_record
+
     stem = listed.file.removesuffix(suffix_of(listed.file))
     match = Pattern().regex({}).fullmatch(stem)
     name, version = (match["name"], match["version"]) if match else (stem, "")

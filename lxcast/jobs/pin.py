@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lxcast.errors import LxcastError, PinError, StorageError, UsageError
+from lxcast.errors import ApiError, LxcastError, PinError, StorageError, UsageError
 from lxcast.forms import suffix_of
-from lxcast.model import ProxmoxRef, parse_storage
+from lxcast.jobs.listing import Access, Contents, look_into
 from lxcast.pins import tfvars
 from lxcast.pins.entries import VARIABLE
 from lxcast.pins.hcl import Document, parse
@@ -16,7 +16,6 @@ from lxcast.pins.references import Value, find_origins, resolve
 from lxcast.pins.rewriting import Change, edit
 from lxcast.pins.slots import Slot
 from lxcast.progress import Progress
-from lxcast.storages.directory import DirectoryStorage, Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,27 +67,23 @@ def set_value(file: Path, address: str, choose: Callable[[Slot], str], *, write:
     return Moved(change, slots[0].address, slots[0].value, values[0])
 
 
-def list_pins(folder: Path, storage: str, progress: Progress) -> list[Found]:
+def list_pins(folder: Path, storage: str, progress: Progress, access: Access | None = None) -> list[Found]:
     """Return every pin below a folder, and whether the storage still has what it names.
 
-    Files that cannot be read are told of as warnings. Raises PinError where the folder is none, UsageError for a text
-    that names no folder storage.
+    Files that cannot be read, and a storage that does not tell, are told of as warnings. Raises PinError where the
+    folder is none, UsageError for a text that names no storage.
     """
     if not folder.is_dir():
         raise PinError(f"{folder} is no folder", hint="name the folder that the configurations lie in")
-    ref = parse_storage(storage)
-    if isinstance(ref, ProxmoxRef):
-        raise UsageError(f"{ref}: only a folder can be asked", hint=f"--storage {ref.storage}=PATH")
-    place = DirectoryStorage(ref)
+    contents = None
     try:
-        entries: dict[str, Entry] | None = {entry.file: entry for entry in place.entries()}
-    except StorageError as error:
+        contents = look_into(storage, access)
+    except (StorageError, ApiError) as error:
         progress.warn(f"{error.message}: whether it has the templates is not known")
-        entries = None
     found: list[Found] = []
     for files in _configurations(folder):
         found += _pins_of(files, progress)
-    return [_judged(each, place.id, entries) for each in found]
+    return [_judged(each, contents) for each in found]
 
 
 def _configurations(folder: Path) -> Iterator[list[Path]]:
@@ -164,20 +159,23 @@ def _beside(values: Sequence[Value], value: Value, key: str) -> str:
     return (resolve(values, beside[0]) or "") if beside else ""
 
 
-def _judged(found: Found, storage: str, entries: dict[str, Entry] | None) -> Found:
+def _judged(found: Found, contents: Contents | None) -> Found:
     """Add what the storage says; until here `state` is the sha256 that the pin tells, or nothing."""
     id, _, file = found.template.rpartition(":vztmpl/")
     if found.value == "latest":
         state = "newest"
-    elif entries is None or not (suffix_of(file) or "-v" in file):
+    elif contents is None or not (suffix_of(file) or "-v" in file):
         state = "unknown"
-    elif id and id != storage:
+    elif id and id != contents.id:
         state = "other storage"
     else:
-        named = [each for each in entries.values() if file in (each.file, f"{each.name}-{each.version}")]
+        named = [each for each in contents.entries if file in (each.file, f"{each.name}-{each.version}")]
         state = "present" if named else "missing"
-        if named and found.state and (named[0].record is None or named[0].record.sha256 != found.state):
-            state = "other bytes" if named[0].record else "unknown"
+        record = named[0].record if named else None
+        if record and found.state and record.sha256 != found.state:
+            state = "other bytes"
+        elif named and not record and found.state and not contents.by_api:
+            state = "unknown"
     return Found(found.file, found.line, found.address, found.value, found.template, state)
 
 

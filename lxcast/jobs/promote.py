@@ -7,9 +7,10 @@ from pathlib import Path
 
 from lxcast.errors import LxcastError, PinError, StorageError, UsageError
 from lxcast.forms import suffix_of
+from lxcast.jobs.listing import Access, Contents, find_template, look_into
 from lxcast.jobs.options import BuildOptions
 from lxcast.jobs.pin import Moved, get_value, set_value
-from lxcast.model import DirectoryRef, ProxmoxRef, Version, Volid, parse_storage
+from lxcast.model import Version, Volid
 from lxcast.pins import entries, tfvars
 from lxcast.pins.address import split_target
 from lxcast.pins.rewriting import edit
@@ -17,18 +18,19 @@ from lxcast.pins.slots import Slot
 from lxcast.pins.tfvars import Pin
 from lxcast.progress import Progress
 from lxcast.record import Record
-from lxcast.storages.directory import DirectoryStorage
 
 FIELDS = ("template_id", "version", "file", "sha256", "diff_id", "size", "ostype", "arch")
 """What of a record a pin may hold."""
 
 
-def write_pin(name: str, version: str, storage: str, file: Path, *, write: bool = True) -> Moved:
+def write_pin(
+    name: str, version: str, storage: str, file: Path, access: Access | None = None, *, write: bool = True
+) -> Moved:
     """Set a template's entry in a pin file to a version, "" for the newest, that the storage has.
 
-    Raises StorageError where it has none, PinError where the file cannot be changed.
+    Raises StorageError where it has none, ApiError where it does not tell, PinError where the file cannot be changed.
     """
-    record = find_record(name, version, storage)
+    record = find_record(name, version, storage, access)
     return _write(file, name, _pin(record), write=write)
 
 
@@ -59,6 +61,8 @@ def pin_built(record: Record, options: BuildOptions, progress: Progress) -> None
     except LxcastError as error:
         words = ["lxcast", "pin", "write", record.name, "--file", options.pin_file, "--storage", str(options.storage)]
         words += ["--version", record.version] if record.version else []
+        if options.records:
+            words += ["--records", options.records]
         raise PinError(
             f"{record.template_id} is built and stays, but {options.pin_file} does not name it: {error.message}",
             hint=f"{error.hint}\nthen: {shlex.join(words)}".lstrip(),
@@ -67,7 +71,15 @@ def pin_built(record: Record, options: BuildOptions, progress: Progress) -> None
 
 
 def promote(
-    name: str, version: str, target: str, storage: str, progress: Progress, field: str = "", *, write: bool = True
+    name: str,
+    version: str,
+    target: str,
+    storage: str,
+    progress: Progress,
+    field: str = "",
+    access: Access | None = None,
+    *,
+    write: bool = True,
 ) -> Moved:
     """Set a pin to a version, "" for the newest, that the storage has; `target` is FILE:ADDRESS, or a pin file.
 
@@ -79,7 +91,7 @@ def promote(
             raise UsageError(f"--to {target} names no address", hint=f"--to {file}:local.lxc_rootfs_version")
         if field:
             raise UsageError(f"--field {field}: a pin file holds all of them", hint="leave it out")
-        return write_pin(name, version, storage, file, write=write)
+        return write_pin(name, version, storage, file, access, write=write)
 
     def choose(slot: Slot) -> str:
         where = f"{file}:{slot.line}: {slot.address}"
@@ -102,16 +114,17 @@ def promote(
         return value.removeprefix("v") if slot.value.isdigit() and kind == "version" else value
 
     get_value(file, address)  # before the storage is asked: what is wrong with the address is the nearer fault
-    record = find_record(name, version, storage)
+    record = find_record(name, version, storage, access)
     return set_value(file, address, choose, write=write)
 
 
-def rollback(name: str, file: Path, storage: str, *, write: bool = True) -> Moved:
+def rollback(name: str, file: Path, storage: str, access: Access | None = None, *, write: bool = True) -> Moved:
     """Set a pin file's entry to its previous value, which the storage must still have with the same sha256.
+
+    Of a node, which keeps no digests, name and size must do where this machine has no record.
 
     What stood there becomes the previous one, so that a second rollback takes the first one back.
     """
-    ref = _folder(storage)
     moved: list[Pin] = []
 
     def make(data: bytes) -> bytes:
@@ -121,7 +134,7 @@ def rollback(name: str, file: Path, storage: str, *, write: bool = True) -> Move
                 f"{file}: {name} is at {present.version or present.template_id} and has no previous value",
                 hint=f"to pin another version: lxcast pin write {name} --version vN",
             )
-        _confirm(present.previous, ref)
+        _confirm(present.previous, look_into(storage, access))
         moved[:] = [present, present.previous]
         return tfvars.with_pin(data, file, name, present.previous)
 
@@ -129,12 +142,11 @@ def rollback(name: str, file: Path, storage: str, *, write: bool = True) -> Move
     return Moved(change, f"{entries.VARIABLE}.{name}", moved[0].template_id, moved[1].template_id)
 
 
-def find_record(name: str, version: str, storage: str) -> Record:
+def find_record(name: str, version: str, storage: str, access: Access | None = None) -> Record:
     """Return the record of a template; its id is of the storage that `storage` spells out (ID=PATH), else its own."""
-    ref = _folder(storage)
-    record = DirectoryStorage(ref).find(name, Version.parse(version) if version else None)
-    if storage.startswith(f"{ref.id}="):
-        record = replace(record, storage=ref.id, template_id=str(Volid.make(ref.id, record.file)))
+    record = find_template(name, Version.parse(version) if version else None, storage, access)
+    if id := _spelled_out(storage):
+        record = replace(record, storage=id, template_id=str(Volid.make(id, record.file)))
     if not record.template_id:
         raise StorageError(
             f"{storage}: {record.file} was built outside of a storage and has no volid",
@@ -153,13 +165,20 @@ def kind_of(text: str) -> str:
 _LIKE = {"v?[0-9]{1,9}": "version", "[0-9a-f]{64}": "sha256", "sha256:[0-9a-f]{64}": "diff_id"}
 
 
+def _spelled_out(storage: str) -> str:
+    """Return the ID of ID=PATH, "" for any other storage."""
+    id, equals, _ = storage.partition("=")
+    return id if equals and "/" not in id and not storage.startswith("proxmox:") else ""
+
+
 def _same_storage(old: str, record: Record, storage: str, where: str) -> None:
     """Raise PinError where a volid would move to another storage, unless that one is spelled out."""
     id = old.partition(":")[0]
-    if id != record.storage and not storage.startswith(f"{record.storage}="):
+    if id != record.storage and _spelled_out(storage) != record.storage:
+        folder = "" if storage.startswith("proxmox:") else f", or the id that Proxmox has for the folder: {id}=PATH"
         raise PinError(
             f"{where}: the pin is on the storage {id!r}, {record.file} on {record.storage!r}",
-            hint=f"name the id that Proxmox has for the folder: --storage {id}={_folder(storage).path}",
+            hint=f"name the pin's storage: --storage proxmox:NODE/{id}{folder}",
         )
 
 
@@ -180,38 +199,28 @@ def _write(file: Path, name: str, pin: Pin, *, write: bool) -> Moved:
     return Moved(change, f"{entries.VARIABLE}.{name}", old[0], pin.template_id)
 
 
-def _confirm(pin: Pin, ref: DirectoryRef) -> None:
-    """Raise StorageError unless the storage has what a pin names, by id, size and sha256."""
+def _confirm(pin: Pin, contents: Contents) -> None:
+    """Raise StorageError unless the storage has what a pin names, by id, size and, where it is known, sha256."""
     volid = Volid.parse(pin.template_id)
-    if volid.storage != ref.id:
+    if volid.storage != contents.id:
         raise StorageError(
-            f"{volid} lies on the storage {volid.storage!r}, and {ref} is {ref.id!r}",
-            hint=f"name its folder: --storage {volid.storage}=PATH",
+            f"{volid} lies on the storage {volid.storage!r}, and {contents.where} is {contents.id!r}",
+            hint=f"name it: --storage {volid.storage}=PATH, or proxmox:NODE/{volid.storage}",
         )
-    there = DirectoryStorage(ref).entries()
-    entry = next((each for each in there if each.file == volid.file), None)
+    entry = next((each for each in contents.entries if each.file == volid.file), None)
     if entry is None:
         raise StorageError(
-            f"{ref.path}: {volid.file} is not there any longer", hint="pin a version that is: lxcast list"
+            f"{contents.where}: {volid.file} is not there any longer", hint="pin a version that is: lxcast list"
         )
-    if entry.record is None:
+    if entry.record is None and not contents.by_api:
         raise StorageError(
-            f"{ref.path}: {entry.problem or f'{volid.file} has no record, so that its sha256 is not known'}",
+            f"{contents.where}: {entry.problem or f'{volid.file} has no record, so that its sha256 is not known'}",
             hint="restore the record from where the template was built",
         )
-    if (entry.size, entry.record.sha256) != (pin.size, pin.sha256):
+    sha256 = entry.record.sha256 if entry.record else pin.sha256
+    if (entry.size, sha256) != (pin.size, pin.sha256):
         raise StorageError(
-            f"{ref.path}: {volid.file} has {entry.size} bytes and sha256 {entry.record.sha256}, "
-            f"the pin says {pin.size} and {pin.sha256}",
+            f"{contents.where}: {volid.file} has {entry.size} bytes and sha256 "
+            f"{entry.record.sha256 if entry.record else 'unknown'}, the pin says {pin.size} and {pin.sha256}",
             hint="it is not what was pinned: find out who replaced it",
         )
-
-
-def _folder(storage: str) -> DirectoryRef:
-    ref = parse_storage(storage)
-    if isinstance(ref, ProxmoxRef):
-        raise UsageError(
-            f"{ref}: a node keeps no records, so there is nothing to pin from",
-            hint=f"name the folder that holds template and record: --storage {ref.storage}=PATH",
-        )
-    return ref

@@ -19,25 +19,10 @@ from lxcast.forms import TEMPLATE_SUFFIXES, suffix_of
 from lxcast.model import FORMATS, DirectoryRef, Version, Volid
 from lxcast.naming import Naming, Pattern
 from lxcast.record import Record, parse_record
+from lxcast.storages.entry import Entry, select
 
 METADATA_SUFFIX = ".meta.tar.xz"
 """Of the builder's metadata that a plain folder keeps beside a template."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A template that lies in a folder; name and version are its record's, else read from the file's name."""
-
-    file: str
-    template_id: str
-    name: str
-    version: str
-    size: int
-    record: Record | None
-    problem: str = ""
-    """Why the record cannot be used, though there is one."""
-    stored: str = ""
-    """When the storage got the file, RFC 3339; "" where it does not tell."""
 
 
 @dataclass(slots=True)
@@ -113,7 +98,7 @@ class DirectoryStorage:
 
     def find(self, name: str, version: Version | None = None) -> Record:
         """Return the record of a template by name and version (None: the newest); StorageError says what there is."""
-        named = [one for one in self.entries() if one.name == name]
+        entries = self.entries()
         stem = f"{name}-{version}"
         if version and f"{stem}.json" in self._files() and not self._templates(stem):
             raise StorageError(
@@ -121,25 +106,7 @@ class DirectoryStorage:
                 hint="a build of it runs, or was ended before it published, or the template was removed: "
                 "take another version",
             )
-        if not named:
-            names = sorted({one.name for one in self.entries()})
-            raise StorageError(
-                f"{self.root}: no template {name!r}", hint=f"there are: {', '.join(names)}" if names else "it is empty"
-            )
-        wanted = [one for one in named if version is None or one.version == str(version)]
-        if not wanted:
-            versions = ", ".join(one.version or one.file for one in named)
-            raise StorageError(f"{self.root}: no {version} of template {name!r}", hint=f"there are: {versions}")
-        if version is None:
-            newest = max(_age(one) for one in wanted)
-            wanted = [one for one in wanted if _age(one) == newest]
-        if len(wanted) > 1:
-            files = ", ".join(one.file for one in wanted)
-            raise StorageError(
-                f"{self.root}: template {name!r} {version or 'newest'} is ambiguous: {files}",
-                hint="give variants names of their own",
-            )
-        return _record_of(wanted[0], self.folder)
+        return select(entries, name, version, str(self.root))
 
     def newest(self, naming: Naming) -> Record | None:
         """Return the record of the newest version; None where there is none, or its template has no record.
@@ -148,10 +115,10 @@ class DirectoryStorage:
         """
         series = naming.series()
         named = [one for one in self.entries() if series.fullmatch(_stem(one.file))]
-        newest = max(named, key=lambda one: (_version_in(one.file, series), _age(one), one.file), default=None)
+        newest = max(named, key=lambda one: (_version_in(one.file, series), one.age, one.file), default=None)
         if newest is None or (newest.record is None and not newest.problem):
             return None
-        record = _record_of(newest, self.folder)
+        record = newest.known(str(self.folder))
         return record if record.name == naming.name else None
 
     def next_version(self, naming: Naming) -> Version:
@@ -382,19 +349,6 @@ def _version_in(file: str, series: re.Pattern[str]) -> int:
     """Return the version number in a file name of the series; 0 where it is no name of it or has none."""
     match = series.fullmatch(_stem(file))
     return _number(match.groupdict().get("version") or "") if match else 0
-
-
-def _age(entry: Entry) -> tuple[int, str]:
-    return _number(entry.version), entry.record.created if entry.record else ""
-
-
-def _record_of(entry: Entry, folder: Path) -> Record:
-    if entry.record is None:
-        raise StorageError(
-            f"{folder / entry.file}: {entry.problem or 'it has no record beside it'}",
-            hint="lxcast did not publish it, or its record was lost: publish it again from where it was built",
-        )
-    return entry.record
 
 
 def _conflict(path: Path, digest: str, record: Record) -> ConflictError:

@@ -128,13 +128,6 @@ def test_a_target_that_cannot_be_one_is_refused(
         promote("debian-12", "v4", str(tmp_path / target), storage, progress, field)
 
 
-def test_storages_that_have_no_records_are_refused(progress: Progress, tmp_path: Path) -> None:
-    for ask in (lambda: write_pin("x", "", "proxmox:pve1/nfs", tmp_path / PIN_FILE),
-                lambda: list_pins(tmp_path, "proxmox:pve1/nfs", progress)):  # fmt: skip
-        with pytest.raises(UsageError, match="proxmox:pve1/nfs"):
-            ask()
-
-
 def test_a_rollback_restores_the_previous_value_and_a_second_one_takes_it_back(storage: str, tmp_path: Path) -> None:
     file = tmp_path / PIN_FILE
     write_pin("alpine-3", "", storage, file)
