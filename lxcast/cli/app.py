@@ -19,6 +19,7 @@ COMMANDS = {
     "promote": "pin",
     "rollback": "pin",
     "pin": "pin",
+    "cache": "cache",
     "operations": "look",
     "settings": "look",
     "init": "init",

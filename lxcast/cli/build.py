@@ -12,10 +12,10 @@ Source = Annotated[
     Argument(
         metavar="SOURCE",
         help="docker-container:NAME, docker-daemon:IMAGE, docker-archive:FILE[:REF], oci:PATH[:REF], "
-        "oci-archive:FILE[:REF], bundle:DIR, rootfs:DIR, a path (told by its content: a tar archive such as that of "
-        "`docker export`, an image layout, an archive of `docker save`, a runtime bundle, a folder, what "
-        "distrobuilder, Incus or LXD wrote; archives compressed or not), - for standard input, or a bare NAME of a "
-        "container or image.",
+        "oci-archive:FILE[:REF], bundle:DIR, rootfs:DIR, https://HOST/PATH with --sha256, a path (told by its content: "
+        "a tar archive such as that of `docker export`, an image layout, an archive of `docker save`, a runtime "
+        "bundle, a folder, what distrobuilder, Incus or LXD wrote; archives compressed or not), - for standard input, "
+        "or a bare NAME of a container or image.",
     ),
 ]
 
@@ -34,6 +34,12 @@ def build(
         Path | None, Option("--output", metavar="DIR", help="A plain folder in place of a storage.")
     ] = None,
     version: Annotated[str, Option("--version", metavar="next|vN", help="The number it gets.")] = "next",
+    sha256: Annotated[
+        str, Option("--sha256", metavar="HEX", help="What an https source must have; nothing else is published.")
+    ] = "",
+    insecure_no_checksum: Annotated[
+        bool, Option("--insecure-no-checksum", help="Take whatever the server of an https source gives.")
+    ] = False,
     dry_run: Annotated[bool, Option("--dry-run", help="Read, judge and report, but keep nothing.")] = False,
     json: Json = False,
 ) -> None:
@@ -48,7 +54,8 @@ def build(
     from lxcast.jobs.promote import pin_built
     from lxcast.settings import load
 
-    own = {"name": name, "output": output, "version": version, "dry_run": dry_run}
+    checksum = {"sha256": sha256.lower().removeprefix("sha256:"), "insecure_no_checksum": insecure_no_checksum}
+    own = {"name": name, "output": output, "version": version, "dry_run": dry_run, **checksum}
     options = build_options(load(), {**said, **own})
     built = cast(source, options, console.progress)
     found = [finding_text(finding, level=False) for finding in built.findings if not finding.allowed]

@@ -11,7 +11,7 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from lxcast.errors import ApiError
 from lxcast.http.body import File, FileBody, UploadBody, stamp
+from lxcast.http.causes import causes_of, reason_of
 from lxcast.http.profile import Profile, Secret, load_profile
 from lxcast.http.relay import Relay
 from lxcast.model import conceal
@@ -36,6 +37,7 @@ __all__ = [
     "Relay",
     "Secret",
     "UploadBody",
+    "get_file",
     "load_profile",
     "put_file",
     "stamp",
@@ -145,14 +147,14 @@ class Client:
         import requests
 
         url = self.profile.url
-        causes = list(_causes(error))
+        causes = list(causes_of(error))
         text = next((str(each) for each in causes if "ingerprints did not match" in str(each)), "")
         if text:
             return self._distrusted("its certificate is another one than the fingerprint names")
         for cause in causes:
             if isinstance(cause, ssl.SSLCertVerificationError):
                 return self._distrusted(f"its certificate is not trusted: {cause.verify_message}")
-        reason = _reason(causes)
+        reason = reason_of(causes)
         if isinstance(error, requests.exceptions.ProxyError):
             return ApiError(f"{url}: the proxy fails: {reason}", hint="see HTTPS_PROXY and NO_PROXY", lost=True)
         if isinstance(error, requests.ReadTimeout):
@@ -210,7 +212,7 @@ def put_file(url: Secret, body: FileBody) -> None:
                 allow_redirects=False,
             )
     except requests.RequestException as error:
-        causes = list(_causes(error))
+        causes = list(causes_of(error))
         untrusted = next((each for each in causes if isinstance(each, ssl.SSLCertVerificationError)), None)
         if untrusted:
             raise ApiError(
@@ -219,7 +221,7 @@ def put_file(url: Secret, body: FileBody) -> None:
             ) from None
         # The exception's own text holds the whole URL, and with --debug would be shown.
         raise ApiError(
-            f"{where}: {conceal(_reason(causes))}", hint="is the web server up, and reached from here?", lost=True
+            f"{where}: {conceal(reason_of(causes))}", hint="is the web server up, and reached from here?", lost=True
         ) from None
     if not 200 <= reply.status_code < 300:
         # What an object store says besides repeats the signature.
@@ -230,6 +232,18 @@ def put_file(url: Secret, body: FileBody) -> None:
             hint="did the signed URL expire, and was it signed for PUT?" if reply.status_code == 403 else "",
             status=reply.status_code,
         )
+
+
+def get_file(url: str, headers: Mapping[str, str]) -> "requests.Response":
+    """Ask for a file by GET, once and without following redirects; the body is not read yet.
+
+    Proxies, and passwords in ~/.netrc, are the environment's. Raises what requests does, all of it children of OSError.
+    """
+    import requests
+
+    with requests.Session() as session:
+        options: Any = {"timeout": (CONNECT, READ), "verify": _authorities(), "allow_redirects": False}
+        return session.get(url, headers=dict(headers), stream=True, **options)
 
 
 def _authorities(file: Path | None = None) -> str | bool:
@@ -302,24 +316,3 @@ def _hint(status: int, profile: Profile) -> str:
     if status in (502, 503, 504):
         return "a proxy between answered, not Proxmox: see its log"
     return "the node does not answer the others: is it up?" if status >= NODE_DOWN else ""
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and what is inside it: urllib3 keeps its causes in `reason` and in arguments."""
-    seen: set[int] = set()
-    left: list[object] = [error]
-    while left:
-        each = left.pop(0)
-        if isinstance(each, BaseException) and id(each) not in seen:
-            seen.add(id(each))
-            yield each
-            left += [getattr(each, "reason", None), *each.args, each.__cause__, each.__context__]
-
-
-def _reason(causes: list[BaseException]) -> str:
-    """Return the innermost words of the operating system, else those of the outermost exception."""
-    for each in causes:
-        if isinstance(each, OSError) and each.strerror and not each.strerror.startswith("HTTP"):
-            return each.strerror
-    text = str(causes[-1]) or type(causes[-1]).__name__
-    return re.sub(r"<[^>]*>:?\s*", "", text)[:200]

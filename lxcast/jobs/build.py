@@ -20,7 +20,7 @@ from lxcast.record import Record
 from lxcast.rootfs import checks
 from lxcast.rootfs.distribution import detect, machine
 from lxcast.settings import TARGETS
-from lxcast.sources import Source, open_source
+from lxcast.sources import Source, open_source, settled
 from lxcast.storages.directory import DirectoryStorage
 
 if TYPE_CHECKING:
@@ -62,21 +62,22 @@ def build(source: str, options: BuildOptions, progress: Progress) -> Built:
     storage, upload = _place(options)
     template = _naming(options)
     asked = None if options.version == "next" else Version.parse(options.version)
-    archive = open_source(source, options.platform)
-    init = what_starts(options.init, archive, rules.fits)
-    rules = rules.starting(archive, init)
-    rules, template = with_templates(rules, archive), named(template, archive)
+    unsaid = "" if options.insecure_no_checksum else None
+    found = open_source(source, options.platform, options.sha256 or unsaid)
     with ExitStack() as stack:
         if not options.dry_run:
             if upload:
                 upload.prepare(FORMATS[options.format].suffix, progress)
             storage.prepare()
-        id = upload.targets.storage if upload else storage.id
-        _require_volid(template, asked or storage.next_version(template), id)
-        key = rules_digest(options, rules, archive)
-        made = _made(archive, key, rules, options, upload or storage, progress)
+        key = rules_digest(options, rules, found)
+        made = _made(found, key, rules, options, upload or storage, progress)
         if made is not None:
             return Built(made, None if upload else storage.folder / made.file, unchanged=True, reused=True)
+        archive = settled(found)
+        init = what_starts(options.init, archive, rules.fits)
+        rules, template = with_templates(rules.starting(archive, init), archive), named(template, archive)
+        id = upload.targets.storage if upload else storage.id
+        _require_volid(template, asked or storage.next_version(template), id)
         claim = None
         if options.release_metadata is not None:
             # The version enters the content, so it must be known, and be this build's alone, before the first byte.

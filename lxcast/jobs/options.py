@@ -11,6 +11,7 @@ from lxcast.model import conceal
 from lxcast.rootfs.additions import Addition
 from lxcast.settings import BY_NAME, Settings, convert, merge
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _VERSION = re.compile(r"next|v[1-9][0-9]*")
 
 
@@ -21,6 +22,7 @@ class BuildOptions:
     What they mean and what they may be stands in `lxcast.settings.SETTINGS`. `output` is a folder that takes the place
     of `storage`, which then is None. `version` is "next" or "vN". `arch`, "" for any, is compared with the source's.
     `release_metadata` is None where no release file is wanted, empty where it shall have name and version alone.
+    `sha256` is what an https source must have, 64 lower-case digits, "" where that is not said.
     Sizes are in bytes; `threads` 0 is one a processor.
 
     Raises UsageError with everything that is wrong at once.
@@ -49,6 +51,8 @@ class BuildOptions:
     if_changed: bool = False
     pin_file: str = ""
     reuse: bool = True
+    sha256: str = ""
+    insecure_no_checksum: bool = False
     dry_run: bool = False
     max_members: int = 5_000_000
     max_size: int = 1 << 40
@@ -64,6 +68,10 @@ class BuildOptions:
 
     def __post_init__(self) -> None:
         problems = [] if self.name else ["--name is empty"]
+        if self.sha256 and not _SHA256.fullmatch(self.sha256):
+            problems.append(f"--sha256 {self.sha256}: should be 64 hexadecimal digits, such as sha256sum prints them")
+        if self.sha256 and self.insecure_no_checksum:
+            problems.append("--sha256 and --insecure-no-checksum exclude each other")
         for name, row in BY_NAME.items():
             value = getattr(self, name)
             if value is not None:

@@ -6,6 +6,7 @@ that was removed, or whose record is damaged, is not found.
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import lxcast
 from lxcast.forms import suffix_of
-from lxcast.jobs.casting import Rules, run
+from lxcast.jobs.casting import Rules, run, what_starts
 from lxcast.jobs.options import BuildOptions
 from lxcast.jobs.packaged import metadata
 from lxcast.model import Version
@@ -30,6 +31,7 @@ from lxcast.tar.writer import Writer
 _NOT_CONTENT = {
     *("name", "storage", "output", "version", "pattern", "variant", "platform", "if_changed", "reuse", "dry_run"),
     *("max_members", "max_size", "threads", "profile", "ca_file", "fingerprint", "records", "pin_file", "add"),
+    *("sha256", "insecure_no_checksum"),
 }
 
 _ROOMS = ("incus", "jobs", "oci", "rootfs", "sources", "tar")
@@ -63,10 +65,17 @@ def rules_digest(options: BuildOptions, rules: Rules, source: Source) -> str:
         "metadata": sorted((name, content.hex()) for name, content in metadata(source).files.items()),
         "clamp": rules.clamp,
         "kind": source.origin.kind,
-        "architecture": source.config.architecture if source.config else "",
+        "architecture": _architecture(source, options),
         "lxcast": (lxcast.__version__, _code()),
     }
     return f"sha256:{hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()}"
+
+
+def _architecture(source: Source, options: BuildOptions) -> str:
+    """Return what chooses from several images that one digest may name; most digests name one."""
+    if source.origin.kind == "docker-daemon":
+        return source.config.architecture if source.config else ""
+    return f"{options.platform} on {os.uname().machine}" if source.origin.kind == "https" else ""
 
 
 @cache
@@ -118,6 +127,7 @@ def still_holds(record: Record, source: Source, rules: Rules, options: BuildOpti
     """
     if source.origin.kind != "bundle":
         return True
+    rules = rules.starting(source, what_starts(options.init, source, rules.fits))
     rules = rules.for_version(options, Version.parse(record.version) if record.version else None)
     with progress.step(f"comparing {source.origin.reference} with {record.file}"):
         return run(source, rules, options, None, progress).diff_id == record.diff_id

@@ -9,19 +9,24 @@ from lxcast.errors import UsageError
 from lxcast.sources.archive import Archive, first_path, is_of_an_image, is_squashfs, open_file, open_stdin
 from lxcast.sources.source import Members, Packaged, Source
 
-__all__ = ["Archive", "Members", "Packaged", "Source", "open_file", "open_source"]
+__all__ = ["Archive", "Members", "Packaged", "Source", "open_file", "open_source", "settled"]
 
 _ARCHIVE_SUFFIXES = {".tar", ".gz", ".tgz", ".xz", ".txz", ".zst", ".tzst", ".bz2", ".tbz2"}
 
 
-def open_source(text: str, platform: str = "") -> Source:
+def open_source(text: str, platform: str = "", sha256: str | None = None) -> Source:
     """Return the source that a user names.
 
     `docker-daemon:IMAGE`, `docker-container:NAME`, `docker-archive:FILE[:REF]`, `oci:PATH[:REF]`,
-    `oci-archive:FILE[:REF]`, `bundle:DIR`, `rootfs:DIR`, `-` for standard input, a path whose content tells what it is,
-    or a bare word that is no file: then a container of that name, else an image. `platform` ("" for this machine's)
-    chooses where an image is there for several. Raises SourceError and its children.
+    `oci-archive:FILE[:REF]`, `bundle:DIR`, `rootfs:DIR`, `https://HOST/PATH`, `-` for standard input, a path whose
+    content tells what it is, or a bare word that is no file: then a container of that name, else an image. `platform`
+    ("" for this machine's) chooses where an image is there for several. `sha256` is what an https source must have, ""
+    for anything; None is unsaid. Raises UsageError, SourceError and its children.
     """
+    if text.lower().startswith(("https://", "http://")):
+        return _open_url(text, platform, sha256)
+    if sha256 is not None:
+        raise UsageError(f"{text} is no https source: a checksum is for one", hint="leave it out")
     prefix, colon, rest = text.partition(":")
     named = _open_named(prefix, rest, platform) if colon else None
     if named is not None:
@@ -57,6 +62,37 @@ def _open_named(prefix: str, name: str, platform: str) -> Source | None:
 
         return open_rootfs(name)
     return None
+
+
+def settled(source: Source) -> Source:
+    """Return the source that a remote one is, told by its content; any other as it is. Raises SourceError."""
+    if source.origin.kind != "https":
+        return source
+    from lxcast.sources.remote import Remote
+
+    return source.opened() if isinstance(source, Remote) else source
+
+
+def _open_url(url: str, platform: str, sha256: str | None) -> Source:
+    from lxcast.http.stream import redacted
+
+    if not url.lower().startswith("https://"):
+        raise UsageError(
+            f"{redacted(url)} is not read: nothing would show that its bytes are the server's", hint="https:// is"
+        )
+    if sha256 is None:
+        raise UsageError(
+            f"{redacted(url)}: no checksum is said that it must have",
+            hint="lxcast build URL --sha256 HEX, or --insecure-no-checksum for whatever the server gives; "
+            "for another command download it first",
+        )
+    from lxcast.sources.packaged import is_packed
+    from lxcast.sources.remote import Remote
+
+    def is_read_twice(first: bytes) -> bool:
+        return bool(first) and (is_of_an_image(first) or is_packed(first))
+
+    return Remote(url, sha256, lambda path: _open_path(path, platform), is_read_twice)
 
 
 def _open_path(path: Path, platform: str) -> Source:

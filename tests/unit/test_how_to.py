@@ -1,11 +1,13 @@
 """What the how-to pages tell a reader to run does what they say."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
 from lxcast.tar.member import regular
 from tests.documents import REPOSITORY
+from tests.https_server import file_server
 from tests.image_files import docker_archive
 from tests.session import follow
 from tests.unit.cli.running import archive, environment
@@ -29,9 +31,14 @@ def test_the_commands_of_a_page_do_what_it_shows(page: Path, commands: Path, tmp
     (folder / "rootfs.tar").write_bytes(archive([*minimal_debian(), log]))
     docker_archive(folder / "my-image.tar", [archive(minimal_debian())])
     (folder / "motd").write_text("welcome\n")
-    env = environment({})
-    env["PATH"] = f"{commands}:{env['PATH']}"
-    assert (follow(page, folder, env) > 0) == (page.name not in ABOUT_OTHER_PROGRAMS)
+    rootfs = (folder / "rootfs.tar").read_bytes()
+    (folder / "rootfs.tar.sha256").write_text(f"{hashlib.sha256(rootfs).hexdigest()}  rootfs.tar\n")
+    with file_server(tmp_path / "server") as server:
+        server.files["/rootfs.tar"] = rootfs
+        env = environment({"SSL_CERT_FILE": str(server.ca), "XDG_CACHE_HOME": str(tmp_path / "cache")})
+        env["PATH"] = f"{commands}:{env['PATH']}"
+        ran = follow(page, folder, env, {"https://downloads.example.com": server.url})
+    assert (ran > 0) == (page.name not in ABOUT_OTHER_PROGRAMS)
 
 
 @pytest.mark.parametrize(

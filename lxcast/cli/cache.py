@@ -1,0 +1,82 @@
+"""The commands about what a build finds again: cache list, cache prune."""
+
+from typing import Annotated
+
+from lxcast.cli.command import ACCESS, Json, Option, command, group, over_settings
+from lxcast.cli.console import Console, columns
+from lxcast.errors import StorageError, UsageError
+from lxcast.model import rfc3339
+from lxcast.progress import amount
+from lxcast.settings import Value
+
+_HEX = 12
+"""Digits of a digest that a table shows, as many as Docker does."""
+
+group("cache", "Show and clear what a build finds again.", example="lxcast cache list")
+
+
+@command("cache list", "storage", *ACCESS, example="lxcast cache list --storage /var/lib/vz")
+def list_(console: Console, said: dict[str, Value], json: Json = False) -> None:
+    """List what a build does not make or fetch again.
+
+    That are the templates of the storage whose records name the digests of their source and of the rules, and the
+    downloads in the user's cache folder. A template leaves the list when it is removed from the storage.
+    """
+    from lxcast.jobs.listing import look_into
+    from lxcast.sources.downloads import kept
+
+    values = over_settings(said)
+    storage = str(values["storage"])
+    records = []
+    try:
+        entries = look_into(storage, {name: values[name] for name in ACCESS}).entries
+        records = [each.record for each in entries if each.record and each.record.source.digest and each.record.rules]
+    except StorageError as error:
+        console.progress.warn(error.message)
+    downloads = kept()
+    if json:
+        told = [
+            {"template_id": each.template_id, "source": each.source.digest, "rules": each.rules} for each in records
+        ]
+        files = [{"file": str(each.path), "size": each.size, "used": rfc3339(int(each.used))} for each in downloads]
+        console.document({"storage": storage, "templates": told, "downloads": files})
+        return
+    if records:
+        rows = [("TEMPLATE", "SOURCE", "RULES", "KIND")]
+        rows += [
+            (each.template_id, _short(each.source.digest), _short(each.rules), each.source.kind) for each in records
+        ]
+        console.out(columns(rows))
+    if downloads:
+        rows = [("DOWNLOAD", "SIZE", "USED", "FILE")]
+        rows += [(each.sha256[:_HEX], amount(each.size), rfc3339(int(each.used)), str(each.path)) for each in downloads]
+        console.out(columns(rows))
+
+
+@command("cache prune", example="lxcast cache prune --days 0")
+def prune(
+    console: Console,
+    days: Annotated[
+        int, Option("--days", metavar="N", help="Remove downloads that no build used for so many days; 0: all. [30]")
+    ] = 30,
+    json: Json = False,
+) -> None:
+    """Remove downloads that no build used for a while, and print their files.
+
+    Templates stay: what is in a storage is removed there.
+    """
+    from lxcast.sources import downloads
+
+    if days < 0:
+        raise UsageError(f"--days {days}: should be a whole number from 0 on")
+    removed = downloads.prune(days)
+    if json:
+        console.document({"removed": [{"file": str(each.path), "size": each.size} for each in removed]})
+    elif removed:
+        console.out("\n".join(str(each.path) for each in removed))
+    size = sum(each.size for each in removed)
+    console.progress.say(f"{len(removed)} downloads removed, {amount(size)}")
+
+
+def _short(digest: str) -> str:
+    return digest.partition(":")[2][:_HEX]

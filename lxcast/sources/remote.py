@@ -1,0 +1,125 @@
+"""An archive on an https server, told by its content like one that lies here.
+
+The tar of a root filesystem is read while it comes. What is read twice (an image, an archive in an archive) is first
+kept in the user's cache folder.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from lxcast.compression import Peeked, Readable, decompress
+from lxcast.errors import ArchiveError
+from lxcast.http.download import Download
+from lxcast.http.stream import redacted
+from lxcast.record import Origin
+from lxcast.sources import downloads
+from lxcast.sources.archive import Archive
+from lxcast.sources.source import Members, Source
+from lxcast.tar.form import Form
+from lxcast.tar.reader import Limits, Reader
+
+
+class Remote:
+    """An archive that a server has. The server is asked when it is opened: the digest alone is known before."""
+
+    config = None
+    rereadable = True
+    size = None
+    read = 0
+
+    def __init__(
+        self, url: str, sha256: str, open_path: Callable[[Path], Source], is_read_twice: Callable[[bytes], bool]
+    ) -> None:
+        """Take a URL and the digest of what is there, "" for anything.
+
+        `open_path` opens what was kept; `is_read_twice` tells by the first member's path whether an archive must be.
+        """
+        self.origin = Origin("https", redacted(url), f"sha256:{sha256}" if sha256 else "")
+        self.warnings: list[str] = []
+        self._url, self._sha256 = url, sha256
+        self._open_path, self._is_read_twice = open_path, is_read_twice
+
+    def members(self, limits: Limits | None = None) -> AbstractContextManager[Members]:
+        """Open it and yield its members."""
+        return self.opened().members(limits)
+
+    def opened(self) -> Source:
+        """Return what the file is, after a look at its start. Raises SourceError and its children."""
+        path = downloads.find(self._sha256) if self._sha256 else None
+        if path is None:
+            begun = _Begun(self._url)
+            try:
+                if not self._must_be_kept(begun):
+                    return self._streamed(begun)
+                path = downloads.keep(begun, begun.name, self._sha256, lambda: begun.sha256)
+            except BaseException:
+                begun.close()
+                raise
+            begun.close()
+        source = self._open_path(path)
+        # Each kind of source has it as an attribute, though those who read sources only look at it.
+        source.origin = replace(self.origin, digest=f"sha256:{path.name}")  # type: ignore[misc]
+        return source
+
+    def _streamed(self, begun: "_Begun") -> Archive:
+        waiting = [begun]
+
+        @contextmanager
+        def opener() -> Iterator[Readable]:
+            download = waiting.pop() if waiting else _Begun(self._url)
+            try:
+                yield download
+                self._finish(download)
+            except ArchiveError:
+                self._finish(download)  # that these are not the right bytes tells more than what follows from it
+                raise
+            finally:
+                download.close()
+            archive.origin = replace(self.origin, digest=f"sha256:{download.sha256}")
+
+        archive = Archive(self.origin, opener, bool(self._sha256), begun.size)
+        return archive
+
+    def _must_be_kept(self, begun: "_Begun") -> bool:
+        try:
+            reader = Reader(decompress(Peeked(begun), begun.name), begun.name, form=Form())
+            first = next((member.path for member in reader if member.path), b"")
+        except ArchiveError:
+            return True  # the whole file tells more than its start
+        finally:
+            begun.rewind()
+        return self._is_read_twice(first)
+
+    def _finish(self, begun: "_Begun") -> None:
+        """Read what is left, and compare the digest."""
+        buffer = memoryview(bytearray(1 << 20))
+        while begun.readinto(buffer):
+            pass
+        downloads.require(begun.name, self._sha256, begun.sha256)
+
+
+class _Begun(Download):
+    """A download whose start is kept until it is rewound, and then read again."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._start = bytearray()
+        self._rewound = False
+
+    def rewind(self) -> None:
+        """Go back to the start, once."""
+        self._rewound = True
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill the start of `buffer`; return how many bytes, 0 at the end."""
+        if self._rewound and self._start:
+            count = min(len(buffer), len(self._start))
+            buffer[:count] = self._start[:count]
+            del self._start[:count]
+            return count
+        got = super().readinto(buffer)
+        if not self._rewound:
+            self._start += buffer[:got]
+        return got
