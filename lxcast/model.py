@@ -25,12 +25,18 @@ def conceal(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How a template is compressed; `compression` is the name by which content of that kind is recognised."""
+    """How a template is written; `compression` is the name by which content of that kind is recognised.
+
+    An image has a layer, which is compressed as the format `layer` says; else that is "".
+    """
 
     name: str
     suffix: str
     compression: str
+    layer: str = ""
 
+
+IMAGE = "oci-archive"
 
 FORMATS = {
     row.name: row
@@ -39,6 +45,7 @@ FORMATS = {
         Format("gz", ".tar.gz", "gzip"),
         Format("xz", ".tar.xz", "xz"),
         Format("tar", ".tar", "tar"),
+        Format(IMAGE, ".tar", "tar", layer="zst"),
     )
 }
 

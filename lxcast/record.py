@@ -64,6 +64,13 @@ class Record:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """What the builder of a distrobuilder, Incus, LXD or LXC image said about it."""
 
+    def has_content_of(self, other: "Record") -> bool:
+        """Tell whether both are the same template, though another library may have compressed it to other bytes."""
+        if (self.diff_id, self.format) != (other.diff_id, other.format):
+            return False
+        # An image holds more than its root filesystem: what it starts, and with which variables.
+        return self.format != "oci-archive" or self.sha256 == other.sha256
+
     def to_json(self) -> str:
         """Print it as the file holds it: ASCII, keys in the order of the fields, a final newline."""
         return json.dumps(asdict(self), indent=2) + "\n"

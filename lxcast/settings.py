@@ -86,7 +86,13 @@ SETTINGS: tuple[Setting, ...] = (
         "runtime bundle, else none.",
         ("none", "auto", "app"),
     ),
-    Setting("format", "text", "zst", "The compression of the template.", ("zst", "gz", "xz", "tar")),
+    Setting(
+        "format",
+        "text",
+        "zst",
+        "The compression of the template; oci-archive: an image with one layer, which Proxmox VE takes from 9.1 on.",
+        ("zst", "gz", "xz", "tar", "oci-archive"),
+    ),
     Setting("small", "flag", False, "Compress harder: some 7 % smaller, for three times the processor time."),
     Setting(
         "policy",

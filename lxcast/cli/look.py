@@ -27,10 +27,11 @@ def list_(console: Console, said: dict[str, Value], json: Json = False) -> None:
         told = [asdict(entry.record or entry) for entry in entries]
         console.document({"storage": storage, "templates": told})
     elif entries:
-        rows = [("NAME", "VERSION", "SIZE", "CREATED", "TEMPLATE")]
+        rows = [("NAME", "VERSION", "FORMAT", "SIZE", "CREATED", "TEMPLATE")]
         for each in entries:
             created = each.record.created if each.record else each.stored or "-"
-            rows.append((each.name, each.version or "-", amount(each.size), created, each.template_id))
+            format = each.record.format if each.record else "-"
+            rows.append((each.name, each.version or "-", format, amount(each.size), created, each.template_id))
         console.out(columns(rows))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lxcast import __version__, compression
 from lxcast.errors import PinError, UsageError
+from lxcast.jobs import image
 from lxcast.jobs.casting import Cast, Rules, run, what_starts
 from lxcast.jobs.hints import container_hints
 from lxcast.jobs.options import BuildOptions
@@ -74,7 +75,7 @@ def build(source: str, options: BuildOptions, progress: Progress) -> Built:
         if made is not None:
             return Built(made, None if upload else storage.folder / made.file, unchanged=True, reused=True)
         archive = settled(found)
-        init = what_starts(options.init, archive, rules.fits)
+        init = what_starts(options.init, archive, rules.fits, options.format)
         rules, template = with_templates(rules.starting(archive, init), archive), named(template, archive)
         id = upload.targets.storage if upload else storage.id
         _require_volid(template, asked or storage.next_version(template), id)
@@ -99,10 +100,12 @@ def build(source: str, options: BuildOptions, progress: Progress) -> Built:
             if claim is not None:
                 storage.burn(claim)
             raise failure
+        if FORMATS[options.format].layer:
+            cast = image.finish(cast, file, archive, options.arch, options.init)
         record = _record(cast, archive, options, subject, findings, key)
         template = completed(template, record)
         known = (upload or storage).newest(template) if options.if_changed else None
-        if known is not None and (known.diff_id, known.format) == (record.diff_id, record.format):
+        if known is not None and known.has_content_of(record):
             return Built(known, None if upload else storage.folder / known.file, *done, unchanged=True)
         if file is None:
             return Built(record, storage.folder, *done)
@@ -221,7 +224,7 @@ def _record(
     rules: str,
 ) -> Record:
     """Return what is known of the template before it has a name."""
-    survey = cast.survey
+    survey, form = cast.survey, FORMATS[options.format]
     distribution = detect(survey)
     return Record(
         name=options.name,
@@ -231,7 +234,7 @@ def _record(
         sha256=cast.sha256,
         diff_id=cast.diff_id,
         format=options.format,
-        compressor=compression.describe(options.format, small=options.small),
+        compressor=compression.describe(form.layer or form.name, small=options.small),
         ostype=distribution.ostype,
         release=options.release or distribution.release,
         arch=options.arch or machine(survey),

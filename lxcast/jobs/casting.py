@@ -9,8 +9,9 @@ from typing import BinaryIO, cast
 from lxcast import compression
 from lxcast.durable import Temporary
 from lxcast.errors import SourceError
+from lxcast.jobs import image
 from lxcast.jobs.options import BuildOptions
-from lxcast.model import Version, moment
+from lxcast.model import FORMATS, Version, moment
 from lxcast.progress import Progress
 from lxcast.rootfs.additions import Addition
 from lxcast.rootfs.casting import Casting, Repairs
@@ -90,12 +91,15 @@ class Rules:
         ]
 
 
-def what_starts(asked: str, source: Source, fits: Iterable[Fit] = FITS) -> Init:
+def what_starts(asked: str, source: Source, fits: Iterable[Fit] = FITS, format: str = "") -> Init:
     """Return what is to start a container where the source has no init; `asked` is the setting, "" where it is silent.
 
-    A bundle is made to be run as it is, and an image often to be a base.
+    A bundle is made to be run as it is, and an image often to be a base. Of an OCI archive Proxmox starts the process.
     """
-    init = cast(Init, asked or ("auto" if source.origin.kind == "bundle" else "none"))
+    usual = "auto" if source.origin.kind == "bundle" else "none"
+    if format and FORMATS[format].layer and source.config and source.config.process:
+        usual = "app"
+    init = cast(Init, asked or usual)
     return "none" if init == "auto" and all(row.id != "written-init" for row in fits) else init
 
 
@@ -122,8 +126,13 @@ class _Output:
         self.sha256 = hashlib.sha256()
         self.size = 0
         self._file, self._archive, self._progress, self._told = file, archive, progress, 0
+        form = FORMATS[options.format]
+        if file and form.layer:
+            image.begin(file)
         self._compressor = (
-            compression.compress(cast(BinaryIO, self), options.format, small=options.small, threads=options.threads)
+            compression.compress(
+                cast(BinaryIO, self), form.layer or form.name, small=options.small, threads=options.threads
+            )
             if file
             else None
         )

@@ -1,14 +1,19 @@
 """Would Proxmox take this archive, and would it boot? Every reason why not, at once."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lxcast.jobs.casting import what_starts
+from lxcast.jobs.image import refused
+from lxcast.model import IMAGE
 from lxcast.progress import Progress
 from lxcast.rootfs import checks
+from lxcast.rootfs.checks.wrapping import is_proxmox_image
 from lxcast.rootfs.distribution import detect, machine
 from lxcast.rootfs.survey import Survey
-from lxcast.sources import Source, open_file, open_source
+from lxcast.sources import Members, Source, open_file, open_source
 from lxcast.tar.form import Form
 
 
@@ -22,34 +27,67 @@ class Checked:
     members: int = 0
     unpacked_size: int = 0
     compression: str = ""
+    image: bool = False
+    """Whether it is an OCI image that Proxmox unpacks."""
 
 
 def check(path: Path, policy: str, allow: Mapping[str, str], arch: str, progress: Progress) -> Checked:
     """Judge an archive as it stands, whoever wrote it, or what a build would read from a folder.
 
-    Raises UsageError for an unknown policy or check, and SourceError and its children for what cannot be read.
+    Of an image that Proxmox itself unpacks, the archive and the root filesystem in it are judged. Raises UsageError for
+    an unknown policy or check, and SourceError and its children for what cannot be read.
     """
     checks.require(policy, allow)
-    archive = None if path.is_dir() else open_file(path)
-    source: Source = archive or open_source(str(path))
-    form = Form(file_name=path.name if archive else "")
+    if path.is_dir():
+        source = open_source(str(path))
+        survey = _read(source, source.members, Form(), progress)
+        return _checked(survey, _judge(survey, source, policy, allow, arch))
+    archive = open_file(path)
+    form = Form(file_name=path.name)
+    survey = _read(archive, lambda: archive.members(form=form), form, progress)
+    if not is_proxmox_image(survey):
+        return _checked(survey, checks.judge(checks.Subject(survey, arch=arch), policy, allow), form.compression)
+    image = open_source(str(path))
+    form.refused = refused(path)
+    outside = checks.judge(checks.Subject(survey, arch=arch), policy, allow)
+    survey = _read(image, image.members, Form(), progress)
+    return _checked(
+        survey, [*outside, *_judge(survey, image, policy, allow, arch, IMAGE)], form.compression, image=True
+    )
+
+
+def _read(
+    source: Source, opened: Callable[[], AbstractContextManager[Members]], form: Form, progress: Progress
+) -> Survey:
+    """Return what is seen of the members."""
     survey = Survey(checks.reads(), checks.scan, checks.SCAN_ROOTS, form)
     told = 0
-
-    with progress.step(f"reading {path}"):
+    with progress.step(f"reading {source.origin.reference}"):
         progress.total(source.size)
-        with archive.members(form=form) if archive else source.members() as members:
+        with opened() as members:
             for member in members:
                 survey.see(member)
                 if source.read != told:
                     progress.advance(source.read - told)
                     told = source.read
-    findings = checks.judge(checks.Subject(survey, arch=arch), policy, allow)
+    return survey
+
+
+def _judge(
+    survey: Survey, source: Source, policy: str, allow: Mapping[str, str], arch: str, format: str = ""
+) -> list[checks.Finding]:
+    """Judge what a build, or Proxmox itself, would take from a source."""
+    init = what_starts("", source, format=format)
+    return checks.judge(checks.Subject(survey, arch=arch, init=init, process=source.config), policy, allow)
+
+
+def _checked(survey: Survey, findings: list[checks.Finding], compression: str = "", *, image: bool = False) -> Checked:
     return Checked(
         findings,
         detect(survey).ostype,
         machine(survey),
         survey.members,
         survey.unpacked_size,
-        form.compression,
+        compression,
+        image,
     )

@@ -15,7 +15,7 @@ from lxcast.jobs.check import Checked
 from lxcast.jobs.check import check as judge
 from lxcast.jobs.fan_out import Delivery, Outcome
 from lxcast.jobs.target import Targets, look
-from lxcast.model import FORMATS, Volid, moment, rfc3339
+from lxcast.model import FORMATS, IMAGE, Volid, moment, rfc3339
 from lxcast.naming import Pattern
 from lxcast.progress import Progress
 from lxcast.record import Origin, Record, parse_record
@@ -211,7 +211,7 @@ def _make_record(path: Path, file: File, checked: Checked, policy: str) -> Recor
         members=checked.members,
         sha256=file.sha256,
         diff_id=_diff_id(path),
-        format=next((row.name for row in FORMATS.values() if row.suffix == suffix), "bz2"),
+        format=IMAGE if checked.image else next((row.name for row in FORMATS.values() if row.suffix == suffix), "bz2"),
         compressor="unknown",
         ostype=checked.ostype,
         arch=checked.arch,

@@ -242,7 +242,7 @@ class DirectoryStorage:
                 f"{self.folder / record.file} has sha256 {digest}, its record says {known.sha256}",
                 hint="the template was replaced or damaged: remove both, or restore it from a copy",
             )
-        same_content = known and present and (known.diff_id, known.format) == (record.diff_id, record.format)
+        same_content = known and present and known.has_content_of(record)
         if digest != record.sha256 and not same_content:
             raise _conflict(self.folder / record.file, digest, record)
         if known is None:

@@ -88,10 +88,11 @@ def _api(client: Client, found: Preflight, suffix: str, size: int) -> Iterator[R
         return
     if have < needed:
         wanted = ".".join(map(str, needed))
+        what = "an OCI archive, or any plain .tar," if suffix == ".tar" else suffix
         yield Row(
             "api",
             ERROR,
-            f"{client.profile.host} is Proxmox VE {found.release}; {suffix} needs {wanted} or newer",
+            f"{client.profile.host} is Proxmox VE {found.release}; {what} needs {wanted} or newer",
             "update the node" if needed == (7, 1) else "build another format (--format zst)",
         )
     else:

@@ -20,3 +20,5 @@ class Form:
     """As found by content: "zstd", "gzip", "xz", "bzip2" or "tar"."""
     window_log: int = 0
     """Of a zstd frame; 0 for other formats."""
+    refused: list[str] = field(default_factory=list)
+    """Why Proxmox would not take the OCI image that it holds."""

@@ -25,10 +25,11 @@ class Cluster:
     nodes: their names; each has a port of its own and answers for all. storages: `local` of each node where none are
     given. tokens and acl: one token of "tester@pve" with every privilege where none are given. state: the folder that
     holds everything, a temporary one that goes with the server where none is given. names: the host names and
-    addresses of the certificate. host and port: where the first node listens; the others take free ports.
+    addresses of the certificate. host and port: where the first node listens; the others take free ports. release: of
+    Proxmox VE, such as "9.0.11"; what it says changes, and whether it takes a plain .tar.
 
-    Storages, tokens, the list and the faults may be changed while it runs. Raises OSError where a port is taken or
-    there is no openssl program, subprocess.CalledProcessError where that fails.
+    Storages, tokens, the list, the release and the faults may be changed while it runs. Raises OSError where a port is
+    taken or there is no openssl program, subprocess.CalledProcessError where that fails.
     """
 
     def __init__(
@@ -42,7 +43,9 @@ class Cluster:
         names: Sequence[str] = (LOOPBACK, "localhost"),
         host: str = LOOPBACK,
         port: int = 0,
+        release: str = "9.2.11",
     ) -> None:
+        self.release = release
         self.nodes = tuple(nodes)
         self.given_state = state
         self.names = names

@@ -134,7 +134,7 @@ def upload(context: Context) -> str:
         raise die(f"can't upload to storage type '{storage.type}'")
     if context.temporary is None:
         raise die("missing temporary file name")
-    target = destination(storage, node, given["content"], given["filename"])
+    target = destination(storage, node, given["content"], given["filename"], context.cluster.release)
     if given["content"] not in storage.content:
         raise die(f"storage '{name}' does not support '{given['content']}' content")
     turns = [threading.Event() for _ in range(context.uploads)]
@@ -157,7 +157,7 @@ def download_url(context: Context) -> str:
         raise die(f"can't upload to storage type '{storage.type}', not a file based storage!")
     if content not in storage.content:
         raise die(f"storage '{name}' is not configured for content-type '{content}'")
-    target = destination(storage, node, content, given["filename"])
+    target = destination(storage, node, content, given["filename"], context.cluster.release)
     checksum = (given.get("checksum-algorithm", ""), given.get("checksum", ""))
     verify = given.get("verify-certificates", "1") != "0"
 

@@ -6,12 +6,11 @@ from .api import Call, Context, Counted, Parameter
 from .storage import wrong
 from .tasks import UPID, Task
 
-VERSION = {"version": "9.2.11", "release": "9.2", "repoid": "4b1ac8dd63a1d6e0"}
-
 
 def version(context: Context) -> dict[str, str]:
     """Tell the server's version."""
-    return VERSION
+    release = context.cluster.release
+    return {"version": release, "release": release.rpartition(".")[0], "repoid": "4b1ac8dd63a1d6e0"}
 
 
 def nodes(context: Context) -> list[dict[str, Any]]:

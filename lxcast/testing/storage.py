@@ -142,10 +142,13 @@ def ready(storages: dict[str, Storage], name: str, node: str) -> Storage:
     return storage
 
 
-def destination(storage: Storage, node: str, content: str, filename: str) -> Path:
-    """Give the file that a name becomes; raises RefusedError for a wrong extension."""
+def destination(storage: Storage, node: str, content: str, filename: str, release: str) -> Path:
+    """Give the file that a name becomes; raises RefusedError for an extension that this release does not take."""
     name = normalise(filename)
-    if not ENDINGS[content].fullmatch(name):
+    match = ENDINGS[content].fullmatch(name)
+    # pve-storage 9.0.15, of Proxmox VE 9.1, is the first that takes a plain .tar.
+    plain = content == "vztmpl" and match is not None and match[1] is not None
+    if match is None or (plain and tuple(map(int, release.split(".")[:2])) < (9, 1)):
         raise wrong(filename="wrong file extension")
     return storage.folder(node, content) / name
 

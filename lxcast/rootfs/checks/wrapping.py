@@ -49,6 +49,13 @@ def wrapping(survey: Survey) -> Wrapping | None:
     return None
 
 
+def is_proxmox_image(survey: Survey) -> bool:
+    """Tell whether Proxmox takes the archive for an OCI image."""
+    found, form = wrapping(survey), survey.form
+    plain = form.compression in ("", "tar") and (form.file_name or ".tar").endswith(".tar") and form.unprefixed > 0
+    return found is not None and found.kind == "oci" and plain
+
+
 def _nested(subject: Subject) -> Iterator[Finding]:
     found = wrapping(subject.survey)
     if found is None:
@@ -60,15 +67,13 @@ def _nested(subject: Subject) -> Iterator[Finding]:
 
 
 def _image(subject: Subject) -> Iterator[Finding]:
-    found, form = wrapping(subject.survey), subject.survey.form
+    found = wrapping(subject.survey)
     if found is None or found.kind not in ("docker", "oci"):
         return
-    plain = form.compression in ("", "tar") and (form.file_name or ".tar").endswith(".tar") and form.unprefixed > 0
-    if found.kind == "oci" and plain:
-        message = (
-            "an OCI image: Proxmox VE 9.1 and later unpack it by themselves, older ones as if it were a filesystem"
-        )
-        yield Finding(f"{message}; its content was not checked", found.path, "warning")
+    if is_proxmox_image(subject.survey):
+        message = "an OCI image: Proxmox VE 9.1 and later unpack it, older ones do as if it were a filesystem"
+        yield Finding(message, found.path, "warning")
+        yield from (Finding(problem, found.path) for problem in subject.survey.form.refused)
     else:
         kind = "an OCI image layout" if found.kind == "oci" else "an image as `docker save` writes it"
         yield Finding(f"{kind}: Proxmox would unpack the blobs as files of the container", found.path)
