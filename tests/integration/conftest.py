@@ -134,11 +134,12 @@ def rootfs(templates: Templates) -> Path:
 
 @pytest.fixture(scope="session")
 def small_image(engine: Program, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An image of that root filesystem with the shell of this machine: the docker builder wants one to wait in."""
-    linked = subprocess.run(["ldd", "/bin/dash"], check=True, capture_output=True, text=True).stdout
-    programs = ["/bin/dash", *re.findall(r"(/\S+) \(", linked)]
+    """An image of that root filesystem, with what the docker builder calls: a shell, and programs for provisioning."""
+    programs = {f"/bin/{name}" for name in ("dash", "chmod", "rm", "sleep")}
+    linked = subprocess.run(["ldd", *sorted(programs)], check=True, capture_output=True, text=True).stdout
+    programs |= set(re.findall(r"(/\S+) \(0x", linked))
     members = [*without(minimal_debian(), b"usr/bin/dash"), directory(b"usr/lib64"), symlink(b"lib64", b"usr/lib64")]
-    members += [regular(f"usr{path}".encode(), Path(path).read_bytes(), 0o755) for path in programs]
+    members += [regular(f"usr{path}".encode(), Path(path).read_bytes(), 0o755) for path in sorted(programs)]
     file = tmp_path_factory.mktemp("image") / "rootfs.tar"
     file.write_bytes(archive(members))
     name = f"lxcast-test/small-{os.getpid()}"

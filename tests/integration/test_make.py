@@ -24,11 +24,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_each_target_prints_the_id_last(packer: Program, service_image: str, commands: Path, folder: Path) -> None:
+def test_each_target_prints_the_id_last(packer: Program, small_image: str, commands: Path, folder: Path) -> None:
     path = on_path("make")
     assert path
     env = {**packer.env, "PATH": f"{commands}:{os.environ['PATH']}", "SOURCE_DATE_EPOCH": "1760000000"}
-    flags = f"-color=false -var base={service_image} -var pull=false -var network=host"
+    flags = f"-color=false -var base={small_image} -var pull=false -var network=host"
 
     def make(target: str, *variables: str, check: bool = True) -> str:
         words = (target, f"PACKER={packer.path}", f"PACKER_FLAGS={flags}", *variables)
@@ -65,7 +65,7 @@ def test_a_pin_is_promoted(commands: Path, folder: Path) -> None:
 
 
 def test_the_repository_itself_builds_its_golden_images(
-    packer: Program, service_image: str, commands: Path, tmp_path: Path
+    packer: Program, small_image: str, commands: Path, tmp_path: Path
 ) -> None:
     """`make image.build-next IMAGE=debian-12` in a copy, whose environment has been set up; no package is installed."""
     for name in ("Makefile", "examples", "hcl", "requirements-dev.txt", "pyproject.toml", "scripts"):
@@ -78,7 +78,7 @@ def test_the_repository_itself_builds_its_golden_images(
         shutil.copytree(given, plugins)
     path = on_path("make")
     assert path
-    flags = f"-color=false -var base={service_image} -var pull=false"
+    flags = f"-color=false -var base={small_image} -var pull=false"
     make = Program(path, {**packer.env, "PACKER_PLUGIN_PATH": str(plugins), "SOURCE_DATE_EPOCH": "1760000000"})
     words = ("IMAGE=debian-12", f"PACKER={packer.path}", f"PACKER_FLAGS={flags}")
     for target, version in (("image.build-next", "v1"), ("image.build", "v1"), ("image.build-next", "v2")):

@@ -71,9 +71,9 @@ def test_pip_install_gives_the_three_commands(tmp_path: Path) -> None:
 
 
 def test_packer_builds_with_the_block_that_is_shown(
-    packer_new: Program, service_image: str, commands: Path, tmp_path: Path
+    packer_new: Program, small_image: str, commands: Path, tmp_path: Path
 ) -> None:
-    """The commands in their order, with the image of this machine; its packages stand for those of provision.sh."""
+    """The commands in their order, with an image that stands for what provision.sh would install."""
     assert OTHERS[2:] == [
         "lxcast packer install",
         "lxcast init packer images --image debian-12",
@@ -83,7 +83,7 @@ def test_packer_builds_with_the_block_that_is_shown(
         **environment(packer_new.env),
         "PATH": f"{commands}:{packer_new.path.parent}:{os.environ['PATH']}",
         "PACKER_PLUGIN_PATH": str(shutil.copytree(packer_new.env["PACKER_PLUGIN_PATH"], tmp_path / "plugins")),
-        "PKR_VAR_base": service_image,
+        "PKR_VAR_base": small_image,
         "PKR_VAR_pull": "false",
     }
     block = next(block.text for block in blocks(README) if block.language == "hcl")
