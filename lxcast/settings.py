@@ -159,6 +159,13 @@ SETTINGS: tuple[Setting, ...] = (
         "The cluster's table in the profile file; empty: PM_API_URL, PM_API_TOKEN_ID and PM_API_TOKEN_SECRET name it.",
     ),
     Setting(
+        "api_url",
+        "text",
+        "",
+        "The Proxmox API's address: HOST, HOST:PORT or https://HOST:PORT; empty: PM_API_URL, or the profile's.",
+        unit="URL",
+    ),
+    Setting(
         "ca_file",
         "text",
         "",
@@ -206,7 +213,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
 )
 
-TARGETS = ("profile", "ca_file", "fingerprint", "records", "nodes", "all_nodes", "put_url", "get_url")
+TARGETS = ("profile", "api_url", "ca_file", "fingerprint", "records", "nodes", "all_nodes", "put_url", "get_url")
 """The settings that say, beside `storage`, which Proxmox storages are meant, and how they are reached."""
 
 BY_NAME: Mapping[str, Setting] = {setting.name: setting for setting in SETTINGS}

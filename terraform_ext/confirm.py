@@ -33,7 +33,8 @@ def confirm(query: Query, pin: Mapping[str, Any]) -> dict[str, Any]:
             hint="name the storage of the pin, or pin the template there",
         )
     values = settings.load().values
-    profile = load_profile(str(values["profile"]), str(values["ca_file"]), str(values["fingerprint"]))
+    name, url, ca_file, fingerprint = (str(values[key]) for key in ("profile", "api_url", "ca_file", "fingerprint"))
+    profile = load_profile(name, url, ca_file, fingerprint)
     with _deadline(ref), Client(profile) as client:
         listed = {each.volid: each for each in listing(client, f"/nodes/{ref.node}/storage/{ref.storage}")}
     found = listed.get(str(volid))

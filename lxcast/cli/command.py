@@ -25,7 +25,7 @@ Command = Callable[..., int | None]
 
 Json = Annotated[bool, Option("--json", help="Print JSON.")]
 
-ACCESS = ("records", "profile", "ca_file", "fingerprint")
+ACCESS = ("records", "profile", "api_url", "ca_file", "fingerprint")
 """The settings that say how a Proxmox storage is reached, and where its records are."""
 
 _Quiet = Annotated[bool, Option("--quiet", "-q", help="Show only warnings and errors.")]

@@ -66,22 +66,29 @@ class Profile:
 
 
 def load_profile(
-    name: str = "", ca_file: str = "", fingerprint: str = "", environ: Mapping[str, str] | None = None
+    name: str = "",
+    api_url: str = "",
+    ca_file: str = "",
+    fingerprint: str = "",
+    environ: Mapping[str, str] | None = None,
 ) -> Profile:
     """Return the profile of that name in the profile file, or without a name the environment's.
 
-    A named profile is taken whole: nothing of it is filled in from the environment, so that no token reaches another
-    cluster. UsageError holds everything that lacks or is wrong, and no secret.
+    `api_url` takes the place of the environment's address. A named profile is taken whole: nothing of it is filled in
+    from the environment, and an `api_url` other than its own is an error, so that no token reaches another cluster.
+    UsageError holds everything that lacks or is wrong, and no secret.
     """
     environ = os.environ if environ is None else environ
     problems: list[str] = []
     found = _read_file(name, environ, problems) if name else _read_environment(environ, problems)
-    url = _parsed(parse_url, "address of the API", found.get("api_url", ""), problems)
+    url = _address(name, found.get("api_url", ""), api_url, problems)
     token = found.get("api_token_id", "")
     secret = found.get("api_token_secret", "").strip()
     where = f"the profile {name!r}" if name else "the environment"
     problems += [
-        f"{where} has no {key if name else f'PM_{key.upper()}'}" for key in KEYS[:3] if not found.get(key, "").strip()
+        f"{where} has no {key if name else f'PM_{key.upper()}'}"
+        for key in KEYS[:3]
+        if not (api_url if api_url and key == "api_url" else found.get(key, "")).strip()
     ]
     if token and not _TOKEN_ID.fullmatch(token):
         problems.append(f"the token's id {token.partition('=')[0]!r} is not USER@REALM!NAME")
@@ -141,6 +148,16 @@ def profile_file(environ: Mapping[str, str]) -> Path:
     """Return where the profiles are: $XDG_CONFIG_HOME/lxcast/profiles.toml."""
     config = environ.get("XDG_CONFIG_HOME") or f"{environ.get('HOME', '')}/.config"
     return Path(config, "lxcast", "profiles.toml")
+
+
+def _address(profile: str, own: str, said: str, problems: list[str]) -> str:
+    """Return the API's address: what is said, which for a profile must be the profile's own; else what that has."""
+    url = _parsed(parse_url, "address of the API", said or own, problems)
+    if profile and said and own:
+        known = _parsed(parse_url, f"address of the API in {profile}", own, problems)
+        if known and url and known != url:
+            problems.append(f"the profile {profile!r} is of {known}, and --api-url says {url}")
+    return url
 
 
 def _parsed(parse: Callable[[str], str], name: str, text: str, problems: list[str]) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lxcast.storages.proxmox import Listed
 
 Access = Mapping[str, Any]
-"""How a Proxmox storage is reached: `profile`, `ca_file`, `fingerprint` and `records`, as the settings have them."""
+"""How a Proxmox storage is reached: `profile`, `api_url`, `ca_file`, `fingerprint`, `records`, as the settings say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ class BuildOptions:
     max_size: int = 1 << 40
     threads: int = 0
     profile: str = ""
+    api_url: str = ""
     ca_file: str = ""
     fingerprint: str = ""
     records: str = ""

@@ -23,6 +23,7 @@ from lxcast.naming import Naming
 from lxcast.progress import Progress
 from lxcast.record import Record
 from lxcast.rootfs.additions import read
+from lxcast.settings import TARGETS
 from lxcast.sources import Source
 from lxcast.tar.writer import Writer
 
@@ -30,8 +31,7 @@ from lxcast.tar.writer import Writer
 # An option that is not named here counts, so that a new one is never forgotten.
 _NOT_CONTENT = {
     *("name", "storage", "output", "version", "pattern", "variant", "platform", "if_changed", "reuse", "dry_run"),
-    *("max_members", "max_size", "threads", "profile", "ca_file", "fingerprint", "records", "pin_file", "add"),
-    *("sha256", "insecure_no_checksum"),
+    *("max_members", "max_size", "threads", "pin_file", "add", "sha256", "insecure_no_checksum", *TARGETS),
 }
 
 _ROOMS = ("incus", "jobs", "oci", "rootfs", "sources", "tar")

@@ -45,6 +45,7 @@ def find_targets(
     nodes: Sequence[str] = (),
     all_nodes: bool = False,
     profile: str = "",
+    api_url: str = "",
     ca_file: str = "",
     fingerprint: str = "",
     records: str = "",
@@ -58,7 +59,7 @@ def find_targets(
     if nodes and all_nodes:
         raise UsageError("--node and --all-nodes exclude each other")
     relay = Relay.of(put_url, get_url)
-    known = load_profile(profile, ca_file, fingerprint)
+    known = load_profile(profile, api_url, ca_file, fingerprint)
     first = nodes[0] if nodes else known.node or ("all" if all_nodes and storage == "proxmox:" else "")
     ref = parse_storage(storage, first, known.storage)
     if not isinstance(ref, ProxmoxRef):

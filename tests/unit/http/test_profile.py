@@ -118,3 +118,20 @@ def test_a_secret_is_never_shown() -> None:
     assert {repr(secret), str(secret), f"{secret}", f"{secret:>3}", repr([secret])} == {"***", "[***]"}
     with pytest.raises(TypeError):
         pickle.dumps(secret)
+
+
+def test_an_address_that_is_said_takes_the_environments_place() -> None:
+    assert load_profile(api_url="pve2", environ=PM).url == "https://pve2:8006"
+    assert load_profile(api_url="pve2", environ=PM | {"PM_API_URL": "ftp://x"}).url == "https://pve2:8006"
+    assert load_profile(api_url="pve2", environ={**PM, "PM_API_URL": ""}).url == "https://pve2:8006"
+    with pytest.raises(UsageError, match="ftp://y") as caught:
+        load_profile(api_url="ftp://y", environ=PM)
+    assert len(caught.value.message.splitlines()) == 1
+
+
+def test_no_address_that_is_said_gets_the_token_of_another_profile(tmp_path: Path) -> None:
+    text = f'[a]\napi_url = "pve1"\napi_token_id = "ci@pve!lxcast"\napi_token_secret = "{SECRET}"\n'
+    environ = profiles(tmp_path, text)
+    assert load_profile("a", "https://pve1:8006/api2/json", environ=environ).url == "https://pve1:8006"
+    with pytest.raises(UsageError, match="'a' is of https://pve1:8006, and --api-url says https://pve2:8006"):
+        load_profile("a", "pve2", environ=environ)
