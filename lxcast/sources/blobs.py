@@ -2,6 +2,7 @@
 
 import os
 import posixpath
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -26,6 +27,12 @@ class Blobs(layout.Blobs, Protocol):
 
     def open(self, path: str) -> AbstractContextManager[Readable]:
         """Open a file for one reading."""
+
+    def order(self, path: str) -> int:
+        """Return a number by which files are best read one after the other."""
+
+    def release(self) -> None:
+        """Let go of what is kept open from one reading to the next."""
 
 
 class FolderBlobs:
@@ -54,6 +61,13 @@ class FolderBlobs:
         with open_for_reading(file) as opened:
             yield opened
 
+    def order(self, path: str) -> int:
+        """Return 0: any order is good."""
+        return 0
+
+    def release(self) -> None:
+        """Do nothing: nothing is kept open."""
+
     def _file(self, path: str) -> Path | None:
         file = (self._root / path).resolve()
         return file if file.is_relative_to(self._root) and file.is_file() else None
@@ -71,6 +85,10 @@ class ArchiveBlobs:
     ) -> None:
         self.name = str(path)
         self._path, self._places, self._links, self._kept = path, places, links, kept
+        with open_for_reading(path) as file:
+            self._plain = sniff(file.read(512)) == "tar"
+        self._cursors: list[_Cursor] = []
+        self._lock = threading.Lock()
 
     def size(self, path: str) -> int | None:
         """Return the bytes of a file; None where there is none."""
@@ -86,20 +104,44 @@ class ArchiveBlobs:
 
     @contextmanager
     def open(self, path: str) -> Iterator[Readable]:
-        """Open a file for one reading; a compressed archive is decompressed up to it."""
+        """Open a file for one reading; a compressed archive is decompressed up to it, from where one was read to."""
         place = self._place(path)
         if place is None:
             raise ArchiveError(f"{self.name}: there is no {path}", hint="write the archive again")
         at, size = place
-        with open_for_reading(self._path) as file:
-            peeked = Peeked(file)
-            stream: Readable = file
-            if sniff(peeked.start) == "tar":
-                file.seek(at)
-            else:
-                stream = decompress(peeked, self.name)
-                _skip(stream, at)
-            yield _Part(stream, size)
+        cursor = self._cursor(at)
+        try:
+            _skip(cursor, at - cursor.at)
+            yield _Part(cursor, size)
+        except BaseException:
+            cursor.file.close()
+            raise
+        if self._plain:
+            cursor.file.close()  # where to go on is found without reading
+        else:
+            with self._lock:
+                self._cursors.append(cursor)
+
+    def order(self, path: str) -> int:
+        """Return where a file lies in a compressed archive, 0 in any other."""
+        place = None if self._plain else self._place(path)
+        return place[0] if place else 0
+
+    def release(self) -> None:
+        """Close the archive where it was read to."""
+        with self._lock:
+            while self._cursors:
+                self._cursors.pop().file.close()
+
+    def _cursor(self, at: int) -> "_Cursor":
+        """Return what reads on from `at` or, in a compressed archive, from the nearest place before it."""
+        with self._lock:
+            before = [each for each in self._cursors if each.at <= at]
+            if before:
+                nearest = max(before, key=lambda each: each.at)
+                self._cursors.remove(nearest)
+                return nearest
+        return _Cursor(self._path, at if self._plain else 0)
 
     def _place(self, path: str) -> tuple[int, int] | None:
         for _ in range(40):  # as many links as Linux follows
@@ -107,6 +149,26 @@ class ArchiveBlobs:
                 break
             path = self._links[path]
         return self._places.get(path)
+
+
+class _Cursor:
+    """An archive's bytes, uncompressed, from a place on (in a compressed one: 0); `at` is where it was read to."""
+
+    def __init__(self, path: Path, at: int) -> None:
+        self.at = at
+        self.file = open_for_reading(path)
+        try:
+            self._stream: Readable = self.file
+            if not self.file.seek(at):
+                self._stream = decompress(Peeked(self.file), str(path))
+        except BaseException:
+            self.file.close()
+            raise
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        got = self._stream.readinto(buffer) or 0
+        self.at += got
+        return got
 
 
 class _Part:

@@ -6,7 +6,6 @@ what stays.
 
 import os
 import threading
-from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -115,20 +114,25 @@ class ImageSource:
         """Read the layers' headers, then yield the members of the root filesystem."""
         self._read = [0] * len(self._layers)
         limits = limits or Limits()
-        if self._plan is None:
-            self._plan = self._index(limits)
-        with closing(Merged(self._plan, self._ends, lambda number: self._open(number, limits))) as merged:
-            yield merged
+        try:
+            if self._plan is None:
+                self._plan = self._index(limits)
+            with closing(Merged(self._plan, self._ends, lambda number: self._open(number, limits))) as merged:
+                yield merged
+        finally:
+            self._blobs.release()
 
     def _index(self, limits: Limits) -> Plan:
         merge = Merge(self.origin.reference)
         self._ends = [0]
         total = 0
         with ThreadPoolExecutor(min(os.cpu_count() or 1, len(self._layers) or 1), "lxcast-layer") as pool:
-            scans = deque(pool.submit(self._scan, number, limits) for number in range(len(self._layers)))
+            numbers = range(len(self._layers))
+            order = sorted(numbers, key=lambda number: self._blobs.order(self._layers[number].path))
+            scans = {number: pool.submit(self._scan, number, limits) for number in order}
             try:
-                while scans:
-                    entries, size = scans.popleft().result()
+                for number in numbers:
+                    entries, size = scans.pop(number).result()
                     total += size
                     self._ends.append(self._ends[-1] + len(entries))
                     if self._ends[-1] > limits.members or total > limits.size:

@@ -15,9 +15,9 @@ SOURCE, ARCHIVE, CHECK = 3, 4, 5
 GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 
-def image(folder: Path, media_type: str = "", **more: str) -> Layout:
+def image(folder: Path, media_type: str = "") -> Layout:
     made = Layout(folder)
-    made.add(made.manifest([archive(minimal_debian()), layer([])], "gzip", media_type, **more))
+    made.add(made.manifest([archive(minimal_debian()), layer([])], "gzip", media_type))
     return made
 
 
