@@ -313,6 +313,11 @@ def amount(count: float) -> str:
     return f"{count / 1000:.1f} TB"
 
 
+def age(seconds: float) -> str:
+    """Return a length of time as people read it: "36 h", "120 d"."""
+    return f"{seconds / 3600:.0f} h" if seconds < 2 * 86400 else f"{seconds / 86400:.0f} d"
+
+
 def _position(step: Step, now: float) -> list[str]:
     """Return how far a step is: bytes, rate, and the time that is left or went by."""
     elapsed = max(now - step.began, 1e-6)

@@ -16,6 +16,8 @@ COMMANDS = {
     "publish": "publish",
     "doctor": "publish",
     "list": "look",
+    "prune": "prune",
+    "remove": "prune",
     "promote": "pin",
     "rollback": "pin",
     "pin": "pin",

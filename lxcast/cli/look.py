@@ -1,38 +1,74 @@
 """The commands that list something: list, operations, settings."""
 
+import time
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from lxcast.cli.command import ACCESS, Json, command, over_settings
 from lxcast.cli.console import Console, columns
 from lxcast.model import conceal
-from lxcast.progress import amount
+from lxcast.progress import age, amount
 from lxcast.settings import SETTINGS, Value, load, show
 
+if TYPE_CHECKING:
+    from lxcast.storages.entry import Entry
+    from lxcast.storages.uses import Uses
 
-@command("list", "storage", *ACCESS, example="lxcast list --storage /var/lib/vz")
+
+PLACES = (*ACCESS, "nodes", "all_nodes")
+"""The settings that say on which nodes a storage is meant."""
+
+
+@command("list", "storage", *PLACES, example="lxcast list --storage /var/lib/vz")
 def list_(console: Console, said: dict[str, Value], json: Json = False) -> None:
     """List the templates of a storage.
 
-    Of a Proxmox storage the records on this machine are shown; what was uploaded elsewhere has no record.
+    Of a Proxmox storage the records on this machine tell the digests: those of what was uploaded elsewhere are unknown.
+    The containers that were made from a template are what the logs of its nodes still tell.
     """
-    from lxcast.jobs.listing import look_into
+    from lxcast.jobs.listing import look_everywhere
 
     values = over_settings(said)
     storage = str(values["storage"])
-    entries = look_into(storage, {name: values[name] for name in ACCESS}).entries
-    for entry in entries:
+    found = look_everywhere(storage, {name: values[name] for name in PLACES}, console.progress.warn)
+    listed = [(each, entry) for each in found for entry in each.entries]
+    for _, entry in listed:
         if entry.problem:
             console.progress.warn(entry.problem)
     if json:
-        told = [asdict(entry.record or entry) for entry in entries]
+        told = []
+        for each, entry in listed:
+            used = (each.uses or {}).get(entry.file, ())
+            told.append(_facts(entry) | {"node": each.node, "used_by": [asdict(use) for use in used] or None})
         console.document({"storage": storage, "templates": told})
-    elif entries:
-        rows = [("NAME", "VERSION", "FORMAT", "SIZE", "CREATED", "TEMPLATE")]
-        for each in entries:
-            created = each.record.created if each.record else each.stored or "-"
-            format = each.record.format if each.record else "-"
-            rows.append((each.name, each.version or "-", format, amount(each.size), created, each.template_id))
-        console.out(columns(rows))
+    elif listed:
+        rows: list[tuple[str, ...]] = [
+            ("NODE", "NAME", "VERSION", "FORMAT", "SIZE", "AGE", "SHA256", "TEMPLATE", "USED BY")
+        ]
+        rows += [(each.node, *_row(entry, each.uses)) for each, entry in listed]
+        # Of one node, or of a folder, that column says nothing; and a folder knows nothing of containers.
+        cut = slice(0 if len(found) > 1 else 1, None if found[0].by_api else -1)
+        console.out(columns([row[cut] for row in rows]))
+
+
+def _facts(entry: "Entry") -> dict[str, Any]:
+    """Return what is known of a template: its record, else what its file tells."""
+    plain = {key: getattr(entry, key) for key in ("file", "template_id", "name", "version", "size", "problem")}
+    return (asdict(entry.record) if entry.record else plain) | {"ctime": entry.ctime}
+
+
+def _row(entry: "Entry", uses: "Uses | None") -> tuple[str, ...]:
+    used = (uses or {}).get(entry.file)
+    return (
+        entry.name,
+        entry.version or "-",
+        entry.record.format if entry.record else "-",
+        amount(entry.size),
+        age(time.time() - entry.ctime),
+        entry.record.sha256[:12] if entry.record else "unknown",
+        entry.template_id,
+        ", ".join(str(each.vmid) for each in used) if used else "unknown",
+    )
 
 
 @command("operations", example="lxcast operations --json")

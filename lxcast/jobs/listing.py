@@ -1,60 +1,109 @@
 """The templates of a storage."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lxcast.errors import StorageError
+from lxcast.errors import ApiError, StorageError
 from lxcast.forms import suffix_of
-from lxcast.model import DirectoryRef, Version, parse_storage, rfc3339
+from lxcast.model import DirectoryRef, ProxmoxRef, StorageRef, Version, parse_storage
 from lxcast.naming import Pattern
 from lxcast.record import Record
 from lxcast.storages.directory import DirectoryStorage
 from lxcast.storages.entry import Entry, select
 
 if TYPE_CHECKING:
+    from lxcast.http import Client
     from lxcast.jobs.target import Targets
     from lxcast.storages.proxmox import Listed
+    from lxcast.storages.uses import Uses
 
 Access = Mapping[str, Any]
-"""How a Proxmox storage is reached: `profile`, `api_url`, `ca_file`, `fingerprint`, `records`, as the settings say."""
+"""How a Proxmox storage is reached, and on which nodes, as `find_targets` takes it and the settings have it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a storage holds."""
+    """What a storage holds; of a storage of Proxmox one node's."""
 
-    id: str
-    """As volids carry it; "" outside of a storage."""
-    where: str
-    """What messages call it."""
-    by_api: bool
-    """Whether a node told, which keeps no records: those are this machine's."""
+    ref: StorageRef
     entries: list[Entry]
     """By name, version and file."""
+    targets: "Targets | None" = None
+    """How a Proxmox storage is reached; None for a folder."""
+    uses: "Uses | None" = None
+    """None where nobody asked, or the storage is a folder, which knows nothing of containers."""
+
+    @property
+    def id(self) -> str:
+        """As volids carry it; "" outside of a storage."""
+        return self.ref.storage if isinstance(self.ref, ProxmoxRef) else self.ref.id
+
+    @property
+    def node(self) -> str:
+        """The node that told; "" for a folder."""
+        return self.ref.node if isinstance(self.ref, ProxmoxRef) else ""
+
+    @property
+    def where(self) -> str:
+        """What messages call it."""
+        return str(self.ref if isinstance(self.ref, ProxmoxRef) else self.ref.path)
+
+    @property
+    def by_api(self) -> bool:
+        """Whether a node told, which keeps no records: those are this machine's."""
+        return isinstance(self.ref, ProxmoxRef)
 
 
 def look_into(storage: str, access: Access | None = None) -> Contents:
-    """Return what a storage holds, with and without records.
+    """Return what a storage holds, with and without records; of a Proxmox storage on the first node that is named.
 
     Raises UsageError for a text that names no storage, StorageError where it is not there, and ApiError.
     """
     if not storage.startswith("proxmox:"):
         ref = parse_storage(storage)
         assert isinstance(ref, DirectoryRef)
-        return Contents(ref.id, str(ref.path), False, DirectoryStorage(ref).entries())
+        return Contents(ref, DirectoryStorage(ref).entries())
     from lxcast.http import Client  # 60 ms
     from lxcast.jobs.target import find_targets
-    from lxcast.storages.proxmox import listing
 
     targets = find_targets(storage, **(access or {}))
-    there = targets.refs[0]
     with Client(targets.profile) as client:
-        listed = listing(client, f"/nodes/{there.node}/storage/{there.storage}")
-        entries = [_entry(each, targets) for each in listed]
-    return Contents(
-        there.storage, str(there), True, sorted(entries, key=lambda each: (each.name, *each.age, each.file))
-    )
+        return Contents(targets.refs[0], _list(client, targets.refs[0], targets), targets)
+
+
+def look_everywhere(storage: str, access: Access, warn: Callable[[str], None]) -> list[Contents]:
+    """Return what a storage holds on each node that is named, and which containers were made of it; a shared one once.
+
+    `warn` is told of the nodes that do not answer; ApiError where none does. Else it raises what `look_into` does.
+    """
+    if not storage.startswith("proxmox:"):
+        return [look_into(storage)]
+    from lxcast.http import Client
+    from lxcast.jobs.target import find_targets, places
+    from lxcast.storages.uses import find_made, is_shared, uses_in
+
+    targets = find_targets(storage, **access)
+    found: list[Contents] = []
+    failed: list[ApiError] = []
+    with Client(targets.profile) as client:
+        refs = places(client, targets)
+        made = find_made(client, warn)
+        for ref in refs:
+            try:
+                shared = is_shared(client, ref)
+                uses = uses_in(client, ref, made, shared=shared)
+                found.append(Contents(ref, _list(client, ref, targets), targets, uses))
+            except ApiError as error:
+                failed.append(error)
+                continue
+            if shared:
+                break  # the others see the same files
+    if failed and not found:
+        raise failed[0]
+    for each in failed:
+        warn(each.message)
+    return found
 
 
 def find_template(name: str, version: Version | None, storage: str, access: Access | None = None) -> Record:
@@ -68,6 +117,13 @@ def find_template(name: str, version: Version | None, storage: str, access: Acce
     ref = parse_storage(storage)
     assert isinstance(ref, DirectoryRef)
     return DirectoryStorage(ref).find(name, version)
+
+
+def _list(client: "Client", ref: ProxmoxRef, targets: "Targets") -> list[Entry]:
+    from lxcast.storages.proxmox import listing
+
+    entries = [_entry(each, targets) for each in listing(client, f"/nodes/{ref.node}/storage/{ref.storage}")]
+    return sorted(entries, key=lambda each: (each.name, *each.rank, each.file))
 
 
 def _entry(listed: "Listed", targets: "Targets") -> Entry:
@@ -85,4 +141,4 @@ def _entry(listed: "Listed", targets: "Targets") -> Entry:
         record = None
     if record:
         name, version = record.name, record.version
-    return Entry(listed.file, listed.volid, name, version, listed.size, record, problem, rfc3339(listed.ctime))
+    return Entry(listed.file, listed.volid, name, version, listed.size, record, problem, listed.ctime)

@@ -80,10 +80,18 @@ def list_pins(folder: Path, storage: str, progress: Progress, access: Access | N
         contents = look_into(storage, access)
     except (StorageError, ApiError) as error:
         progress.warn(f"{error.message}: whether it has the templates is not known")
+    return [_judged(each, contents) for each in find_pins(folder, progress.warn)]
+
+
+def find_pins(path: Path, warn: Callable[[str], None], *, previous: bool = False) -> list[Found]:
+    """Return the pins of a file, or of every configuration below a folder; `warn` is told which cannot be read.
+
+    Their states are the digests that they tell. With `previous`, what a pin file would roll back to as well.
+    """
     found: list[Found] = []
-    for files in _configurations(folder):
-        found += _pins_of(files, progress)
-    return [_judged(each, contents) for each in found]
+    for files in _configurations(path) if path.is_dir() else [[path]]:
+        found += _pins_of(files, warn, previous=previous)
+    return found
 
 
 def _configurations(folder: Path) -> Iterator[list[Path]]:
@@ -98,30 +106,33 @@ _HCL = (".tf", ".tfvars", ".pkr.hcl", ".pkrvars.hcl")
 _HINTS = re.compile(rb"vztmpl/|\.tar\b|lxcast-data|terraform_ext")
 
 
-def _pins_of(files: Sequence[Path], progress: Progress) -> Iterator[Found]:
+def _pins_of(files: Sequence[Path], warn: Callable[[str], None], *, previous: bool) -> Iterator[Found]:
     """Yield the pins of one folder."""
     contents = {}
     for file in files:
         try:
             contents[file] = file.read_bytes()
         except OSError as error:
-            progress.warn(f"{file}: {error.strerror}")
+            warn(f"{file}: {error.strerror}")
     values: list[Value] = []
     relevant = any(_HINTS.search(data) for file, data in contents.items() if not tfvars.is_pin_file(file))
     for file, data in contents.items():
         try:
             if tfvars.is_pin_file(file):
-                yield from _pin_file(file, data)
+                yield from _pin_file(file, data, previous=previous)
             elif relevant:
                 values += [(file, slot) for slot in parse(data, file).slots]
         except LxcastError as error:
-            progress.warn(error.message)
+            warn(error.message)
     yield from _pins_in(values)
 
 
-def _pin_file(file: Path, data: bytes) -> Iterator[Found]:
+def _pin_file(file: Path, data: bytes, *, previous: bool) -> Iterator[Found]:
     for name, pin in tfvars.parse_pins(data, file).items():
-        yield Found(file, 0, f"{VARIABLE}.{name}", pin.version, pin.template_id, pin.sha256)
+        address = f"{VARIABLE}.{name}"
+        yield Found(file, 0, address, pin.version, pin.template_id, pin.sha256)
+        if previous and (old := pin.previous):
+            yield Found(file, 0, f"{address}.previous", old.version, old.template_id, old.sha256)
 
 
 def _pins_in(values: Sequence[Value]) -> Iterator[Found]:

@@ -76,7 +76,7 @@ def diagnose(targets: Targets, progress: Progress, *, suffix: str = ".tar.zst", 
     """Look at every target; of a shared storage only at the first node that is well: the others see the same files."""
     found: list[Preflight] = []
     with progress.step(f"looking at {targets.profile.host}"), _Asked(targets.profile) as client:
-        for ref in _everywhere(client, targets) if targets.all_nodes else targets.refs:
+        for ref in places(client, targets):
             if not any(each.shared and not each.errors for each in found):
                 found.append(preflight(client, ref, suffix=suffix, size=size, pull=targets.relay is not None))
     return found
@@ -97,7 +97,10 @@ class _Asked(Client):
         return self._known[key]
 
 
-def _everywhere(client: Client, targets: Targets) -> list[ProxmoxRef]:
+def places(client: Client, targets: Targets) -> Sequence[ProxmoxRef]:
+    """Return the storage of each node that is meant; with `all_nodes` the cluster is asked. Raises ApiError."""
+    if not targets.all_nodes:
+        return targets.refs
     storage = targets.storage
     nodes = sorted(str(each["node"]) for each in client.get("/nodes"))
     refs = [_ref(node, storage) for node in nodes if _has(client, node, storage)]

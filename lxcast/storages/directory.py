@@ -115,7 +115,7 @@ class DirectoryStorage:
         """
         series = naming.series()
         named = [one for one in self.entries() if series.fullmatch(_stem(one.file))]
-        newest = max(named, key=lambda one: (_version_in(one.file, series), one.age, one.file), default=None)
+        newest = max(named, key=lambda one: (_version_in(one.file, series), one.rank, one.file), default=None)
         if newest is None or (newest.record is None and not newest.problem):
             return None
         record = newest.known(str(self.folder))
@@ -252,6 +252,18 @@ class DirectoryStorage:
             durable.link_new(temporary.path, self.folder / record.file)
         return known or record
 
+    def remove(self, file: str) -> None:
+        """Remove a template and its checksum file; the record stays, so that the name stays taken.
+
+        Where there is none an empty one takes the number. Raises StorageError; a template that is gone already is none.
+        """
+        with suppress(FileExistsError):
+            os.close(durable.create_exclusive(self._record(_stem(file))))
+        with durable.explained(self.folder / file):
+            for name in (file, f"{file}.sha256"):
+                (self.folder / name).unlink(missing_ok=True)
+        durable.sync_folder(self.folder)
+
     def discard(self, claim: Claim) -> None:
         """Give up a claim that no published content names; after a successful `put` this does nothing."""
         if claim.lock < 0:
@@ -299,10 +311,10 @@ class DirectoryStorage:
 
     def _entry(self, file: str) -> Entry | None:
         try:
-            size = (self.folder / file).stat().st_size
+            state = (self.folder / file).stat()
         except OSError:
             return None
-        stem, problem, record = _stem(file), "", None
+        stem, size, problem, record = _stem(file), state.st_size, "", None
         try:
             record = self._read(stem)
         except StorageError as error:
@@ -315,7 +327,8 @@ class DirectoryStorage:
         name, version = (match["name"], match["version"]) if match else (stem, "")
         if record:
             name, version = record.name, record.version
-        return Entry(file, f"{self.id}:vztmpl/{file}" if self.id else "", name, version, size, record, problem)
+        volid = f"{self.id}:vztmpl/{file}" if self.id else ""
+        return Entry(file, volid, name, version, size, record, problem, int(state.st_ctime))
 
     def _read(self, stem: str) -> Record | None:
         """Return the record of that name; None where there is none or it is only a claim."""

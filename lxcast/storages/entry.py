@@ -20,11 +20,11 @@ class Entry:
     record: Record | None
     problem: str = ""
     """Why the record cannot be used, though there is one."""
-    stored: str = ""
-    """When the storage got the file, RFC 3339; "" where it does not tell."""
+    ctime: int = 0
+    """When the storage got the file, in seconds since 1970: its st_ctime, as Proxmox lists it."""
 
     @property
-    def age(self) -> tuple[int, str]:
+    def rank(self) -> tuple[int, str]:
         """What the newest one has most of: the version's number, and when it was made."""
         return int(self.version[1:] or 0), self.record.created if self.record else ""
 
@@ -54,8 +54,8 @@ def select(entries: Sequence[Entry], name: str, version: Version | None, where: 
         versions = ", ".join(one.version or one.file for one in named)
         raise StorageError(f"{where}: no {version} of template {name!r}", hint=f"there are: {versions}")
     if version is None:
-        newest = max(one.age for one in wanted)
-        wanted = [one for one in wanted if one.age == newest]
+        newest = max(one.rank for one in wanted)
+        wanted = [one for one in wanted if one.rank == newest]
     if len(wanted) > 1:
         files = ", ".join(one.file for one in wanted)
         raise StorageError(

@@ -9,10 +9,11 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from urllib.parse import quote
 
 from lxcast.errors import ApiError, ConflictError, LxcastError, UnprovenError
 from lxcast.http import Client, File, Secret, UploadBody
-from lxcast.model import Volid
+from lxcast.model import ProxmoxRef, Volid
 from lxcast.record import Record
 from lxcast.storages.preflight import Preflight
 from lxcast.storages.tasks import Say, Watch, Writing, last, wait
@@ -259,6 +260,18 @@ def listing(client: Client, path: str) -> Iterator[Listed]:
     for each in client.get(f"{path}/content", content="vztmpl"):
         volid = str(each["volid"])
         yield Listed(volid, volid.rpartition("/")[2], int(each.get("size", 0)), int(each.get("ctime", 0)))
+
+
+def remove(client: Client, ref: ProxmoxRef, file: str) -> None:
+    """Remove a template; one that is gone already is none. Raises ApiError, also where it is listed afterwards."""
+    path = f"/nodes/{ref.node}/storage/{ref.storage}"
+    upid = client.delete(f"{path}/content/{quote(f'vztmpl/{file}')}", delay=5)
+    if upid:  # it took longer
+        status, log = wait(client, str(upid), lambda _: None)
+        if status != "OK" and not status.startswith("WARNINGS"):
+            raise ApiError(f"{ref}: {file} was not removed: {last(log, status)}", hint="the node's task log has more")
+    if any(each.file == file for each in listing(client, path)):
+        raise ApiError(f"{ref}: {file} is still there after it was removed", hint="does another program put it there?")
 
 
 def _failure_hint(log: str, half: Listed | None) -> str:

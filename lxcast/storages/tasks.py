@@ -72,7 +72,7 @@ def wait(client: Client, upid: str, say: Say) -> tuple[str, list[str]]:
     began, told = time.monotonic(), 0
     while True:
         status = _status(client, upid, PATIENCE)
-        log = _log(client, upid, PATIENCE)
+        log = task_log(client, upid, PATIENCE)
         for line in log[told:]:
             say(line)
         told = len(log)
@@ -93,7 +93,7 @@ def _writing(client: Client, task: dict[str, Any]) -> Writing | None:
     end = time.monotonic() + PATIENCE
     while True:
         status = _status(client, upid, 10.0)
-        log = _log(client, upid)
+        log = task_log(client, upid)
         if kind == "download":
             # A download never replaces a file, and ends by renaming its own; the task's id is the file's name.
             failed = status is not None and not status.startswith(("OK", "WARNINGS"))
@@ -118,7 +118,8 @@ def _status(client: Client, upid: str, patience: float) -> str | None:
     return None if said.get("status") == "running" else str(said.get("exitstatus") or "unexpected status")
 
 
-def _log(client: Client, upid: str, patience: float = 10.0) -> list[str]:
+def task_log(client: Client, upid: str, patience: float = 10.0) -> list[str]:
+    """Return the lines of a task's log, which tell nothing secret of a URL. Raises ApiError."""
     lines = client.get(f"{_path(upid)}/log", patience=patience, limit=0)
     return [conceal(str(each.get("t", ""))) for each in lines]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from .access import Needs
 from .api import Call, Context, Parameter
-from .storage import FILE_BASED, die, ready, wrong
+from .storage import FILE_BASED, FOLDERS, die, ready, wrong
 from .tasks import Task, TaskError
 
 # Create.pm: the name decides how tar is called, in lower case only.
@@ -104,7 +104,8 @@ def create(context: Context) -> str:
         except TaskError as error:
             del cluster.containers[vmid]
             raise TaskError(f"unable to create CT {vmid} - {error}") from error
-        task.log += [f"extracting archive '{file}'", f"Detected container architecture: {DEFAULTS['arch']}"]
+        task.log += [f"extracting archive '{source.mounted}/{FOLDERS['vztmpl']}/{file.name}'"]
+        task.log += [f"Detected container architecture: {DEFAULTS['arch']}"]
         container.running = given.get("start") == "1"
 
     return cluster.tasks.start(node, "vzcreate", str(vmid), context.token.id, work).upid

@@ -20,6 +20,7 @@ FILE = (
     Parameter("filename", required=True, max_length=255),
 )
 TEMPLATE = Needs("/storage/{storage}", ("Datastore.AllocateTemplate",))
+ALLOCATE = Needs("/storage/{storage}", ("Datastore.Allocate",))
 LOOK = Needs("/storage/{storage}", ("Datastore.Audit", "Datastore.AllocateSpace"), any=True)
 
 
@@ -120,7 +121,7 @@ def remove(context: Context) -> str | None:
         file.unlink(missing_ok=True)
         task.log.append(f"Removed volume '{volid}'")
 
-    task = context.cluster.tasks.start(node, "imgdel", volid.replace(":", "@"), context.token.id, work)
+    task = context.cluster.tasks.start(node, "imgdel", storage.id, context.token.id, work)
     if task.done.wait(float(context.parameters.get("delay", 0))) and task.exitstatus != "OK":
         raise die(task.exitstatus)
     return None if task.done.is_set() and "delay" in context.parameters else task.upid
@@ -183,7 +184,7 @@ URL = (
 )
 CALLS = (
     Call("GET", "/storage", "Configured storages", storages, parameters=(Parameter("type"),)),
-    Call("GET", "/storage/{storage}", "One storage's configuration", configuration, needs=((LOOK,),)),
+    Call("GET", "/storage/{storage}", "One storage's configuration", configuration, needs=((ALLOCATE,),)),
     Call(
         "GET",
         "/nodes/{node}/storage",

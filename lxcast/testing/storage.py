@@ -72,7 +72,7 @@ class Storage:
         told: dict[str, Any] = {"storage": self.id, "type": self.type, "content": ",".join(self.content)}
         told |= {"digest": hashlib.sha256(self.id.encode()).hexdigest()[:40]}
         if self.type in FILE_BASED:
-            told["path"] = "/var/lib/vz" if self.id == "local" else f"/mnt/pve/{self.id}"
+            told["path"] = self.mounted
         if not self.enabled:
             told["disable"] = 1
         if self.shared:
@@ -80,6 +80,11 @@ class Storage:
         if self.nodes:
             told["nodes"] = ",".join(self.nodes)
         return told
+
+    @property
+    def mounted(self) -> str:
+        """Where the nodes have it, for all that clients are told."""
+        return "/var/lib/vz" if self.id == "local" else f"/mnt/pve/{self.id}"
 
     def status(self, node: str) -> dict[str, Any]:
         """Give the node's view: sizes in bytes, flags as 0 and 1."""

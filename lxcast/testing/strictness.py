@@ -1,8 +1,9 @@
 """What a Proxmox VE server demands of its clients: one row for each rule that the stand-in enforces.
 
 The sources are Proxmox's own: `AnyEvent.pm` is pve-http-server (src/PVE/APIServer/), `HTTPServer.pm` and `Tasks.pm`
-pve-manager, `Status.pm`, `Content.pm` and `Storage.pm` pve-storage, `Tools.pm` and `UPID.pm` pve-common, `Create.pm`
-pve-container, in the versions of Proxmox VE 9.2. Rows marked "tried" were also seen on Proxmox's unmodified server.
+pve-manager, `Status.pm`, `Content.pm`, `Config.pm` and `Storage.pm` pve-storage, `Tools.pm` and `UPID.pm` pve-common,
+`Create.pm` pve-container, in the versions of Proxmox VE 9.2. Rows marked "tried" were also seen on Proxmox's unmodified
+server.
 """
 
 from dataclasses import dataclass
@@ -240,6 +241,20 @@ STRICTNESS: tuple[Strictness, ...] = (
         "Content.pm delete; tried",
     ),
     Strictness(
+        "delete-task",
+        STORAGE,
+        "A removal is a task, whose id is the storage's and not the volume's; `delay` (1 to 30) waits so many seconds.",
+        "null where it ended well by then, 500 with its status where it failed, else the UPID.",
+        "Content.pm delete",
+    ),
+    Strictness(
+        "configuration-privilege",
+        STORAGE,
+        "One storage's configuration needs Datastore.Allocate; the list of all has those with Datastore.Audit.",
+        "403 as JSON.",
+        "Config.pm read and index",
+    ),
+    Strictness(
         "download-keeps",
         STORAGE,
         "A download never replaces a file.",
@@ -280,6 +295,20 @@ STRICTNESS: tuple[Strictness, ...] = (
         "A log is given 50 lines at a time; `limit=0` gives all of it.",
         "The last line, TASK OK or TASK ERROR, may lack.",
         "Tasks.pm read_task_log",
+    ),
+    Strictness(
+        "task-list-limit",
+        TASK,
+        "A list of tasks has those that ended, newest first, 50 unless `limit` says; `source=all` adds those that run.",
+        "`limit=0` gives none.",
+        "Tasks.pm node_tasks",
+    ),
+    Strictness(
+        "create-log",
+        TASK,
+        "Which template a container was made from is told by the log of its vzcreate task alone.",
+        "`extracting archive 'PATH'`, with the path where the node has the storage.",
+        "PVE/LXC/Create.pm restore_tar_archive",
     ),
     Strictness(
         "task-owner",

@@ -335,3 +335,49 @@ def test_task_unknown(server: Cluster) -> None:
     assert get(server, f"/nodes/pve/tasks/{unknown}/status").json["errors"] == {"upid": "no such task"}
     reply = get(server, "/nodes/pve/tasks/UPID:pve/status")
     assert (reply.status, reply.json["errors"]) == (400, {"upid": "unable to parse worker upid"})
+
+
+def test_delete_task(server: Cluster) -> None:
+    send_file(server)
+    server.tasks.wait()
+    volume = f"{LOCAL}/content/vztmpl/x.tar.zst"
+    server.faults.tasks["imgdel"] = TaskFault(error="unable to remove it")
+    refused = delete(server, f"{volume}?delay=5")
+    assert (refused.status, refused.json["message"]) == (500, "unable to remove it\n")
+    assert stored(server, "x.tar.zst")
+    server.faults.tasks["imgdel"] = TaskFault(seconds=1.2)
+    upid = delete(server, f"{volume}?delay=1").json["data"]
+    assert (server.tasks.all[-1].upid, server.tasks.all[-1].type, server.tasks.all[-1].id) == (upid, "imgdel", "local")
+    assert outcome(server) == "OK"
+    assert get(server, f"/nodes/pve/tasks/{quote(upid, safe='')}/status").json["data"]["exitstatus"] == "OK"
+    for wrong in ("0", "31"):
+        assert delete(server, f"{volume}?delay={wrong}").status == 400
+
+
+def test_configuration_privilege(server: Cluster) -> None:
+    assert get(server, "/storage/local").json["data"]["path"] == "/var/lib/vz"
+    server.access.acl[:] = [Acl("/", "tester@pve", ("Datastore.Audit",))]
+    assert get(server, "/storage/local").status == 403
+    assert [each["path"] for each in get(server, "/storage").json["data"]] == ["/var/lib/vz"]
+
+
+def test_task_list_limit(server: Cluster) -> None:
+    for number in range(3):
+        send_file(server, f"x-v{number}.tar.zst")
+        server.tasks.wait()
+    tasks = "/nodes/pve/tasks?source=all&typefilter=imgcopy"
+    assert [each["upid"] for each in get(server, f"{tasks}&limit=2").json["data"]] == [
+        each.upid for each in server.tasks.all[:0:-1]
+    ]
+    assert get(server, f"{tasks}&limit=0").json["data"] == []
+    assert len(get(server, tasks).json["data"]) == 3
+
+
+def test_create_log(server: Cluster) -> None:
+    send_file(server)
+    server.tasks.wait()
+    made = post(server, "/nodes/pve/lxc", "vmid=100&ostemplate=local:vztmpl/x.tar.zst")
+    server.tasks.wait()
+    log = get(server, f"/nodes/pve/tasks/{quote(made.json['data'], safe='')}/log").json["data"]
+    assert "extracting archive '/var/lib/vz/template/cache/x.tar.zst'" in [line["t"] for line in log]
+    assert "x.tar.zst" not in str(get(server, "/nodes/pve/lxc/100/config").json)

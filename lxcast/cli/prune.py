@@ -1,0 +1,128 @@
+"""The commands that remove templates: prune, remove."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from lxcast.cli.command import Argument, Json, Option, command, over_settings
+from lxcast.cli.console import Console, columns
+from lxcast.cli.look import PLACES
+from lxcast.progress import age, amount
+from lxcast.settings import Value
+
+if TYPE_CHECKING:
+    from lxcast.jobs.listing import Contents
+    from lxcast.jobs.prune import Pins, Verdict
+
+PinPaths = Annotated[
+    list[Path] | None,
+    Option(
+        "--pins",
+        metavar="PATH",
+        help="A pin file, an HCL file, or a folder of both: what is pinned there stays; again for more.",
+    ),
+]
+Apply = Annotated[bool, Option("--apply", help="Remove them; unsaid, only the plan is shown.")]
+
+
+@command(
+    "prune",
+    "storage",
+    *PLACES,
+    example="lxcast prune --keep 3 --older-than 90d --pins environments --storage proxmox:pve1/local",
+)
+def prune(
+    console: Console,
+    said: dict[str, Value],
+    names: Annotated[list[str] | None, Argument(metavar="NAME", help="Only these; unsaid, every name.")] = None,
+    keep: Annotated[int | None, Option("--keep", metavar="N", help="The N newest of each name stay.")] = None,
+    older_than: Annotated[
+        str, Option("--older-than", metavar="AGE", help="What is younger stays: 90d, 12w, 36h.")
+    ] = "",
+    pins: PinPaths = None,
+    apply: Apply = False,
+    json: Json = False,
+) -> None:
+    """Plan which templates a storage needs no longer, and remove them with --apply.
+
+    With both --keep and --older-than a template goes where both let it. What pins name stays, and on a Proxmox storage
+    what the nodes' logs show a container to be made from; the newest one of a name and what has no version always do.
+    """
+    from lxcast.jobs.prune import parse_age, plan
+
+    seconds = parse_age(older_than) if older_than else None
+    places, known = _look(console, said, pins)
+    verdicts = plan(places, known, names=names or (), keep=keep, older_than=seconds)
+    _carry_out(console, verdicts, apply=apply, json=json)
+
+
+@command(
+    "remove",
+    "storage",
+    *PLACES,
+    example="lxcast remove local:vztmpl/debian-12-v1.tar.zst --storage proxmox:pve1/local --apply",
+)
+def remove(
+    console: Console,
+    said: dict[str, Value],
+    templates: Annotated[list[str], Argument(metavar="TEMPLATE", help="Ids or file names.")],
+    pins: PinPaths = None,
+    apply: Apply = False,
+    json: Json = False,
+) -> None:
+    """Plan the removal of single templates, and remove them with --apply.
+
+    What pins name is refused. Containers that were made from a template do not need it. The records stay: a name that
+    was published is not given to other bytes.
+    """
+    from lxcast.jobs.prune import plan_removal
+
+    places, known = _look(console, said, pins)
+    _carry_out(console, plan_removal(places, known, templates), apply=apply, json=json)
+
+
+def _look(console: Console, said: dict[str, Value], paths: list[Path] | None) -> "tuple[list[Contents], Pins]":
+    """Return what the storage holds, node by node, and what the pins name."""
+    from lxcast.jobs.listing import look_everywhere
+    from lxcast.jobs.prune import Pins
+
+    pins = Pins.read(paths or ())
+    if paths and not pins.named:
+        console.progress.warn(f"no pin in {', '.join(map(str, paths))}: it keeps nothing")
+    values = over_settings(said)
+    access = {name: values[name] for name in PLACES}
+    return look_everywhere(str(values["storage"]), access, console.progress.warn), pins
+
+
+def _carry_out(console: Console, verdicts: "list[Verdict]", *, apply: bool, json: bool) -> None:
+    """Show the plan, carried out where `apply` says so. Raises the first error of a removal that failed."""
+    from lxcast.jobs.prune import apply as carry_out
+
+    if apply:
+        verdicts = carry_out(verdicts, console.progress)
+    if json:
+        told = [
+            {
+                "node": each.place.node,
+                **{key: getattr(each.entry, key) for key in ("template_id", "file", "size", "ctime")},
+                "action": each.action,
+                "reasons": list(each.reasons),
+            }
+            for each in verdicts
+        ]
+        console.document({"applied": apply, "templates": told})
+    elif verdicts:
+        several = len({each.place.node for each in verdicts}) > 1
+        rows = [("ACTION", *(["NODE"] if several else []), "TEMPLATE", "SIZE", "AGE", "WHY")]
+        for each in verdicts:
+            node = [each.place.node] if several else []
+            when = age(time.time() - each.entry.ctime)
+            why = "; ".join((*each.reasons, *([str(each.error)] if each.error else [])))
+            rows.append((each.action, *node, each.entry.template_id, amount(each.entry.size), when, why))
+        console.out(columns(rows))
+    going = [each for each in verdicts if each.removed and not each.error]
+    what = f"{len(going)} of {len(verdicts)} templates, {amount(sum(each.entry.size for each in going))}"
+    console.progress.say(f"removed {what}" if apply else f"would remove {what}; --apply removes them")
+    for each in verdicts:
+        if each.error:
+            raise each.error
