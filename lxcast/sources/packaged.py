@@ -110,7 +110,7 @@ class _Inner:
     def _move(self, member: Member) -> bool:
         """Take "rootfs/" off a member's names; tell whether it is the root filesystem's."""
         if not _in_rootfs(member.path):
-            _require_companion(member, self._name)
+            require_companion(member, self._name)
             return False
         member.path = member.path[len(_ROOTFS) + 1 :]
         if member.type == LNK:
@@ -135,11 +135,11 @@ def open_if_packed(path: Path) -> PackagedSource | None:
     unified = False
     with outer.members() as members:
         for member in members:
-            if member.type == REG and member.sparse is None and _INNER.fullmatch(member.path):
+            if is_root(member):
                 roots.append(member.path)
             elif _in_rootfs(member.path):
                 unified = True
-            elif member.type not in (REG, DIR) or not _BESIDE.fullmatch(member.path):
+            elif not is_companion(member):
                 return None
             elif member.type == REG:
                 _keep(member, files, str(path))
@@ -251,12 +251,12 @@ def _nested(outer: Archive, path: Path, inner: bytes) -> Archive:
             rest = iter(members)
             for member in rest:
                 if member.path == inner:
-                    yield _Chunks(member.chunks())
+                    yield Chunks(member.chunks())
                     break
             else:
                 raise ArchiveError(f"{path}: {printable(inner)} is not in it any more", hint="build it again")
             for member in rest:
-                _require_companion(member, str(path))
+                require_companion(member, str(path))
 
     return Archive(Origin("tar", str(path)), opener, rereadable=True)
 
@@ -272,10 +272,21 @@ def _is_complete(files: dict[str, bytes]) -> bool:
     return YAML in files and b"templates:" not in files[YAML]
 
 
-def _require_companion(member: Member, name: str) -> None:
+def is_root(member: Member) -> bool:
+    """Tell whether a member of an archive is the archive of a root filesystem."""
+    return member.type == REG and member.sparse is None and _INNER.fullmatch(member.path) is not None
+
+
+def is_companion(member: Member) -> bool:
+    """Tell whether a member may lie beside that one."""
+    return member.type in (REG, DIR) and _BESIDE.fullmatch(member.path) is not None
+
+
+def require_companion(member: Member, name: str) -> None:
+    """Raise ArchiveError for what lies beside a root filesystem and is none of its metadata."""
     if _INNER.fullmatch(member.path):
         raise _several(name, [member.path])
-    if member.type not in (REG, DIR) or not _BESIDE.fullmatch(member.path):
+    if not is_companion(member):
         raise ArchiveError(
             f"{name}: holds {printable(member.path)} beside a root filesystem and its metadata",
             hint=f"take out the one that is meant: tar -xf {name} NAME",
@@ -320,7 +331,7 @@ def _files(data: bytes, where: str) -> dict[str, bytes]:
     return files
 
 
-class _Chunks:
+class Chunks:
     """A member's body as a stream."""
 
     def __init__(self, chunks: Iterator[memoryview]) -> None:
@@ -328,6 +339,7 @@ class _Chunks:
         self._left = memoryview(b"")
 
     def readinto(self, buffer: memoryview, /) -> int:
+        """Fill the start of `buffer`."""
         while not len(self._left):
             chunk = next(self._chunks, None)
             if chunk is None:
