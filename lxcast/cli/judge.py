@@ -10,10 +10,19 @@ from lxcast.progress import amount
 from lxcast.settings import Value
 
 
-@command("check", "policy", "allow", "arch", example="lxcast check debian-12-v4.tar.zst --policy golden")
+@command(
+    "check", "policy", "allow", "arch", "platform", "init", example="lxcast check debian-12-v4.tar.zst --policy golden"
+)
 def check(
     console: Console,
-    file: Annotated[Path, Argument(metavar="FILE", help="An archive of a root filesystem, compressed or not.")],
+    file: Annotated[
+        Path,
+        Argument(
+            metavar="FILE",
+            help="An archive of a root filesystem, compressed or not; or a folder: a "
+            "root filesystem, a runtime bundle, an image layout.",
+        ),
+    ],
     said: dict[str, Value],
     json: Json = False,
 ) -> int:
@@ -25,7 +34,8 @@ def check(
     from lxcast.jobs.check import check as judge
 
     values = over_settings(said)
-    checked = judge(file, values["policy"], values["allow"], values["arch"], console.progress)
+    how = {name: values[name] for name in ("platform", "init")}
+    checked = judge(file, values["policy"], values["allow"], values["arch"], console.progress, **how)
     errors = sum(finding.fails for finding in checked.findings)
     others = len(checked.findings) - errors
     if json:
@@ -52,11 +62,12 @@ def check(
     return CheckError.exit_code if errors else 0
 
 
-@command("diff", example="lxcast diff debian-12-v3.tar.zst debian-12-v4.tar.zst")
+@command("diff", "platform", example="lxcast diff debian-12-v3.tar.zst debian-12-v4.tar.zst")
 def diff(
     console: Console,
     a: Annotated[str, Argument(metavar="A", help="A template, or any source that `lxcast build` takes.")],
     b: Annotated[str, Argument(metavar="B", help="What it is compared with.")],
+    said: dict[str, Value],
     json: Json = False,
 ) -> int:
     """Compare two templates member by member.
@@ -66,7 +77,7 @@ def diff(
     """
     from lxcast.jobs.diff import diff as compare
 
-    differences = compare(a, b, console.progress)
+    differences = compare(a, b, console.progress, platform=over_settings(said)["platform"])
     if json:
         console.document({"a": a, "b": b, "differences": [each.as_dict() for each in differences]})
     elif differences:

@@ -31,29 +31,42 @@ class Checked:
     """Whether it is an OCI image that Proxmox unpacks."""
 
 
-def check(path: Path, policy: str, allow: Mapping[str, str], arch: str, progress: Progress) -> Checked:
+def check(
+    path: Path,
+    policy: str,
+    allow: Mapping[str, str],
+    arch: str,
+    progress: Progress,
+    *,
+    platform: str = "",
+    init: str = "",
+) -> Checked:
     """Judge an archive as it stands, whoever wrote it, or what a build would read from a folder.
 
-    Of an image that Proxmox itself unpacks, the archive and the root filesystem in it are judged. Raises UsageError for
-    an unknown policy or check, and SourceError and its children for what cannot be read.
+    Of an image that Proxmox itself unpacks, the archive and the root filesystem in it are judged. `platform` and `init`
+    are as for a build. Raises UsageError for an unknown policy or check, and SourceError and its children for what
+    cannot be read.
     """
     checks.require(policy, allow)
+
+    def judge(survey: Survey, source: Source, format: str = "") -> list[checks.Finding]:
+        starts = what_starts(init, source, format=format)
+        return checks.judge(checks.Subject(survey, arch=arch, init=starts, process=source.config), policy, allow)
+
     if path.is_dir():
-        source = open_source(str(path))
+        source = open_source(str(path), platform)
         survey = _read(source, source.members, Form(), progress)
-        return _checked(survey, _judge(survey, source, policy, allow, arch))
+        return _checked(survey, judge(survey, source))
     archive = open_file(path)
     form = Form(file_name=path.name)
     survey = _read(archive, lambda: archive.members(form=form), form, progress)
     if not is_proxmox_image(survey):
-        return _checked(survey, checks.judge(checks.Subject(survey, arch=arch), policy, allow), form.compression)
-    image = open_source(str(path))
+        return _checked(survey, judge(survey, archive), form.compression)
+    image = open_source(str(path), platform)
     form.refused = refused(path)
-    outside = checks.judge(checks.Subject(survey, arch=arch), policy, allow)
+    outside = judge(survey, archive)
     survey = _read(image, image.members, Form(), progress)
-    return _checked(
-        survey, [*outside, *_judge(survey, image, policy, allow, arch, IMAGE)], form.compression, image=True
-    )
+    return _checked(survey, [*outside, *judge(survey, image, IMAGE)], form.compression, image=True)
 
 
 def _read(
@@ -71,14 +84,6 @@ def _read(
                     progress.advance(source.read - told)
                     told = source.read
     return survey
-
-
-def _judge(
-    survey: Survey, source: Source, policy: str, allow: Mapping[str, str], arch: str, format: str = ""
-) -> list[checks.Finding]:
-    """Judge what a build, or Proxmox itself, would take from a source."""
-    init = what_starts("", source, format=format)
-    return checks.judge(checks.Subject(survey, arch=arch, init=init, process=source.config), policy, allow)
 
 
 def _checked(survey: Survey, findings: list[checks.Finding], compression: str = "", *, image: bool = False) -> Checked:

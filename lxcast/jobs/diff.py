@@ -42,17 +42,19 @@ class Difference:
         return told | {"what": self.what, "a": self.a, "b": self.b} if self.what else told
 
 
-def diff(a: str, b: str, progress: Progress) -> list[Difference]:
+def diff(a: str, b: str, progress: Progress, *, platform: str = "") -> list[Difference]:
     """Compare two templates, or any two sources as `open_source` names them, in the order of the paths.
+
+    `platform` is chosen where one is an image for several.
 
     Hard links are compared as groups of names: which of them carries the data follows from a source's order. A path
     that stands twice counts as what stands last. Raises SourceError and its children.
     """
     first, second = _Side(), _Side()
-    for path, record, link in _read(a, progress):
+    for path, record, link in _read(a, platform, progress):
         first.take(path, record, link)
     same: dict[bytes, bytes] = {}  # members move here from `first`, so that two equal templates take the memory of one
-    for path, record, link in _read(b, progress):
+    for path, record, link in _read(b, platform, progress):
         if path in same:
             first.records[path] = same.pop(path)
         if link is None and first.records.get(path) == record:
@@ -124,9 +126,9 @@ class _Side:
         return {name: group for group in groups.values() for name in group}
 
 
-def _read(name: str, progress: Progress) -> Iterator[tuple[bytes, bytes, bytes | None]]:
+def _read(name: str, platform: str, progress: Progress) -> Iterator[tuple[bytes, bytes, bytes | None]]:
     """Yield path, record and, of a hard link, the path that it names."""
-    source = open_source(name)
+    source = open_source(name, platform)
     with progress.step(f"reading {name}"), source.members() as members:
         progress.total(source.size)
         known = 0

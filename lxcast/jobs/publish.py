@@ -77,7 +77,8 @@ def publish(
             hint="the file was damaged or replaced: build it again, or remove the record if the file is right",
         )
     if check:
-        checked = judge(path, policy, allow or {}, arch, progress)
+        init = "app" if own is not None and own.hints.get("init") == "app" else ""
+        checked = judge(path, policy, allow or {}, arch, progress, init=init)
         if failure := checks.failure(checked.findings, str(path)):
             raise failure
         for finding in checked.findings:

@@ -11,16 +11,16 @@ from tests.https_server import file_server
 from tests.image_files import docker_archive
 from tests.session import follow
 from tests.unit.cli.running import archive, environment
-from tests.unit.rootfs.filesystems import minimal_debian
+from tests.unit.rootfs.filesystems import minimal_debian, program, without
 
 OF_A_CLUSTER = "publish-to-many-nodes.md"
 """The tests of publishing follow it: it needs a cluster."""
 PAGES = sorted(page for page in (REPOSITORY / "docs" / "how-to").glob("*.md") if page.name != OF_A_CLUSTER)
 ABOUT_OTHER_PROGRAMS = {
-    *("build-from-bundle.md", "build-from-image.md", "packer-plugin.md", "packer-shell-local.md"),
+    *("build-from-image.md", "packer-plugin.md", "packer-shell-local.md"),
     *("publish.md", "terraform-data-source.md"),
 }
-"""Their commands are run by the tests of images and bundles, Packer, Terraform and the Proxmox API."""
+"""Their commands are run by the tests of images, Packer, Terraform and the Proxmox API."""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -31,6 +31,9 @@ def test_the_commands_of_a_page_do_what_it_shows(page: Path, commands: Path, tmp
     (folder / "rootfs.tar").write_bytes(archive([*minimal_debian(), log]))
     docker_archive(folder / "my-image.tar", [archive(minimal_debian())])
     (folder / "motd").write_text("welcome\n")
+    (folder / "my-app").mkdir()
+    tools = [program(b"usr/bin/env"), program(b"usr/bin/setpriv"), program(b"opt/server")]
+    (folder / "my-app/rootfs.tar").write_bytes(archive([*without(minimal_debian(), b"usr/sbin/init"), *tools]))
     rootfs = (folder / "rootfs.tar").read_bytes()
     (folder / "rootfs.tar.sha256").write_text(f"{hashlib.sha256(rootfs).hexdigest()}  rootfs.tar\n")
     with file_server(tmp_path / "server") as server:

@@ -50,22 +50,22 @@ def _no_init(subject: Subject, message: str) -> Finding:
     process = subject.process.process if subject.process else ()
     if subject.init == "none":
         return Finding(message, INIT)
-    if not process:
-        return Finding(f"{message}, and nobody names a process that could be started instead", INIT)
-    assert subject.process is not None
     if subject.init == "app":
-        unsaid = [each for each in subject.process.env if not each.isprintable()]
+        unsaid = [each for each in (subject.process.env if subject.process else ()) if not each.isprintable()]
         if entrypoint(process) is None or unsaid:
             what = f"the variable {unsaid[0].partition('=')[0]}" if unsaid else "the command line"
             return Finding(f"{message}, and {what} cannot be told to Proxmox", INIT, hint=_UNTOLD)
-        return Finding(f"{message}: Proxmox VE 9.1 or later must start {process[0]}", INIT, "warning", _ENTRYPOINT)
+        what = process[0] if process else "what its entrypoint names"
+        return Finding(f"{message}: Proxmox VE 9.1 or later must start {what}", INIT, "warning", _ENTRYPOINT)
+    if not process or subject.process is None:
+        return Finding(f"{message}, and nobody names a process that could be started instead", INIT)
     _, problems = write_init(subject.survey, subject.process, dhcp=subject.dhcp)
     if problems:
         return Finding(f"{message}, and none can be written: {'; '.join(problems)}", INIT, hint=_NONE_WRITTEN)
     return Finding(f"{message}: a build writes one that starts {process[0]}", INIT, "warning", "`lxcast build` does it")
 
 
-_ENTRYPOINT = "create containers with the --entrypoint that the record's hints name"
+_ENTRYPOINT = "create containers with --entrypoint; the record's hints say what the image names"
 _UNTOLD = "its entrypoint and env know no escapes: --init auto hands everything on"
 _NONE_WRITTEN = "put into the image what is missing, or leave it to Proxmox VE 9.1 and later: --init app"
 _OBJDUMP = "Proxmox runs objdump on an init called systemd, and the create fails where that fails: call it otherwise"

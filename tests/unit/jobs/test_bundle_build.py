@@ -1,13 +1,16 @@
 """A build from a runtime bundle, by the command: what its container is given, and what is wrong with a bundle."""
 
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lxcast.tar.member import Member, regular
+from lxcast.testing import Cluster
 from tests.image_files import Layout
+from tests.unit.cli.proxmox import access
 from tests.unit.cli.running import archive, lxcast
 from tests.unit.rootfs.filesystems import minimal_debian, program, without
 
@@ -181,3 +184,48 @@ def test_files_of_the_bundle_stay_as_they_are(tmp_path: Path) -> None:
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in source.iterdir()}
     assert build(tmp_path, source)[0] == 0
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in source.iterdir()} == before
+
+
+def test_check_says_what_a_build_of_the_bundle_would(tmp_path: Path) -> None:
+    (tmp_path / "b/rootfs").mkdir(parents=True)
+    (tmp_path / "rootfs.tar").write_bytes(archive(NO_INIT))
+    with tarfile.open(tmp_path / "rootfs.tar") as tar:
+        tar.extractall(tmp_path / "b/rootfs", filter="tar")
+    (tmp_path / "b/config.json").write_text(json.dumps({**CONFIG, "root": {"path": "rootfs"}}))
+    done = lxcast("check", "b", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "warning  init: /sbin/init: is missing: a build writes one that starts /bin/app" in done.stdout
+    done = lxcast("check", "b", "--init", "none", cwd=tmp_path)
+    assert done.returncode == 5
+    assert "error    init: /sbin/init: is missing" in done.stdout
+
+
+def test_check_and_publish_take_what_proxmox_is_to_start(tmp_path: Path) -> None:
+    assert build(tmp_path, bundle(tmp_path / "b", NO_INIT), "--init", "app")[0] == 0
+    assert lxcast("check", "out/web-v1.tar.zst", cwd=tmp_path).returncode == 5
+    done = lxcast("check", "out/web-v1.tar.zst", "--init", "app", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "Proxmox VE 9.1 or later must start what its entrypoint names" in done.stdout
+    with Cluster() as cluster:
+        environ = access(cluster, tmp_path)
+        done = lxcast("publish", "out/web-v1.tar.zst", "--storage", "proxmox:", cwd=tmp_path, environ=environ)
+    assert done.returncode == 0, done.stderr
+
+
+def test_check_and_diff_read_the_platform_that_is_asked_for(tmp_path: Path) -> None:
+    made = Layout(tmp_path / "image")
+    manifests = [
+        made.manifest([archive(minimal_debian(arch))], architecture=arch)
+        | {"platform": {"os": "linux", "architecture": arch}}
+        for arch in ("amd64", "arm64")
+    ]
+    index = {"schemaVersion": 2, "manifests": manifests}
+    made.add(made.blob(json.dumps(index).encode(), "application/vnd.oci.image.index.v1+json"))
+    for arch in ("amd64", "arm64"):
+        (tmp_path / f"{arch}.tar").write_bytes(archive(minimal_debian(arch)))
+    for arch in ("amd64", "arm64"):
+        done = lxcast("check", "image", "--platform", f"linux/{arch}", "--json", cwd=tmp_path)
+        assert json.loads(done.stdout)["arch"] == arch
+        for other in ("amd64", "arm64"):
+            done = lxcast("diff", "image", f"{other}.tar", "--platform", f"linux/{arch}", cwd=tmp_path)
+            assert done.returncode == int(arch != other), done.stderr
