@@ -32,7 +32,11 @@ def test_the_tutorial_leads_to_the_hcl_of_a_container(
         "docker build ": "docker build --network host ",
         "debian:12": base_image,
         "my-image": image,
-        "terraform ": f"{terraform_like.path} ",
     }
-    env = {**os.environ, **engine.env, **terraform_like.env, "PATH": f"{commands}:{os.environ['PATH']}"}
-    follow(REPOSITORY / "docs" / "tutorial" / "first-template.md", tmp_path, env, other_words)
+    folder, programs = tmp_path / "reader", tmp_path / "bin"
+    folder.mkdir()
+    programs.mkdir()
+    (programs / "terraform").symlink_to(terraform_like.path)
+    path = f"{commands}:{programs}:{os.environ['PATH']}"
+    env = {**os.environ, **engine.env, **terraform_like.env, "PATH": path}
+    follow(REPOSITORY / "docs" / "tutorial" / "first-template.md", folder, env, other_words)
