@@ -5,98 +5,16 @@
 
 import argparse
 import json
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from shlex import quote
 
-from bench import inputs
-from bench.measure import Cost, Pair, pairs, repeated, run
-
-PYTHON = sys.executable
-ZSTD = "zstd -q -T0 -3 --long=24"
-
-
-@dataclass(slots=True)
-class Line:
-    """One promise and what was measured for it; a figure above its limit is marked."""
-
-    name: str
-    what: str
-    figure: float
-    limit: float
-    detail: str = ""
-
-    def __str__(self) -> str:
-        mark = "ok  " if self.figure <= self.limit else "OVER"
-        return f"{mark} {self.name:<16} {self.what:<44} {self.figure:8.2f} (limit {self.limit:g})  {self.detail}"
-
-
-class Bench:
-    """The inputs, made when they are first asked for, and a folder for outputs."""
-
-    def __init__(self, folder: Path, stack: ExitStack, runs: int) -> None:
-        self.folder, self.runs, self._stack = folder, runs, stack
-        self.env = {**os.environ, "PYTHONPATH": str(inputs.REPOSITORY), "PYTHONDONTWRITEBYTECODE": ""}
-        self.env.pop("SOURCE_DATE_EPOCH", None)
-
-    @cached_property
-    def start_up(self) -> Cost:
-        """What an empty typer command costs."""
-        return repeated([PYTHON, "-m", "bench.empty"], self.env, self.runs)
-
-    @cached_property
-    def bare_start_up(self) -> Cost:
-        """What the bare conversion costs on an archive without members."""
-        empty = self.folder / "empty.tar"
-        empty.write_bytes(bytes(1024))
-        return repeated(self.convert(empty, "zst", "one"), self.env, self.runs)
-
-    @cached_property
-    def container(self) -> str:
-        """A container of the image that the tests boot."""
-        container = inputs.service_container()
-        self._stack.callback(subprocess.run, ["docker", "rm", container], capture_output=True, check=True)
-        return container
-
-    @cached_property
-    def export(self) -> Path:
-        """Its export."""
-        return inputs.export(self.container)
-
-    @cached_property
-    def big_template(self) -> Path:
-        """A template of more than 1 GB unpacked."""
-        run(self.build(inputs.tenfold(self.export), "--name", "big", "--output", str(self.folder / "big")), self.env)
-        return self.folder / "big" / "big-v1.tar.zst"
-
-    def build(self, source: Path | str, *options: str) -> list[str]:
-        """Return a build that passes every check: what is measured is the work, not the verdict."""
-        allow = [f"--allow={check}=measured" for check in ("init", "distribution", "few-members", "no-sbin")]
-        return [PYTHON, "-m", "lxcast", "--quiet", "build", str(source), *allow, *options]
-
-    def into_storage(self, source: Path | str, *options: str) -> list[str]:
-        """Return a build into the storage of the bench."""
-        return self.build(source, "--name", "bench", "--storage", f"local={self.folder / 'storage'}", *options)
-
-    def empty(self) -> None:
-        """Remove what earlier runs wrote, so that the disk's cache holds the inputs."""
-        shutil.rmtree(self.folder / "storage", ignore_errors=True)
-
-    def convert(self, source: Path, format: str, digests: str, rows: str = "none") -> list[str]:
-        """Return the bare conversion, without checks and record."""
-        return [PYTHON, "-m", "bench.convert", str(source), str(self.folder / "bare.out"), format, digests, rows]
-
-    def baseline(self, source: Path) -> str:
-        """Return the shell's own way to a compressed archive with a digest."""
-        return f"{ZSTD} < {quote(str(source))} | openssl dgst -sha256"
+from bench import inputs, publishing
+from bench.measure import pairs, repeated, run
+from bench.row import PYTHON, Bench, Line, cpus, walls
 
 
 def keep(bench: Bench) -> Iterator[Line]:
@@ -106,9 +24,9 @@ def keep(bench: Bench) -> Iterator[Line]:
             bench.convert(bench.export, "zst", digests), bench.baseline(bench.export), bench.env, bench.runs,
             start_up=bench.bare_start_up,
         )  # fmt: skip
-        yield Line("keep", f"wall, {digests} digest(s) / zstd | openssl", pair.wall_ratio, wall, _walls(pair))
+        yield Line("keep", f"wall, {digests} digest(s) / zstd | openssl", pair.wall_ratio, wall, walls(pair))
         if cpu:
-            yield Line("keep", f"CPU, {digests} digest(s) / zstd | openssl", pair.cpu_ratio, cpu, _cpus(pair))
+            yield Line("keep", f"CPU, {digests} digest(s) / zstd | openssl", pair.cpu_ratio, cpu, cpus(pair))
 
 
 def cleanup(bench: Bench) -> Iterator[Line]:
@@ -118,12 +36,12 @@ def cleanup(bench: Bench) -> Iterator[Line]:
         bench.convert(source, "zst", "both", "cleanup"), bench.baseline(source), bench.env, bench.runs,
         start_up=bench.bare_start_up,
     )  # fmt: skip
-    yield Line("cleanup", "wall, bare / zstd | openssl", pair.wall_ratio, 0.70, _walls(pair))
+    yield Line("cleanup", "wall, bare / zstd | openssl", pair.wall_ratio, 0.70, walls(pair))
     pair = pairs(
         bench.into_storage(source), bench.baseline(source), bench.env, bench.runs,
         start_up=bench.start_up, between=bench.empty,
     )  # fmt: skip
-    yield Line("cleanup", "wall, lxcast build / zstd | openssl", pair.wall_ratio, 0.80, _walls(pair))
+    yield Line("cleanup", "wall, lxcast build / zstd | openssl", pair.wall_ratio, 0.80, walls(pair))
     yield Line("cleanup", "peak memory, MB", pair.ours.memory, 100)
     record = json.loads((bench.folder / "storage/template/cache/bench-v1.json").read_text())
     dropped = sum(row["bytes"] for row in record["cleanup"].values())
@@ -139,8 +57,8 @@ def engine(bench: Bench) -> Iterator[Line]:
         bench.into_storage(source), baseline, bench.env, max(bench.runs, 13),
         start_up=bench.start_up, between=bench.empty,
     )  # fmt: skip
-    yield Line("engine", "CPU, ours alone / docker export | zstd", pair.cpu_ratio, 0.60, _cpus(pair))
-    yield Line("engine", "wall, with the engine / docker export | zstd", pair.wall_ratio, 0.95, _walls(pair))
+    yield Line("engine", "CPU, ours alone / docker export | zstd", pair.cpu_ratio, 0.60, cpus(pair))
+    yield Line("engine", "wall, with the engine / docker export | zstd", pair.wall_ratio, 0.95, walls(pair))
     yield Line("engine", "peak memory, MB", pair.ours.memory, 120)
 
 
@@ -153,7 +71,7 @@ def many(bench: Bench) -> Iterator[Line]:
             start_up=bench.start_up, between=bench.empty,
         )  # fmt: skip
         name = "with pax headers" if pax else "plain"
-        yield Line("many", f"wall, {name} / zstd | openssl", pair.wall_ratio, limit, _walls(pair))
+        yield Line("many", f"wall, {name} / zstd | openssl", pair.wall_ratio, limit, walls(pair))
         yield Line("many", f"peak memory, {name}, MB", pair.ours.memory, 100 + 150 * inputs.MANY / 1e6)
 
 
@@ -171,7 +89,7 @@ def gzip(bench: Bench) -> Iterator[Line]:
         bench.convert(bench.export, "gz", "one"), f"pigz -6 < {quote(str(bench.export))} > {target}", bench.env,
         bench.runs, start_up=bench.bare_start_up,
     )  # fmt: skip
-    yield Line("gzip", "wall / pigz -6", pair.wall_ratio, 0.15, _walls(pair))
+    yield Line("gzip", "wall / pigz -6", pair.wall_ratio, 0.15, walls(pair))
     ratio = (bench.folder / "bare.out").stat().st_size / target.stat().st_size
     yield Line("gzip", "size / pigz -6", ratio, 1.12)
 
@@ -191,7 +109,7 @@ def layers(bench: Bench) -> Iterator[Line]:
             bench.into_storage(source), unpack, bench.env, bench.runs,
             start_up=bench.start_up, between=empty,
         )  # fmt: skip
-        yield Line("layers", f"wall, {name} / umoci unpack + tar --zstd", pair.wall_ratio, limit, _walls(pair))
+        yield Line("layers", f"wall, {name} / umoci unpack + tar --zstd", pair.wall_ratio, limit, walls(pair))
         record = json.loads((bench.folder / "storage/template/cache/bench-v1.json").read_text())
         dropped = sum(row["members"] for row in record["cleanup"].values())
         limit = 100 + 300 * (record["members"] + dropped) / 1e6
@@ -205,7 +123,7 @@ def repack(bench: Bench) -> Iterator[Line]:
     pair = pairs(
         bench.into_storage(source), baseline, bench.env, bench.runs, start_up=bench.start_up, between=bench.empty
     )
-    yield Line("repack", "wall, .tar.gz / gzip -dc | zstd", pair.wall_ratio, 0.70, _walls(pair))
+    yield Line("repack", "wall, .tar.gz / gzip -dc | zstd", pair.wall_ratio, 0.70, walls(pair))
 
 
 def check(bench: Bench) -> Iterator[Line]:
@@ -216,7 +134,7 @@ def check(bench: Bench) -> Iterator[Line]:
         [*command, *allow], f"zstd -dcq {bench.big_template} > /dev/null", bench.env, bench.runs,
         start_up=bench.start_up,
     )  # fmt: skip
-    yield Line("check", "wall, lxcast check / zstd -dc", pair.wall_ratio, 1.3, _walls(pair))
+    yield Line("check", "wall, lxcast check / zstd -dc", pair.wall_ratio, 1.3, walls(pair))
 
 
 def start(bench: Bench) -> Iterator[Line]:
@@ -240,16 +158,9 @@ def start(bench: Bench) -> Iterator[Line]:
 
 
 ROWS: dict[str, Callable[[Bench], Iterator[Line]]] = {
-    row.__name__: row for row in (keep, cleanup, engine, many, memory, gzip, layers, repack, check, start)
+    row.__name__: row
+    for row in (keep, cleanup, engine, many, memory, gzip, layers, repack, check, start, *publishing.ROWS)
 }
-
-
-def _walls(pair: Pair) -> str:
-    return f"{pair.ours.wall:.2f} s / {pair.baseline.wall:.2f} s, {pair.runs} pairs"
-
-
-def _cpus(pair: Pair) -> str:
-    return f"{pair.ours.cpu:.2f} s / {pair.baseline.cpu:.2f} s of CPU, {pair.runs} pairs"
 
 
 def main() -> None:
@@ -260,7 +171,9 @@ def main() -> None:
     arguments = parser.parse_args()
     chosen = [name for name in ROWS if not arguments.rows or name in arguments.rows]
     lacking = [
-        program for program in ("zstd", "pigz", "openssl", "docker", "skopeo", "umoci") if not shutil.which(program)
+        program
+        for program in ("zstd", "pigz", "openssl", "docker", "skopeo", "umoci", "curl")
+        if not shutil.which(program)
     ]
     if lacking:
         raise SystemExit(f"bench: needs {', '.join(lacking)} on PATH (as root on Debian: scripts/setup-integration)")

@@ -53,15 +53,20 @@ def pairs(
     *,
     start_up: Cost | None = None,
     between: Callable[[], None] = lambda: None,
+    before: Callable[[], None] = lambda: None,
 ) -> Pair:
     """Run both in turn, once more than `runs` (the first pair warms the caches), and compare.
 
-    `start_up` is taken off ours before a ratio is made; `between` runs untimed before each of ours.
+    `start_up` is taken off ours before a ratio is made; `between` runs untimed before each of ours, `before` before
+    each of both.
     """
     mine, other = [], []
     for number in range(runs + 1):
         between()
-        first, second = run(ours, env), run(baseline, env)
+        before()
+        first = run(ours, env)
+        before()
+        second = run(baseline, env)
         if number:
             mine.append(first)
             other.append(second)

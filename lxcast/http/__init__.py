@@ -39,6 +39,7 @@ __all__ = [
     "UploadBody",
     "get_file",
     "load_profile",
+    "may_pass",
     "put_file",
     "stamp",
 ]
@@ -80,7 +81,7 @@ class Client:
             try:
                 return self._call("GET", path, params=parameters)
             except ApiError as error:
-                if not (error.lost or error.status in _TRANSIENT) or time.monotonic() + pause > end:
+                if not may_pass(error) or time.monotonic() + pause > end:
                     raise
             time.sleep(pause)
             pause = min(2 * pause, 4.0)
@@ -183,6 +184,11 @@ class Client:
             hint="name the cluster's authority (--ca-file, a copy of the node's /etc/pve/pve-root-ca.pem), or the "
             "fingerprint that `pvenode cert info` prints on the node (--fingerprint)",
         )
+
+
+def may_pass(error: ApiError) -> bool:
+    """Return whether the same question may find an answer later."""
+    return error.lost or error.status in _TRANSIENT
 
 
 _REACH = "is PM_API_URL right (Proxmox listens on port 8006), the node up, and no firewall in between?"

@@ -6,22 +6,21 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 
 from lxcast.errors import ApiError, LxcastError, UnprovenError
-from lxcast.http import Client, File, FileBody, Relay, Secret, put_file
+from lxcast.http import Client, File, FileBody, Relay, put_file
 from lxcast.jobs.target import Targets
 from lxcast.progress import Progress
 from lxcast.record import Record
+from lxcast.storages import tasks
 from lxcast.storages.preflight import Preflight
-from lxcast.storages.proxmox import Advance, ProxmoxStorage, Put
+from lxcast.storages.proxmox import Advance, ProxmoxStorage, Put, Turn
 from lxcast.storages.tasks import Say, Watch
 
 UPLOADS = 4
 """Nodes that are sent to at once: all of them go through the one node that is spoken to."""
-
-FETCHES = 64
-"""Nodes that fetch at once, each through its own link; here each costs a question now and then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,38 +51,43 @@ class Delivery:
 
         The progress is spoken to from this thread alone. Raises ApiError where the cluster cannot be watched.
         """
-        upload = _Upload(self.targets.relay.named(self.file.name), self.file) if self.targets.relay else None
         with Client(self.targets.profile) as client:
             watch = Watch(client, self._nodes())
-            if len(self.found) == 1:
-                outcome = self._put(0, watch, upload, progress.advance, progress.debug)
+            if self.targets.relay:
+                self._fetch(client, watch, self.targets.relay.named(self.file.name), progress, ended)
+            elif len(self.found) == 1:
+                outcome = self._put(0, watch, progress.advance, progress.debug)
                 ended |= self._proven(client, watch, {0: outcome})
             else:
-                self._fan_out(client, watch, upload, progress, ended)
+                self._fan_out(client, watch, progress, ended)
 
     def _nodes(self) -> set[str]:
         """Return the nodes whose tasks could write to the targets."""
         return {node for each in self.found if not each.errors for node in each.nodes or (each.ref.node,)}
 
-    def _put(self, index: int, watch: Watch, upload: "_Upload | None", advance: Advance, say: Say) -> Outcome:
-        found, node = self.found[index], self.found[index].ref.node
-        if found.errors:
-            return Outcome(node, None, ApiError("; ".join(row.message for row in found.errors)))
-        try:
-            with Client(self.targets.profile) as client:
-                storage = ProxmoxStorage(client, found)
-                there = storage.present(self.file, self.proofs[index])
-                if there:
-                    return Outcome(node, there)
-                if upload:
-                    return Outcome(node, storage.pull(self.file, upload.done(advance), say, watch))
-                return Outcome(node, storage.put(self.file, advance, say, watch))
-        except LxcastError as error:
-            return Outcome(node, None, error)
+    def _put(
+        self, index: int, watch: Watch, advance: Advance, say: Say | None = None, turn: Turn | None = None
+    ) -> Outcome:
+        with Client(self.targets.profile) as client:
+            storage = ProxmoxStorage(client, self.found[index])
+            return self._attempt(
+                index,
+                lambda: (
+                    storage.present(self.file, self.proofs[index]) or storage.put(self.file, advance, watch, say, turn)
+                ),
+            )
 
-    def _fan_out(
-        self, client: Client, watch: Watch, upload: "_Upload | None", progress: Progress, ended: dict[int, Outcome]
-    ) -> None:
+    def _attempt(self, index: int, step: Callable[[], Put | None]) -> Outcome:
+        """Return what comes of a step towards a target."""
+        found = self.found[index]
+        try:
+            if found.errors:
+                raise ApiError("; ".join(row.message for row in found.errors))
+            return Outcome(found.ref.node, step())
+        except LxcastError as error:
+            return Outcome(found.ref.node, None, error)
+
+    def _fan_out(self, client: Client, watch: Watch, progress: Progress, ended: dict[int, Outcome]) -> None:
         sent = [0] * len(self.found)
         waiting = deque(range(len(self.found)))
         done: SimpleQueue[tuple[int, Outcome | BaseException]] = SimpleQueue()
@@ -97,19 +101,18 @@ class Delivery:
 
             return advance
 
-        def silent(_: str) -> None:
-            return None
-
         def work() -> None:
             while waiting and not stopped:
                 with suppress(IndexError):  # another thread took the last one
                     index = waiting.popleft()
                     try:
-                        done.put((index, self._put(index, watch, upload, counter(index), silent)))
+                        done.put((index, self._put(index, watch, counter(index), turn=turns)))
                     except BaseException as error:  # raised by the thread that waits
                         done.put((index, error))
 
-        for _ in range(min(FETCHES if upload else UPLOADS, len(self.found))):
+        turns = threading.BoundedSemaphore(UPLOADS)
+        # While some are sent to, the tasks of as many others end.
+        for _ in range(min(2 * UPLOADS, len(self.found))):
             # Daemons, so that an interrupt waits for no upload and no task: the connections break as the process ends.
             threading.Thread(target=work, daemon=True).start()
         told, due = 0, 0.0
@@ -133,6 +136,43 @@ class Delivery:
         finally:
             stopped = True
 
+    def _fetch(self, client: Client, watch: Watch, relay: Relay, progress: Progress, ended: dict[int, Outcome]) -> None:
+        """Let all nodes fetch the file at once; it is put where they fetch it from if any of them lacks it."""
+        storages = [ProxmoxStorage(client, each) for each in self.found]
+        running: dict[int, str] = {}
+
+        def each(step: Callable[[int], Put | None]) -> None:
+            """Take a step towards every target that has not ended; one that gives a put or fails has."""
+            outcomes = {}
+            for index in range(len(self.found)):
+                if index not in ended:
+                    outcome = self._attempt(index, partial(step, index))
+                    if outcome.put or outcome.error:
+                        outcomes[index] = outcome
+            ended.update(self._proven(client, watch, outcomes))
+
+        def begin(index: int) -> None:
+            running[index] = storages[index].pull(self.file, relay.get_url, watch)
+
+        def look(index: int) -> Put | None:
+            upid = running[index]
+            found = tasks.ended(client, upid) if upid else ("OK", [])
+            return storages[index].ended(self.file, *found, fetched=True) if found else None
+
+        each(lambda index: storages[index].present(self.file, self.proofs[index]))
+        if relay.put_url and len(ended) < len(self.found):
+            try:
+                put_file(relay.put_url, FileBody(self.file, progress.advance))
+            except LxcastError as error:
+                for index, found in enumerate(self.found):
+                    ended.setdefault(index, Outcome(found.ref.node, None, error))
+        each(begin)
+        began = time.monotonic()
+        patient = {index: tasks.Patience() for index in running}
+        while len(ended) < len(self.found):
+            each(lambda index: patient[index].ask(partial(look, index)))
+            time.sleep(tasks.pause(began, 0.2))
+
     def _proven(self, client: Client, watch: Watch, outcomes: Mapping[int, Outcome]) -> dict[int, Outcome]:
         """Return outcomes whose puts stand alone: nothing else wrote the name there meanwhile."""
         proven = dict(outcomes)
@@ -147,27 +187,3 @@ class Delivery:
                 except UnprovenError as error:
                     proven[index] = Outcome(each.node, None, error)
         return proven
-
-
-class _Upload:
-    """The one upload to a relay, made when the first node needs it; the others wait for it."""
-
-    def __init__(self, relay: Relay, file: File) -> None:
-        self._relay, self._file = relay, file
-        self._lock = threading.Lock()
-        self._up = relay.put_url is None
-        self._failure: LxcastError | None = None
-
-    def done(self, advance: Advance) -> Secret:
-        """Return where the file can be fetched. Raises what the upload raised, to every node."""
-        with self._lock:
-            if self._failure:
-                raise self._failure
-            if not self._up and self._relay.put_url:
-                try:
-                    put_file(self._relay.put_url, FileBody(self._file, advance))
-                except LxcastError as error:
-                    self._failure = error
-                    raise
-                self._up = True
-        return self._relay.get_url

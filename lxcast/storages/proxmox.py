@@ -8,6 +8,7 @@ uploaded to, and after an upload the tasks tell whether another one wrote the sa
 import re
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
@@ -19,6 +20,7 @@ from lxcast.storages.preflight import Preflight
 from lxcast.storages.tasks import Say, Watch, Writing, last, wait
 
 Advance = Callable[[int], None]
+Turn = AbstractContextManager[object]
 
 _NOWHERE = "http://127.0.0.1:9/"
 """What a node is told to download to where nothing shall be downloaded: port 9 is "discard" and closed."""
@@ -70,30 +72,52 @@ class ProxmoxStorage:
         self._same(file, there, known)
         return Put(there.volid, False, True)
 
-    def put(self, file: File, advance: Advance, say: Say, watch: Watch) -> Put:
+    def put(self, file: File, advance: Advance, watch: Watch, say: Say | None = None, turn: Turn | None = None) -> Put:
         """Upload a file under its name, which nothing has; `prove` is still to come.
 
-        The watch began before it was seen that nothing has the name. Raises UnprovenError where it cannot be shown
-        whose bytes have it, StorageError where the file changed, and ApiError.
+        `say` gets the lines of the task's log. `turn` is held while the bytes are sent. The watch began before it was
+        seen that nothing has the name. Raises UnprovenError where it cannot be shown whose bytes have it, StorageError
+        where the file changed, and ApiError.
         """
         try:
-            own = str(self._client.upload(f"{self._path}/upload", UploadBody(file, advance)))
+            with turn or nullcontext():
+                own = str(self._client.upload(f"{self._path}/upload", UploadBody(file, advance)))
         except ApiError as error:
             if not error.lost:
                 error.hint = error.hint or _failure_hint(error.message, None)
                 raise
             own = self._look_up(file, watch, error)
-        return self._ended("upload", own, file, say, watch)
+        watch.leave_out(own)
+        return self.ended(file, *wait(self._client, own, say)) if own else self.ended(file, "OK", [])
 
-    def pull(self, file: File, url: Secret, say: Say, watch: Watch) -> Put:
-        """Let the node fetch a file, compare its checksum and give it its name, which nothing has; else as `put`."""
+    def pull(self, file: File, url: Secret, watch: Watch) -> str:
+        """Let the node begin to fetch a file, compare its checksum and give it its name, which nothing has.
+
+        Return the task, after which come `ended` and `prove`; "" where the node has it already. Raises as `put` does.
+        """
         try:
             own = self._download(file, url.reveal())
         except ApiError as error:
             if not error.lost:
                 raise
             own = self._look_up(file, watch, error)
-        return self._ended("download", own, file, say, watch)
+        watch.leave_out(own)
+        return own
+
+    def ended(self, file: File, status: str, log: Sequence[str], *, fetched: bool = False) -> Put:
+        """Return the put of a task that has ended; `prove` is still to come.
+
+        Raises ApiError where it failed or the storage does not list the file's bytes, and ConflictError.
+        """
+        warnings: tuple[str, ...] = ()
+        if status.startswith("WARNINGS"):
+            lines = [line for line in log if line.startswith(("WARN", "Warning"))]
+            warnings = tuple(f"{self.ref}: {line}" for line in lines or [status])
+        elif status != "OK":
+            there = self._find(file.name)
+            raise (self._not_fetched if fetched else self._not_uploaded)(file, last(log, status), " ".join(log), there)
+        self._expect(file)
+        return Put(str(Volid.make(self.ref.storage, file.name)), True, False, warnings)
 
     def prove(self, put: Put, others: Sequence[Writing], unseen: Collection[str]) -> Put:
         """Return a put as proven by the other tasks that wrote its name since the watch began.
@@ -117,34 +141,16 @@ class ProxmoxStorage:
         warning = f"{put.volid}: {why}, so none can be excluded"
         return replace(put, warnings=(*put.warnings, warning))
 
-    def _ended(self, what: str, upid: str, file: File, say: Say, watch: Watch) -> Put:
-        """Wait for the task, "" where the node has confirmed what is there, and see that the storage lists the file."""
-        watch.leave_out(upid)
-        warnings = self._finished(what, upid, file, say) if upid else ()
-        self._expect(file)
-        return Put(str(Volid.make(self.ref.storage, file.name)), True, False, warnings)
-
     def _is_here(self, writing: Writing) -> bool:
         return self._found.shared or writing.node in ("", self.ref.node, "localhost")
 
-    def _finished(self, what: str, upid: str, file: File, say: Say) -> tuple[str, ...]:
-        """Wait for the task of an upload or a download; return its warnings."""
-        status, log = wait(self._client, upid, say)
-        if status == "OK":
-            return ()
-        if status.startswith("WARNINGS"):
-            lines = [line for line in log if line.startswith(("WARN", "Warning"))]
-            return tuple(f"{self.ref}: {line}" for line in lines or [status])
-        half = self._find(file.name)
-        if what == "download":
-            raise self._not_downloaded(file, last(log, status), half)
+    def _not_uploaded(self, file: File, why: str, log: str, half: Listed | None) -> LxcastError:
         left = f"; {half.volid} is there with {half.size} of {file.size} bytes" if half else ""
-        raise ApiError(
-            f"{self.ref}: the upload of {file.name} failed on the node: {last(log, status)}{left}",
-            hint=_failure_hint(" ".join(log), half),
+        return ApiError(
+            f"{self.ref}: the upload of {file.name} failed on the node: {why}{left}", hint=_failure_hint(log, half)
         )
 
-    def _not_downloaded(self, file: File, why: str, there: Listed | None) -> LxcastError:
+    def _not_fetched(self, file: File, why: str, log: str, there: Listed | None) -> LxcastError:
         """Tell why a download failed; what has the name is not from it, since it takes the name at its end."""
         if there:
             return ConflictError(
@@ -152,9 +158,9 @@ class ProxmoxStorage:
                 hint="run the same command again: the node then compares the checksum",
             )
         hint = "can the node reach the web server, and does it trust its certificate? did a signed URL expire?"
-        if "checksum mismatch" in why:
+        if "checksum mismatch" in log:
             hint = "the web server gives out other bytes: does --get-url name what was put?"
-        elif "No space left" in why:
+        elif "No space left" in log:
             hint = "free some space on the storage"
         return ApiError(f"{self.ref}: the node could not fetch {file.name}: {why}", hint=hint)
 
@@ -229,7 +235,7 @@ class ProxmoxStorage:
         download-url does not download onto an existing name: with a checksum it compares (pve-common,
         PVE/Tools.pm, download_file_from_url).
         """
-        status, log = wait(self._client, self._download(file, f"{_NOWHERE}{file.name}"), lambda _: None)
+        status, log = wait(self._client, self._download(file, f"{_NOWHERE}{file.name}"))
         if status == "OK":
             return None
         if found := re.search(r"checksum mismatch: got '([0-9a-f]+)'", " ".join([*log, status])):

@@ -3,14 +3,15 @@
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from lxcast.errors import ApiError
-from lxcast.http import NODE_DOWN, Client
+from lxcast.http import NODE_DOWN, Client, may_pass
 from lxcast.model import conceal
 
 Say = Callable[[str], None]
+Answer = TypeVar("Answer")
 
 PATIENCE = 120.0
 """Seconds for which a server that does not answer is asked again about a task that it has begun."""
@@ -64,21 +65,52 @@ class Watch:
                 self.unseen.add(node)
 
 
-def wait(client: Client, upid: str, say: Say) -> tuple[str, list[str]]:
-    """Follow a task to its end; return its exit status ("OK", "WARNINGS: n", or why it failed) and its log.
+def wait(client: Client, upid: str, say: Say | None = None) -> tuple[str, list[str]]:
+    """Wait for a task's end; return its exit status ("OK", "WARNINGS: n", or why it failed) and its log.
 
-    The log tells nothing secret of a URL. What is asked again costs at most a tenth of the time that the task takes.
+    The log tells nothing secret of a URL; `say` gets its lines as they come.
     """
     began, told = time.monotonic(), 0
-    while True:
-        status = _status(client, upid, PATIENCE)
-        log = task_log(client, upid, PATIENCE)
-        for line in log[told:]:
+    while (found := ended(client, upid, PATIENCE)) is None:
+        if say:
+            log = task_log(client, upid, PATIENCE)
+            for line in log[told:]:
+                say(line)
+            told = len(log)
+        time.sleep(pause(began, 0.03))
+    if say:
+        for line in found[1][told:]:
             say(line)
-        told = len(log)
-        if status is not None:
-            return status, log
-        time.sleep(min(max(0.03, (time.monotonic() - began) / 10), 2.0))
+    return found
+
+
+def ended(client: Client, upid: str, patience: float = 0.0) -> tuple[str, list[str]] | None:
+    """Return what `wait` does of a task that has ended; None of one that runs. Raises ApiError."""
+    status = _status(client, upid, patience)
+    return None if status is None else (status, task_log(client, upid, patience))
+
+
+class Patience:
+    """Asks again and again, and takes no answer for "not yet" until the last answer is PATIENCE seconds ago."""
+
+    def __init__(self) -> None:
+        self._heard = time.monotonic()
+
+    def ask(self, question: Callable[[], Answer | None]) -> Answer | None:
+        """Return the answer, None where none came. Raises ApiError."""
+        try:
+            answer = question()
+        except ApiError as error:
+            if not may_pass(error) or time.monotonic() - self._heard > PATIENCE:
+                raise
+            return None
+        self._heard = time.monotonic()
+        return answer
+
+
+def pause(began: float, least: float) -> float:
+    """Return the seconds until tasks that began then are asked again: a twentieth of their time, 2 at most."""
+    return min(least + (time.monotonic() - began) / 20, 2.0)
 
 
 def last(log: Sequence[str], status: str) -> str:

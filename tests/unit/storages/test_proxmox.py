@@ -11,7 +11,7 @@ from lxcast.http import Client, File, Profile, Secret, UploadBody, stamp
 from lxcast.model import ProxmoxRef
 from lxcast.storages.preflight import preflight
 from lxcast.storages.proxmox import ProxmoxStorage, Put
-from lxcast.storages.tasks import Watch
+from lxcast.storages.tasks import Watch, wait
 from lxcast.testing import Cluster, TaskFault
 from tests.web import WebServer
 
@@ -40,8 +40,7 @@ def silent(_: object) -> None:
     return None
 
 
-def put(server: Cluster, file: File, node: str = "pve", url: str = "") -> Put:
-    """Put a file as the jobs do, or let the node fetch it."""
+def put(server: Cluster, file: File, node: str = "pve") -> Put:
     with Client(profile(server)) as client:
         found = preflight(client, ProxmoxRef(node, "local"), size=file.size)
         assert not found.errors
@@ -50,8 +49,7 @@ def put(server: Cluster, file: File, node: str = "pve", url: str = "") -> Put:
         there = storage.present(file, None)
         if there:
             return there
-        made = storage.pull(file, Secret(url), silent, watch) if url else storage.put(file, silent, silent, watch)
-        return storage.prove(made, watch.of(client, file.name), watch.unseen)
+        return storage.prove(storage.put(file, silent, watch), watch.of(client, file.name), watch.unseen)
 
 
 def test_uploads_around_every_border_of_a_record_arrive_whole_and_once(server: Cluster, tmp_path: Path) -> None:
@@ -70,7 +68,7 @@ def test_uploads_around_every_border_of_a_record_arrive_whole_and_once(server: C
         for number, size in enumerate(sizes, 100):
             content = os.urandom(size)
             file = file_of(tmp_path, content, f"size-v{number}.tar.zst")
-            assert storage.put(file, silent, silent, watch).sent
+            assert storage.put(file, silent, watch).sent
             held = server.storages["local"].folder("pve") / file.name
             assert held.read_bytes() == content
             file.path.unlink()
@@ -90,7 +88,7 @@ def test_a_file_that_changes_while_it_is_sent_is_broken_off(server: Cluster, tmp
     with Client(profile(server)) as client:
         storage = ProxmoxStorage(client, preflight(client, ProxmoxRef("pve", "local")))
         with pytest.raises(StorageError, match="changed while it was sent"):
-            storage.put(file, change, silent, Watch(client, ("pve",)))
+            storage.put(file, change, Watch(client, ("pve",)))
     assert server.tasks.all == []
     assert list(server.storages["local"].folder("pve").iterdir()) == []
 
@@ -129,9 +127,11 @@ def test_of_two_publishers_of_one_name_never_both_succeed(
                 if there := storage.present(file, None):
                     results.append(there)
                     return
-                fetch = way == "fetch"
-                url = Secret(f"{web.url}/{way}")
-                made = storage.pull(file, url, silent, watch) if fetch else storage.put(file, silent, silent, watch)
+                if way == "fetch":
+                    task = storage.pull(file, Secret(f"{web.url}/{way}"), watch)
+                    made = storage.ended(file, *wait(client, task), fetched=True)
+                else:
+                    made = storage.put(file, silent, watch)
                 results.append(storage.prove(made, watch.of(client, file.name), watch.unseen))
             except LxcastError as error:
                 results.append(error)
