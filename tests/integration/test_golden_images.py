@@ -22,6 +22,8 @@ PASSWORD = "correct horse battery staple"
 BUILDS = {"debian-12": ("packer_new", "base_image", "gz"), "debian-13": ("packer_old", "base_image_13", "zst")}
 """Each image is built once, to bound the time, and each generation of Packer builds one."""
 
+EXAMPLES = sorted((REPOSITORY / "examples").rglob("packer.pkr.hcl"))
+
 WRONG = {
     "name": "Debian 12",
     "base": "debian:12@sha256:0",
@@ -94,6 +96,12 @@ def built(
     template = place / f"nas/template/cache/{image}-lxc-rootfs-v1.tar.{format}"
     assert template.exists(), done.stdout
     return Built(image, place / "images" / image, template, done.stdout)
+
+
+@pytest.mark.parametrize("generation", ["packer_old", "packer_new"])
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.parent.name)
+def test_an_example_is_valid(file: Path, generation: str, packers: dict[str, Program]) -> None:
+    packers[generation].run("validate", target(generation, file.parent))
 
 
 @pytest.mark.parametrize("generation", ["packer_old", "packer_new"])

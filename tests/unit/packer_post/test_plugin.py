@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ import pytest
 
 from packer_post.install import install
 from packer_post.protocol import ProtocolError
+from packer_post.protocol.msgpack import pack
 from packer_post.protocol.rpc import CallError
 from tests.unit.packer_post.packer_core import NEW, PATIENCE, Core, dial, packer_core, started
 from tests.unit.packer_post.test_shim import archive
@@ -229,9 +231,32 @@ def test_the_end_of_packer_ends_the_work(core: Core, folder: Path) -> None:
     assert names(folder) == []
 
 
-def test_rubbish_in_place_of_packer_ends_the_plugin(plugin: Path) -> None:
+def frame(kind: int, flags: int, content: bytes) -> bytes:
+    """A frame of yamux on the first stream that Packer opens."""
+    return struct.pack(">BBHII", 0, kind, flags, 1, len(content)) + content
+
+
+OPENED = frame(0, 1, struct.pack("<I", 0))
+"""The plugin's main stream, with its number of the broker."""
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        os.urandom(4096),
+        OPENED[:7],
+        OPENED + os.urandom(4096),
+        OPENED + frame(0, 0, os.urandom(4096)),
+        OPENED + frame(0, 0, pack({"ServiceMethod": "PostProcessor.PostProcess", "Seq": 1}) + pack("no number")),
+        OPENED + frame(0, 0, pack({"ServiceMethod": "PostProcessor.PostProcess", "Seq": 1}) + pack(7)),
+        OPENED + frame(0, 0, pack({"ServiceMethod": "PostProcessor.Configure", "Seq": 1}) + b"\xdf\xff\xff\xff\xff"),
+    ],
+    ids=["nothing", "noise", "half a frame", "noise after a stream", "noise in it", "text", "no stream", "endless map"],
+)
+def test_rubbish_in_place_of_packer_ends_the_plugin(plugin: Path, content: bytes) -> None:
     with started(plugin) as (process, line), dial(line) as connection:
-        connection.sendall(os.urandom(4096))
+        connection.sendall(content)
         connection.shutdown(socket.SHUT_WR)
         assert process.wait(PATIENCE) == 0
         assert process.stderr
