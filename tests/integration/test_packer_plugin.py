@@ -58,6 +58,22 @@ def test_a_committed_image_becomes_a_template_and_is_kept_where_that_is_said(
         engine.run("rmi", "lxcast-test/plugin:kept")
 
 
+@pytest.mark.usefixtures("rootfs")
+def test_builds_at_once_pin_each_what_it_built(templates: Templates) -> None:
+    both = chain('template_name = "web-${source.name}"\npin_file = "templates.auto.tfvars.json"', source="file.rootfs")
+    templates.write(
+        FILES,
+        FILES.replace('"rootfs"', '"other"').replace("export.tar", "other.tar"),
+        both.replace('["source.file.rootfs"]', '["source.file.rootfs", "source.file.other"]'),
+    )
+    templates.build()
+    pins = json.loads((templates.folder / "templates.auto.tfvars.json").read_text())["lxc_templates"]
+    assert {name: pin["template_id"] for name, pin in pins.items()} == {
+        "web-rootfs": "local:vztmpl/web-rootfs-v1.tar.zst",
+        "web-other": "local:vztmpl/web-other-v1.tar.zst",
+    }
+
+
 # Golden policy refuses the file.
 LEAK = 'add = ["extra:/root/.netrc"]\npolicy = "golden"\ntemplate_name = "debian-12"'
 
