@@ -25,6 +25,9 @@ class FileServer:
         self.ranges = True
         self.cuts: list[int] = []
         """After how many bytes of a body to break the connection, one for each of the next answers."""
+        self.stalls = False
+        """Whether to be silent, instead of breaking the connection, until the server ends."""
+        self.stalling, self.ended = threading.Event(), threading.Event()
         self.statuses: list[int] = []
         """Statuses of the next answers, without the file."""
         self.length: int | None = None
@@ -62,6 +65,10 @@ class FileServer:
         self.head(handler, status, headers | {"Content-Length": str(length)})
         cut = self.cuts.pop(0) if self.cuts else None
         handler.wfile.write(data[start:] if cut is None else data[start : start + cut])
+        if cut is not None and self.stalls:
+            handler.wfile.flush()
+            self.stalling.set()
+            self.ended.wait()
         if cut is not None or self.length is not None:
             handler.close_connection = True
             handler.wfile.flush()
@@ -100,5 +107,6 @@ def file_server(folder: Path) -> Iterator[FileServer]:
         try:
             yield served
         finally:
+            served.ended.set()
             server.shutdown()
             thread.join()

@@ -17,10 +17,9 @@ OF_A_CLUSTER = "publish-to-many-nodes.md"
 """The tests of publishing follow it: it needs a cluster."""
 PAGES = sorted(page for page in (REPOSITORY / "docs" / "how-to").glob("*.md") if page.name != OF_A_CLUSTER)
 ABOUT_OTHER_PROGRAMS = {
-    *("build-from-image.md", "packer-plugin.md", "packer-shell-local.md"),
-    *("publish.md", "terraform-data-source.md"),
+    *("packer-plugin.md", "packer-shell-local.md", "publish.md", "terraform-data-source.md"),
 }
-"""Their commands are run by the tests of images, Packer, Terraform and the Proxmox API."""
+"""Their commands are run by the tests of Packer, Terraform and the Proxmox API."""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -11,27 +11,16 @@ import pytest
 from tests.unit.cli.running import lxcast
 
 COMMANDS = (
-    "build",
-    "check",
-    "diff",
-    "list",
-    "operations",
-    "settings",
-    "promote",
-    "rollback",
-    "publish",
-    "doctor",
-    "repack",
-    "init",
-    "packer",
-    "pin",
+    *("build", "check", "diff", "repack", "publish", "doctor", "list", "operations", "settings", "prune", "remove"),
+    *("promote", "rollback", "pin", "cache", "init", "packer"),
 )
+GROUPS = ("pin", "cache", "init", "packer")
 PIN_COMMANDS = ("pin write", "pin set", "pin get", "pin list")
-OTHER_COMMANDS = ("init packer", "init make", "packer install")
+OTHER_COMMANDS = ("cache list", "cache prune", "init packer", "init make", "packer install")
 
 
 @pytest.mark.parametrize(
-    "command", [each for each in (*COMMANDS, *PIN_COMMANDS, *OTHER_COMMANDS) if each not in ("pin", "init", "packer")]
+    "command", [each for each in (*COMMANDS, *PIN_COMMANDS, *OTHER_COMMANDS) if each not in GROUPS]
 )
 def test_each_help_says_what_it_does_and_has_an_example(command: str) -> None:
     told = lxcast(*command.split(), "--help")
@@ -39,6 +28,17 @@ def test_each_help_says_what_it_does_and_has_an_example(command: str) -> None:
     assert re.search(rf"Example:\n +(\w+=\w+ )?lxcast {command}", told.stdout)
     for option in ("--quiet", "--verbose", "--debug", "--log-file"):
         assert option in told.stdout
+
+
+SOURCES = (
+    *("docker-container:NAME", "docker-daemon:IMAGE", "docker-archive:FILE[:REF]", "oci:PATH[:REF]", "bundle:DIR"),
+    *("oci-archive:FILE[:REF]", "rootfs:DIR", "https://HOST/PATH", "distrobuilder", "standard input", "NAME of a"),
+)
+
+
+def test_the_help_of_build_lists_every_kind_of_source() -> None:
+    said = "".join(lxcast("build", "--help").stdout.split())  # lines are broken at blanks and hyphens
+    assert [source for source in SOURCES if source.replace(" ", "") not in said] == []
 
 
 def test_without_a_command_the_commands_are_listed() -> None:
@@ -169,7 +169,7 @@ def test_completion_knows_commands_options_and_choices() -> None:
 
     assert offered("lxcast bu") == ["build"]
     assert "--storage" in offered("lxcast build --st")
-    assert offered("lxcast build x --format ") == ["zst", "gz", "xz", "tar"]
+    assert offered("lxcast build x --format ") == ["zst", "gz", "xz", "tar", "oci-archive"]
     assert "ssh-host-keys" in offered("lxcast build x --disable ssh-")
 
 
