@@ -160,10 +160,20 @@ class Container:
         words = [f"-o{name}={value}" for name, value in {**SSH, **options}.items()]
         return _run([*self._near, "ssh", "-F", "none", *words, f"{user}@{self.host}", command], 30, environment)
 
+    @contextmanager
+    def near(self, *command: object) -> Iterator[None]:
+        """Run a command at the other end of eth0 as long as the context lasts."""
+        with subprocess.Popen([*self._near, *map(str, command)], stdin=subprocess.DEVNULL) as process:
+            try:
+                yield
+            finally:
+                process.terminate()
+
     def stop(self, timeout: float = 20) -> None:
         """Shut the container down, as `pct shutdown` does; after the time it is ended as `pct stop` does."""
         try:
-            self._lxc("lxc-stop", "--timeout", f"{timeout:.0f}", timeout=timeout + 10)
+            how = ("--rcfile", str(self._folder / "config"), "--timeout", f"{timeout:.0f}")
+            self._lxc("lxc-stop", *how, timeout=timeout + 10)
         finally:
             _end(self._start)
 

@@ -5,6 +5,7 @@ Once with BusyBox, which changes the user by su, and once with Debian, which has
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -15,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from lxcast.cli.next_step import next_step
+from lxcast.record import parse_record
 from tests.integration import proxmox_node
 from tests.integration.lxc import Container, boot
 from tests.integration.tools import Program, missing
@@ -22,6 +25,8 @@ from tests.integration.tools import Program, missing
 ARGUMENTS = ["two words", "", 'it\'s "quoted" $HOME `id` \\', "line\nbreak", "*", "é"]
 ENVIRONMENT = ["PATH=/usr/bin:/bin", "EMPTY=", "QUOTED='a' \"b\" $c", "dotted.name=x y", "LINES=one\ntwo"]
 USER, GROUP = 1000, 1000
+
+TOOLS = ("sh", "env", "mount", "mkdir", "ip", "su", "cat", "sleep", "kill", "id", "true", "rm", "udhcpc")
 
 PROGRAM = """\
 #!/bin/sh
@@ -57,14 +62,15 @@ def _furnish(root: Path) -> None:
     os.chown(root / "srv/work", USER, GROUP)
 
 
-def _busybox(folder: Path) -> None:
+def _busybox(folder: Path) -> Path:
+    """Write a bundle whose only tool is BusyBox; return its root filesystem."""
     found = shutil.which("busybox")
     if found is None:
         missing("no busybox")
     root = folder / "rootfs"
     (root / "bin").mkdir(parents=True)
     shutil.copy(found, root / "bin/busybox")
-    for name in ("sh", "env", "mount", "mkdir", "ip", "su", "cat", "sleep", "kill", "id", "ps", "true", "rm"):
+    for name in TOOLS:
         (root / "bin" / name).symlink_to("busybox")
     (root / "etc").mkdir()
     (root / "etc/passwd").write_text(f"root:x:0:0::/root:/bin/sh\napp:x:{USER}:{GROUP}::/srv:/bin/false\n")
@@ -74,6 +80,7 @@ def _busybox(folder: Path) -> None:
     (root / "sbin").mkdir()
     (root / "sbin/init").symlink_to("/lib/systemd/systemd")
     (folder / "config.json").write_text(json.dumps(_config("rootfs")))
+    return root
 
 
 def _debian(folder: Path, engine: Program, image: str) -> None:
@@ -180,3 +187,47 @@ def test_the_hosts_systemd_is_not_touched(commands: Path, tmp_path: Path) -> Non
         ["tar", "-tvf", tmp_path / "out/app-v1.tar.zst", "./sbin/init"], capture_output=True, text=True, check=True
     ).stdout
     assert listed.startswith("-rwx")
+
+
+def test_the_network_is_brought_up_by_dhcp_where_that_is_asked(node: Path, commands: Path, tmp_path: Path) -> None:
+    """The container's eth0 ends in a network namespace where BusyBox' udhcpd hands out one address."""
+    root = _busybox(tmp_path)
+    script = root / "etc/udhcpc/default.script"  # where Debian's BusyBox looks for it
+    script.parent.mkdir()
+    script.write_text('#!/bin/sh\n[ "$1" != bound ] || ip address add "$ip/$mask" dev "$interface"\n')
+    script.chmod(0o755)
+    lxcast = Program(commands / "lxcast")
+    lxcast.run("build", tmp_path, "--name", "app", "--output", tmp_path / "out", "--network", "dhcp")
+    unpacked = node / "dhcp"
+    proxmox_node.unpack(tmp_path / "out/app-v1.tar.zst", unpacked)
+    leases = tmp_path / "leases"
+    leases.touch()
+    settings = f"start 10.0.9.7\nend 10.0.9.7\ninterface node\nlease_file {leases}\noption subnet 255.255.255.0\n"
+    (tmp_path / "udhcpd.conf").write_text(settings)
+    server = ("busybox", "udhcpd", "-f", tmp_path / "udhcpd.conf")
+    with boot(unpacked, "dhcp", address="10.0.9.2/24") as container, container.near(*server):
+        _wait(lambda: (unpacked / "srv/work/state").exists(), "the program did not start", 60)
+        assert "10.0.9.7/24" in container.run(["ip", "address", "show", "eth0"]).stdout
+
+
+def test_proxmox_starts_the_program_with_what_the_next_step_says(node: Path, commands: Path, tmp_path: Path) -> None:
+    """--init app: the lines for the container's configuration are LXC's own."""
+    _busybox(tmp_path)
+    config = _config("rootfs")
+    config["process"] |= {"args": ["/opt/app", "one", "two"], "env": ["PATH=/bin", "SPACED=a b"]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    lxcast = Program(commands / "lxcast")
+    told = lxcast.run("build", tmp_path, "--name", "app", "--output", tmp_path / "out", "--init", "app", "--json")
+    said = next_step(parse_record(told.stdout, "stdout"), tmp_path / "out/app-v1.tar.zst")
+    raw = said.partition("append to /etc/pve/lxc/VMID.conf:\n")[2].splitlines()
+    lines = [line.strip().replace(": ", " = ", 1) for line in raw]
+    (entrypoint,) = re.findall(r"--entrypoint '(.*)'", said)
+    unpacked = node / "app"
+    proxmox_node.unpack(tmp_path / "out/app-v1.tar.zst", unpacked)
+    with boot(unpacked, "app", settings=[f"lxc.init.cmd = {entrypoint}", *lines]):
+        work = unpacked / "srv/work"
+        _wait(lambda: (work / "state").exists(), "the program did not start")
+        assert (work / "args").read_text() == "one\0two\0"
+        assert "SPACED=a b" in (work / "environ").read_text().split("\0")
+        assert (work / "ids").read_text().startswith(f"{USER}:{GROUP}:")
+    assert (work / "signal").read_text() == "TERM\n"

@@ -1,4 +1,8 @@
-"""The table of fits, in the order in which they run: units comes after every row that makes or enables one."""
+"""The table of fits, in the order in which they run.
+
+Init comes after network, which asks whether one will be written that brings it up; units after all that make or
+enable one.
+"""
 
 from lxcast.rootfs.fits import boot, engine, folders, init, network, release, ssh, units
 
@@ -6,8 +10,8 @@ FITS = (
     *engine.FITS,
     *release.FITS,
     *folders.FITS,
-    *init.FITS,
     *network.FITS,
+    *init.FITS,
     *ssh.FITS,
     *boot.FITS,
     *units.FITS,

@@ -1,6 +1,7 @@
 """A build from a runtime bundle, by the command: what its container is given, and what is wrong with a bundle."""
 
 import json
+import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,21 @@ def test_without_an_init_and_without_a_shell_everything_that_lacks_is_told(tmp_p
     assert "no program in it starts another one as 7:7" in message
     assert "--init app" in message
     assert build(tmp_path, tmp_path / "b", "--init", "app")[0] == 0
+
+
+def test_the_written_init_brings_the_network_up_where_that_is_asked(tmp_path: Path) -> None:
+    plain = bundle(tmp_path / "plain", NO_INIT)
+    code, error, _ = build(tmp_path, plain, "--network", "dhcp")
+    assert code == 5
+    assert "none can be written: ifupdown and every DHCP client is missing" in error["error"]["message"]
+    client = bundle(tmp_path / "client", [*NO_INIT, program(b"usr/sbin/dhclient")])
+    code, record, said = build(tmp_path, client, "--network", "dhcp")
+    assert code == 0, said
+    assert "host_managed" not in record["hints"]
+    text = subprocess.run(
+        ["tar", "-xOf", record["file"], "./usr/sbin/init"], cwd=tmp_path / "out", capture_output=True, check=True
+    ).stdout
+    assert b"dhclient -1 eth0\n" in text
 
 
 def test_an_image_is_a_base_unless_it_is_asked_to_be_run(tmp_path: Path) -> None:
