@@ -43,7 +43,9 @@ def prune(
     apply: Apply = False,
     json: Json = False,
 ) -> None:
-    """Plan which templates a storage needs no longer, and remove them with --apply.
+    """Tell which templates are needed no longer.
+
+    With --apply they are removed.
 
     With both --keep and --older-than a template goes where both let it. What pins name stays, and on a Proxmox storage
     what the nodes' logs show a container to be made from; the newest one of a name and what has no version always do.
@@ -70,7 +72,9 @@ def remove(
     apply: Apply = False,
     json: Json = False,
 ) -> None:
-    """Plan the removal of single templates, and remove them with --apply.
+    """Tell whether single templates may be removed.
+
+    With --apply they are.
 
     What pins name is refused. Containers that were made from a template do not need it. The records stay: a name that
     was published is not given to other bytes.
