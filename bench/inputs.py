@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import tarfile
+import tempfile
 from pathlib import Path
 
 from bench.measure import cached
@@ -89,6 +90,21 @@ def gzipped(source: Path) -> Path:
             subprocess.run(["gzip", "-c", source], stdout=file, check=True)
 
     return cached(source.with_suffix(".tar.gz"), make)
+
+
+def nested(source: Path) -> Path:
+    """Return a root filesystem wrapped as old hakim archives have it: in a .tar.xz within a .tar.xz, with metadata."""
+
+    def make(path: Path) -> None:
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            with Path(folder, "rootfs.tar.xz").open("wb") as file:
+                subprocess.run(["xz", "-T0", "-1", "-c", source], stdout=file, check=True)
+            Path(folder, "metadata.yaml").write_text("architecture: x86_64\n")
+            subprocess.run(["tar", "-C", folder, "-cJf", Path(folder, "meta.tar.xz"), "metadata.yaml"], check=True)
+            both = ["tar", "-C", folder, "-I", "xz -T0 -0", "-cf", str(path), "meta.tar.xz", "rootfs.tar.xz"]
+            subprocess.run(both, check=True)
+
+    return cached(source.with_suffix(".nested.tar.xz"), make)
 
 
 def many(pax: bool) -> Path:

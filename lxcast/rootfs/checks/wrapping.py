@@ -63,7 +63,9 @@ def _nested(subject: Subject) -> Iterator[Finding]:
     if found.kind == "archive":
         yield Finding("holds the root filesystem as an archive within the archive", found.path)
     elif found.kind == "folder":
-        yield Finding("holds the root filesystem, which should begin at the top of the archive", found.path)
+        unified = subject.survey.type(b"metadata.yaml") is not None  # as Incus and LXD have it
+        hint = "`lxcast repack FILE`, which takes it out" if unified else ""
+        yield Finding("holds the root filesystem, which should begin at the top of the archive", found.path, hint=hint)
 
 
 def _image(subject: Subject) -> Iterator[Finding]:

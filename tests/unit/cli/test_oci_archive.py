@@ -204,9 +204,18 @@ def test_it_is_published_to_a_new_proxmox_and_refused_by_an_older_one(
     assert held(server, "app-v1.tar")
 
 
+def test_one_without_a_record_is_published_as_the_image_that_it_is(server: Cluster, app: Path, tmp_path: Path) -> None:
+    template = build(app, tmp_path / "out")
+    (tmp_path / "out/app-v1.json").unlink()
+    said = ("publish", template, "--storage", "proxmox:pve/local", "--records", tmp_path / "records")
+    done = lxcast(*said, environ=access(server, tmp_path))
+    assert done.stdout == "local:vztmpl/app-v1.tar\n", done.stderr
+    record = json.loads((tmp_path / "records/app-v1.json").read_text())
+    assert (record["format"], record["ostype"]) == ("oci-archive", "debian")
+    assert record["members"] > 40
+
+
 def test_a_second_reading_leaves_nothing_of_the_first(tmp_path: Path) -> None:
     source = tmp_path / "twice.tar"
     source.write_bytes(archive([*minimal_debian(), regular(b"srv/x", b"old"), regular(b"srv/x", b"new" * 9999)]))
-    template = build(source, tmp_path / "out")
-    assert lxcast("diff", template, source).returncode in (0, 1)
-    assert lxcast("check", template).returncode == 0
+    inside(build(source, tmp_path / "out"))

@@ -110,7 +110,7 @@ def test_a_unified_archive_is_refused_by_check_and_repacked_with_its_metadata_be
     old.write_bytes(lzma.compress(unified(minimal_debian())))
     told = lxcast("check", old)
     assert told.returncode == 5
-    assert "lxcast repack" in told.stdout
+    assert "`lxcast repack FILE`, which takes it out" in told.stdout
     done = lxcast("repack", old)
     assert done.stdout == f"{tmp_path / 'debian-v1.tar.zst'}\n", done.stderr
     assert lxcast("check", tmp_path / "debian-v1.tar.zst").returncode == 0
