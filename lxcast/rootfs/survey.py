@@ -104,19 +104,21 @@ class Survey:
 
     def note(self, member: Member) -> None:
         """Take note of a regular file that no pattern and no scan asks for: the same as `see`, in less time."""
+        mode, entries = member.mode, self._entries
+        known = len(entries)
         self.unpacked_size += member.size
-        self._enter(member)
-        if member.mode & 0o111:
+        low = self._keys.get((mode, member.uid, member.gid, REG))
+        entries[member.path] = member.mtime << _MTIME | (self._new_key(member) if low is None else low)
+        if len(entries) == known:
+            self.form.repeated.append(member.path)
+        if mode & 0o111:
             self._look_inside(member)
 
     def _enter(self, member: Member) -> None:
         entries = self._entries
         known = len(entries)
-        key = (member.mode, member.uid, member.gid, member.type)
-        low = self._keys.get(key)
-        if low is None:
-            low = self._keys[key] = self._new_key(member)
-        entries[member.path] = member.mtime << _MTIME | low
+        low = self._keys.get((member.mode, member.uid, member.gid, member.type))
+        entries[member.path] = member.mtime << _MTIME | (self._new_key(member) if low is None else low)
         if len(entries) == known:
             self.form.repeated.append(member.path)
 
@@ -124,8 +126,10 @@ class Survey:
         """Give a combination of owner, mode and type its number."""
         if member.uid > MAX_ID or member.gid > MAX_ID:
             self.big_ids.append((member.path, member.uid, member.gid))
-        self._owners.append((member.mode, member.uid, member.gid))
-        return (len(self._owners) - 1) << _OWNER | member.type[0] & _TYPE
+        owner = (member.mode, member.uid, member.gid)
+        self._owners.append(owner)
+        low = self._keys[*owner, member.type] = (len(self._owners) - 1) << _OWNER | member.type[0] & _TYPE
+        return low
 
     def _look_inside(self, member: Member) -> None:
         """Keep what a rule may ask about the content of a regular file."""

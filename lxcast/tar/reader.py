@@ -5,6 +5,7 @@ yields is whole, and every path in it stays below the root.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 from zlib import adler32
@@ -29,7 +30,8 @@ _NO_DEVICE, _NO_LINK = (0, 0), b"\0" * 100
 # list of names as its body (GNU incremental), NUL the oldest form of a regular file.
 _TYPES = {b"\0": REG, b"7": REG, b"S": REG, b"D": DIR} | {type: type for type in (REG, LNK, SYM, CHR, BLK, DIR, FIFO)}
 _STORED = (b"0", b"\0", b"7", b"S", b"D")  # a size in the other headers counts no bytes that follow
-_EXTENDED = (b"x", b"X", b"g", b"L", b"K", b"V")
+_EXTENDED = frozenset((b"x", b"X", b"g", b"L", b"K", b"V"))
+_DOT = ord(".")
 _REMEMBERED = 16384  # values a look-up table may hold before it is emptied
 
 
@@ -85,10 +87,12 @@ class Reader:
         seen: dict[bytes, int] = {}  # sizes and times
         owners: dict[bytes, tuple[int, int, int]] = {}
         sums: dict[bytes, int] = {}
-        judged = self._form is not None
-        usual_rest = folder = b""
+        trusted = self._form is None
+        usual_rest = folder = b""  # and the path of the folder that the last file's name began with
+        begin: bytes | None = None
         extended: dict[bytes, bytes] = {}
         member = Member(b"", body=self)
+        plain = False  # whether the member is a file like any other already
         members = total = usual_sum = 0
         max_members, max_size = self._limits.members, self._limits.size
         while True:
@@ -99,21 +103,24 @@ class Reader:
             name, owner, size_field, time, checksum, type, link, rest = unpack(view, at)
             # Adler-32's low half is 1 + the sum of the bytes, exact for up to 256 of them: the quickest sum there is.
             # The end of a header mostly stands as it did in the one before, and is not added up again.
-            if rest == usual_rest and link == _NO_LINK:
+            usual = rest == usual_rest
+            if usual and link == _NO_LINK:
                 found = (adler(view[at : at + 148]) & 0xFFFF) + type[0] + usual_sum
             else:
                 half = at + 256
                 found = (adler(view[at:half]) & 0xFFFF) + (adler(view[half:after]) & 0xFFFF) - 1 - sum(checksum)
             if sums.get(checksum) != found:
-                block = bytes(view[at:after])
-                if not any(block):
-                    self._finish()
-                    return
-                if not checksum_holds(block):
-                    raise self._error(f"{printable(text(name))} has a wrong checksum in its header")
                 if len(sums) > _REMEMBERED:
                     sums.clear()
-                sums[checksum] = number(checksum) - 8 * ord(" ") + 1
+                with suppress(ValueError):
+                    sums[checksum] = number(checksum) - 8 * ord(" ") + 1
+                if sums.get(checksum) != found:
+                    block = bytes(view[at:after])
+                    if not any(block):
+                        self._finish()
+                        return
+                    if not checksum_holds(block):
+                        raise self._error(f"{printable(text(name))} has a wrong checksum in its header")
             size = seen.get(size_field)
             mtime = seen.get(time)
             meta = owners.get(owner)
@@ -132,47 +139,48 @@ class Reader:
                 except ValueError as error:
                     raise self._error(f"{printable(text(name))} has a malformed header: {error}") from error
             self.at = after
-            if type in _EXTENDED:
+            if type != REG and type in _EXTENDED:
                 self._extend(type, size, extended)
                 continue
             path = name.rstrip(b"\0")
-            if rest != usual_rest:
+            if not usual:
                 if rest[:6] == b"ustar\0" and rest[88]:
                     path = text(rest[88:243]) + b"/" + text(path)
                 else:
                     usual_rest, usual_sum = rest, sum(rest)
-            if type == REG and b"mtime" in extended and not self._globals:
+            if extended and type == REG and b"mtime" in extended and not self._globals:
                 # What most pax headers are written for.
                 try:
                     mtime = fields.whole(extended.pop(b"mtime"))
                     fields.require(mtime=mtime)
                 except ValueError as error:
                     raise self._error(f"{printable(path)} has a malformed header: {error}") from error
-            if type == REG and not extended and not self._globals and path[-1:] != b"/" and not judged:
-                if path[:2] == b"./":
-                    path = path[2:]
+            start, _, leaf = path.rpartition(b"/")
+            if type == REG and leaf and trusted and not extended and not self._globals:
                 # A folder's name is looked at once for all files in it; a file's own cannot hurt but by a first dot.
-                cut = path.rfind(b"/") + 1
-                if path[:cut] != folder or path[cut : cut + 1] in b"." or b"\0" in path:
-                    path = self._path(text(path))
-                    if not path:
+                if start == begin and leaf[0] != _DOT and b"\0" not in leaf:
+                    member.path = folder + leaf
+                else:
+                    member.path = self._path(text(path))
+                    if not member.path:
                         raise self._error("has a file in the place of the root folder")
-                    folder = path[: path.rfind(b"/") + 1]
-                self._body = size
-                member.path = path
-                member.type = REG
+                    if b"\0" not in path and leaf != b".":
+                        begin, folder = start, member.path[: -len(leaf)]
+                self._body = member.size = size
                 member.mode, member.uid, member.gid = meta
-                member.size = size
                 member.mtime = mtime
-                member.link = b""
-                member.xattrs = member.sparse = None
-                member.device = _NO_DEVICE
+                member.xattrs = None
+                if not plain:
+                    member.type, member.link, member.sparse, member.device = REG, b"", None, _NO_DEVICE
+                    plain = True
             else:
                 self._body = size if type in _STORED else 0
                 header = bytes(view[at:after])
                 self._unusual(member, text(path), type, meta, size, mtime, link, header, extended)
                 extended = {}
-            self._pending, self._orphan = 0, False
+                plain = False
+            if self._pending:
+                self._pending, self._orphan = 0, False
             members += 1
             total += member.size
             if members > max_members or total > max_size:

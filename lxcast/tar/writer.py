@@ -5,6 +5,7 @@ byte that holds nothing, two blocks of zeros at the end: what the members are de
 """
 
 from collections.abc import Callable
+from struct import Struct
 from zlib import adler32
 
 from lxcast.tar.header import BLOCK, USTAR, XATTR, byte_sum, pax_record
@@ -38,41 +39,41 @@ class Writer:
         self._span: memoryview | None = None
         self._start = 0
         self._end = 0
-        self._owners: dict[tuple[int, int, int], bytes] = {}
-        self._numbers: dict[int, bytes] = {}
+        # Fields of headers, each with the sum of its bytes, and checksums.
+        self._owners: dict[tuple[int, int, int], tuple[bytes, int]] = {}
+        self._numbers: dict[int, tuple[bytes, int]] = {}
         self._sums: dict[int, bytes] = {}
 
     def add(self, member: Member) -> None:
         """Write one member: header, body and padding."""
         body, size, path = member.body, member.size, member.path
+        header = b""
         # The usual file by the quickest tests: what is remembered is in range, all else goes the long way.
-        owner = self._owners.get((member.mode, member.uid, member.gid))
-        time, length = self._numbers.get(member.mtime), self._numbers.get(size)
-        if (
-            owner is None
-            or time is None
-            or length is None
-            or member.type != REG
-            or len(path) > 98
-            or member.xattrs
-            or member.sparse is not None
-        ):
+        try:
+            owner, first = self._owners[member.mode, member.uid, member.gid]
+            length, second = self._numbers[size]
+            time, third = self._numbers[member.mtime]
+        except KeyError:
             header = self._header(member)
         else:
-            front = (b"./" + path).ljust(100, b"\0") + owner + length + time
-            total = (adler32(front) & 0xFFFF) + _FILE_SUM
-            checksum = self._sums.get(total)
-            if checksum is None:
-                checksum = self._sums[total] = b"%06o\0 " % total
-            header = front + checksum + _FILE
-        if not isinstance(body, bytes) and len(header) == BLOCK:
-            at = body.at
+            if member.type != REG or len(path) > 98 or member.xattrs or member.sparse is not None:
+                header = self._header(member)
+            else:
+                total = (adler32(path) & 0xFFFF) + first + second + third
+                checksum = self._sums.get(total)
+                if checksum is None:
+                    checksum = self._sums[total] = b"%06o\0 " % (total + _FILE_SUM)
+        if body.__class__ is not bytes and len(header) in (0, BLOCK):
+            at = body.at  # type: ignore[union-attr] # no bytes
             after = at + size
             end = after + 511 & -BLOCK
-            if end <= body.filled and at >= BLOCK:
-                buffer = body.buffer
+            if end <= body.filled and at >= BLOCK:  # type: ignore[union-attr]
+                buffer = body.buffer  # type: ignore[union-attr]
                 start = at - BLOCK
-                buffer[start:at] = header
+                if header:
+                    buffer[start:at] = header
+                else:
+                    _pack_into(buffer, start, b"./", path, owner, length, time, checksum, _FILE)
                 if end != after:
                     buffer[after:end] = _ZEROS[end - after]
                 if start != self._end or buffer is not self._span:
@@ -80,6 +81,8 @@ class Writer:
                     self._span, self._start = buffer, start
                 self._end = end
                 return
+        if not header:
+            header = _USUAL.pack(b"./", path, owner, length, time, checksum, _FILE)
         self._cut()
         self._pieces.append(header)
         stored, size = 0, member.stored
@@ -135,9 +138,10 @@ class Writer:
             self._owners.clear()
             self._numbers.clear()
         meta = (member.mode, member.uid, member.gid)
-        owner = self._owners[meta] = b"%07o\0%07o\0%07o\0" % meta
-        length = self._numbers[member.size] = b"%011o\0" % member.size
-        time = self._numbers[member.mtime] = b"%011o\0" % member.mtime
+        owner = b"%07o\0%07o\0%07o\0" % meta
+        length, time = b"%011o\0" % member.size, b"%011o\0" % member.mtime
+        self._owners[meta] = owner, byte_sum(owner)
+        self._numbers[member.size], self._numbers[member.mtime] = (length, byte_sum(length)), (time, byte_sum(time))
         return _block(name.ljust(100, b"\0") + owner + length + time, type, link)
 
 
@@ -152,7 +156,9 @@ def _back_sum(back: bytes) -> int:
 
 
 _FILE = REG + b"\0" * 100 + _TAIL
-_FILE_SUM = _back_sum(_FILE) - 1  # Adler-32 begins at 1
+_FILE_SUM = byte_sum(b"./") + _back_sum(_FILE) - 1  # Adler-32 begins at 1
+_USUAL = Struct("2s98s24s12s12s8s356s")
+_pack_into = _USUAL.pack_into
 
 
 def _extended(member: Member, name: bytes) -> bytes:
