@@ -20,7 +20,7 @@ MAGIC = b"\x28\xb5\x2f\xfd"
 # stay far below the 128 MiB that zstd refuses by default (and so Proxmox's tar --zstd). A fixed job size makes the
 # output independent of the number of threads.
 _WINDOW_LOG = 24
-_JOB = 4 * 1024 * 1024
+_JOB = 2 * 1024 * 1024
 
 
 def window_log(start: bytes) -> int:

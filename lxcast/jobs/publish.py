@@ -228,7 +228,6 @@ def _diff_id(path: Path) -> str:
     with path.open("rb", buffering=0) as raw:
         stream = compression.decompress(compression.Peeked(raw), str(path))
         with closing(compression.Prefetch(stream)) as ahead:
-            view = memoryview(bytearray(_BLOCK))
-            while got := ahead.readinto(view):
-                digest.update(view[:got])
+            while chunk := ahead.exchange(b""):
+                digest.update(chunk)
     return f"sha256:{digest.hexdigest()}"

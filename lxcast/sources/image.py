@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
-from lxcast.compression import Peeked, Prefetch, Readable, decompress, sniff
+from lxcast.compression import Peeked, Prefetch, decompress, sniff
 from lxcast.errors import ArchiveError, SourceError
 from lxcast.model import ImageConfig
 from lxcast.oci.layout import Image, Layer, find_in_docker_archive, find_in_layout
@@ -186,10 +186,13 @@ class ImageSource:
                 stream = decompress(peeked, name)
                 plain = sniff(peeked.start) == "tar"
                 diff_id = layer.diff_id if (first and not plain) or (not first and not layer.digest) else ""
-                with closing(_Direct(stream) if first else Prefetch(stream)) as ahead:
-                    content = Verified(ahead, diff_id, f"{name}, uncompressed,")
+                content = Verified(stream, diff_id, f"{name}, uncompressed,")
+                if first:  # one reading of many that run beside each other, and buffers are memory
                     yield Reader(content, name, limits)
-                    content.finish()
+                else:
+                    with closing(Prefetch(content)) as ahead:
+                        yield Reader(ahead, name, limits)
+                content.finish()
                 stored.finish()
         except ArchiveError:
             self._verify(layer, name)  # that bytes are not the right ones tells more than what follows from it
@@ -261,16 +264,6 @@ class Merged:
 
     def _refill(self) -> None:
         self.before_refill()
-
-
-class _Direct:
-    """A stream without a thread: the first reading has one for each layer already, and buffers are memory."""
-
-    def __init__(self, raw: Readable) -> None:
-        self.readinto = raw.readinto
-
-    def close(self) -> None:
-        """Do nothing."""
 
 
 def _drained(entries: list[Entry]) -> Iterator[Entry]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from zlib import adler32
 
+from lxcast.compression import Prefetch
 from lxcast.errors import ArchiveError
 from lxcast.tar import fields, sparse
 from lxcast.tar.form import Form
@@ -61,7 +62,7 @@ class Reader:
     given the archive is judged rather than trusted: a name that leaves the root is noted there instead of raised.
     """
 
-    def __init__(self, raw: Raw, name: str, limits: Limits | None = None, form: Form | None = None) -> None:
+    def __init__(self, raw: Raw | Prefetch, name: str, limits: Limits | None = None, form: Form | None = None) -> None:
         self.before_refill: Callable[[], None] = _nothing
         self.position = 0
         """Bytes of the stream that were read."""
@@ -69,7 +70,7 @@ class Reader:
         self._name = name
         self._limits = limits or Limits()
         self._form = form
-        self.buffer = memoryview(bytearray(BUFFER))
+        self.buffer = memoryview(bytearray(0 if isinstance(raw, Prefetch) else BUFFER))
         self.at = 0
         """Where in the buffer the next byte is: of the current member's body, and behind it of the next header."""
         self.filled = 0
@@ -83,7 +84,7 @@ class Reader:
     def __iter__(self) -> Iterator[Member]:
         # One long loop: at 400,000 members a call for each field would double the time of a whole run. Fields that
         # repeat from header to header are parsed once and looked up; the member is one object that changes.
-        view, unpack, adler = self.buffer, FIELDS.unpack_from, adler32
+        unpack, adler = FIELDS.unpack_from, adler32
         seen: dict[bytes, int] = {}  # sizes and times
         owners: dict[bytes, tuple[int, int, int]] = {}
         sums: dict[bytes, int] = {}
@@ -100,6 +101,7 @@ class Reader:
             after = at + BLOCK
             if after > self.filled:
                 at, after = self._fill(BLOCK), BLOCK
+            view = self.buffer
             name, owner, size_field, time, checksum, type, link, rest = unpack(view, at)
             # Adler-32's low half is 1 + the sum of the bytes, exact for up to 256 of them: the quickest sum there is.
             # The end of a header mostly stands as it did in the one before, and is not added up again.
@@ -349,19 +351,25 @@ class Reader:
 
     def _fill(self, wanted: int) -> int:
         """Have at least `wanted` bytes at the place to parse; return that place. Raises ArchiveError at the end."""
-        self.before_refill()
-        view, left = self.buffer, self.filled - self.at
-        view[:left] = self.buffer[self.at : self.filled]
-        self.at, end = 0, left
-        while end < wanted:
-            got = self._raw.readinto(view[end:])
-            if not got:
-                self.filled = end
+        while self.filled - self.at < wanted:
+            if not self._refill():
                 raise self._truncated()
-            end += got
-            self.position += got
-        self.filled = end
-        return 0
+        return self.at
+
+    def _refill(self) -> int:
+        """Put what is left in front, and what comes behind it; return how many bytes came."""
+        self.before_refill()
+        raw, rest = self._raw, self.buffer[self.at : self.filled]
+        left = len(rest)
+        if isinstance(raw, Prefetch):
+            self.buffer = raw.exchange(rest)
+            got = len(self.buffer) - left
+        else:
+            self.buffer[:left] = rest
+            got = raw.readinto(self.buffer[left:]) or 0
+        self.at, self.filled = 0, left + got
+        self.position += got
+        return got
 
     def _take(self, size: int) -> bytes:
         """Return the next `size` bytes and skip their padding."""
@@ -392,12 +400,8 @@ class Reader:
             raise self._error("ends behind an extended header that has no member")
         self._current = None
         while True:
-            if self.at == self.filled:
-                self.before_refill()
-                self.at, self.filled = 0, self._raw.readinto(self.buffer) or 0
-                self.position += self.filled
-                if not self.filled:
-                    return
+            if self.at == self.filled and not self._refill():
+                return
             if any(self.buffer[self.at : self.filled]):
                 raise self._error(
                     "has members after the end of the archive",

@@ -194,24 +194,25 @@ def test_what_the_thread_meets_is_raised_to_the_reader_each_time(error: BaseExce
     ahead = Prefetch(Broken(error))
     for _ in range(2):
         with pytest.raises(type(error)):
-            ahead.readinto(memoryview(bytearray(10)))
+            ahead.exchange(b"")
     ahead.close()
 
 
 def test_reading_ahead_gives_the_same_bytes_and_stays_at_the_end() -> None:
     ahead = Prefetch(io.BytesIO(DATA))
-    out, buffer = bytearray(), memoryview(bytearray(70_001))
-    while got := ahead.readinto(buffer):
-        out += buffer[:got]
-    assert out == DATA
-    assert ahead.readinto(buffer) == 0
+    out, rest = bytearray(), b""
+    while len(chunk := ahead.exchange(rest)) > len(rest):
+        out += chunk[:-1000]
+        rest = bytes(chunk[-1000:])
+    assert out + rest == DATA
+    assert not len(ahead.exchange(b""))
     ahead.close()
 
 
 def test_a_reader_that_stops_early_leaves_no_thread() -> None:
     before = threading.active_count()
     ahead = Prefetch(io.BytesIO(DATA))
-    ahead.readinto(memoryview(bytearray(10)))
+    ahead.exchange(b"")
     ahead.close()
     assert threading.active_count() == before
 
