@@ -18,24 +18,10 @@ from typing import Any
 
 import pytest
 
-from packer_post.install import install
 from packer_post.protocol import ProtocolError
 from packer_post.protocol.msgpack import pack
 from packer_post.protocol.rpc import CallError
 from tests.unit.packer_post.packer_core import NEW, PATIENCE, Core, dial, packer_core, started
-from tests.unit.packer_post.test_shim import archive
-from tests.unit.rootfs.filesystems import minimal_debian
-
-
-@pytest.fixture(scope="module")
-def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return install(folder=tmp_path_factory.mktemp("plugin"))
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "rootfs.tar").write_bytes(archive(minimal_debian()))
-    return tmp_path
 
 
 @pytest.fixture

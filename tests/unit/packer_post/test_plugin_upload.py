@@ -10,29 +10,15 @@ import pytest
 
 from lxcast.testing import Cluster
 from packer_post.arguments import ATTRIBUTES
-from packer_post.install import install
 from packer_post.protocol.rpc import CallError
 from tests.unit.cli.proxmox import access, held
-from tests.unit.cli.running import archive
 from tests.unit.packer_post.packer_core import Core, packer_core
-from tests.unit.rootfs.filesystems import minimal_debian
 from tests.web import WebServer
 
 FILE = "debian-12-v1.tar.zst"
 VOLID = f"local:vztmpl/{FILE}"
 EXPORT = {"BuilderId": "packer.docker", "Id": "Container", "Files": ["rootfs.tar"], "String": ""}
 OFFLINE = {"PM_API_TOKEN_ID": "ci@pve!lxcast", "PM_API_TOKEN_SECRET": "00000000-0000-0000-0000-000000000000"}
-
-
-@pytest.fixture(scope="module")
-def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return install(folder=tmp_path_factory.mktemp("plugin"))
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "rootfs.tar").write_bytes(archive(minimal_debian()))
-    return tmp_path
 
 
 @pytest.fixture

@@ -10,19 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from lxcast.tar.member import Member, regular
-from lxcast.tar.writer import Writer
+from lxcast.tar.member import regular
+from tests.unit.cli.running import archive
 from tests.unit.rootfs.filesystems import minimal_debian
-
-
-def archive(members: list[Member]) -> bytes:
-    content = bytearray()
-    writer = Writer(content.extend)
-    for member in members:
-        writer.add(member)
-    writer.finish()
-    return bytes(content)
-
 
 ARGUMENTS = [sys.executable, "-m", "packer_post"]
 
@@ -35,12 +25,6 @@ def environment(**variables: str) -> dict[str, str]:
 
 def run(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(ARGUMENTS, cwd=folder, env=environment(**variables), capture_output=True, text=True)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "rootfs.tar").write_bytes(archive(minimal_debian()))
-    return tmp_path
 
 
 def names(folder: Path) -> list[str]:
