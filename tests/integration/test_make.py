@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from lxcast.testing import Cluster
 from tests.integration.tools import REPOSITORY, Program, on_path
 from tests.published import publish
+from tests.unit.cli.proxmox import access, held
 
 EXAMPLES = REPOSITORY / "examples"
 
@@ -65,7 +67,7 @@ def test_a_pin_is_promoted(commands: Path, folder: Path) -> None:
 
 
 def test_the_repository_itself_builds_its_golden_images(
-    packer: Program, small_image: str, commands: Path, tmp_path: Path
+    packer: Program, small_image: str, commands: Path, server: Cluster, tmp_path: Path
 ) -> None:
     """`make image.build-next IMAGE=debian-12` in a copy, whose environment has been set up; no package is installed."""
     for name in ("Makefile", "examples", "hcl", "requirements-dev.txt", "pyproject.toml", "scripts"):
@@ -79,10 +81,17 @@ def test_the_repository_itself_builds_its_golden_images(
     path = on_path("make")
     assert path
     flags = f"-color=false -var base={small_image} -var pull=false"
-    make = Program(path, {**packer.env, "PACKER_PLUGIN_PATH": str(plugins), "SOURCE_DATE_EPOCH": "1760000000"})
+    access_env = access(server, tmp_path)
+    make = Program(
+        path, {**packer.env, **access_env, "PACKER_PLUGIN_PATH": str(plugins), "SOURCE_DATE_EPOCH": "1760000000"}
+    )
     words = ("IMAGE=debian-12", f"PACKER={packer.path}", f"PACKER_FLAGS={flags}")
     for target, version in (("image.build-next", "v1"), ("image.build", "v1"), ("image.build-next", "v2")):
         done = make.run(target, *words, cwd=tmp_path)
         assert done.stdout.splitlines()[-1] == f"local:vztmpl/debian-12-{version}.tar.zst"
     assert make.run("image.list", *words, cwd=tmp_path).stdout.count("local:vztmpl/debian-12-v") == 2
-    assert (tmp_path / "storage/template/cache/debian-12-v2.tar.zst").is_file()
+    for target in ("image.check", "image.build-upload", "image.upload", "image.promote"):
+        assert make.run(target, *words, cwd=tmp_path).stdout.splitlines()[-1] == "local:vztmpl/debian-12-v2.tar.zst"
+    assert (
+        held(server, "debian-12-v2.tar.zst") == (tmp_path / "storage/template/cache/debian-12-v2.tar.zst").read_bytes()
+    )

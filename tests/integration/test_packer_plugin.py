@@ -1,6 +1,7 @@
 """Real `packer build` and `packer validate` runs of `post-processor "lxcast"`, with both generations of Packer."""
 
 import json
+import os
 import re
 import shlex
 from pathlib import Path
@@ -8,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from lxcast.testing import Cluster, TaskFault
+from tests.documents import blocks
 from tests.integration.packer_templates import DOCKER, FILES, Templates, chain, containers
-from tests.integration.tools import Program
+from tests.integration.tools import REPOSITORY, Program
 from tests.unit.cli.proxmox import access, held
 
 LATER = """
@@ -36,6 +38,17 @@ def test_an_export_becomes_a_template_and_later_steps_are_told(templates: Templa
     assert manifest["artifact_id"] == "pve-nfs:vztmpl/debian-12-v1.tar.zst"
     assert manifest["custom_data"] == {"sha256": record["sha256"]}
     assert not list(templates.folder.glob("*.tar")), "on success Packer deletes the export, and lxcast its hold"
+
+
+@pytest.mark.parametrize("page", ["packer-plugin.md", "packer-shell-local.md"])
+def test_the_build_that_a_page_shows(templates: Templates, small_image: str, page: str) -> None:
+    shown = next(block.text for block in blocks(REPOSITORY / "docs/how-to" / page) if block.language == "hcl")
+    shown = shown.replace("=/mnt/pve/pve-nfs", "=./storage").replace('"debian:12"', f'"{small_image}"\n  pull = false')
+    source = "" if 'source "docker"' in shown else DOCKER % (small_image, 'export_path = "rootfs.tar"')
+    (templates.folder / "output").mkdir()
+    templates.write(source, shown)
+    templates.run("build", env={"PATH": f"{templates.commands}:{os.environ['PATH']}"})
+    assert templates.stored() == ["debian-12-v1.json", "debian-12-v1.tar.zst", "debian-12-v1.tar.zst.sha256"]
 
 
 def test_a_committed_image_becomes_a_template_and_is_kept_where_that_is_said(
