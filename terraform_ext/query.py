@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from lxcast.errors import UsageError
 from lxcast.forms import NODE, SHA256, VERSION
+from lxcast.pins.entries import once_each
 
 KEYS = {
     "name": 'the name that the template was built with, as in name = "debian-12"',
@@ -111,7 +112,7 @@ def _contradictions(query: Query) -> Iterator[str]:
 def _members(text: bytes) -> dict[str, object]:
     """Return the members of the one JSON object that `text` is."""
     try:
-        members = json.loads(text, object_pairs_hook=_once_each)
+        members = json.loads(text, object_pairs_hook=once_each)
     except (ValueError, RecursionError) as error:
         raise UsageError(
             f"standard input is not JSON: {error}" if text.strip() else "standard input is empty",
@@ -119,13 +120,6 @@ def _members(text: bytes) -> dict[str, object]:
         ) from error
     if not isinstance(members, dict):
         raise UsageError(f"standard input is {_kind(members)}, not a JSON object", hint="")
-    return members
-
-
-def _once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        raise ValueError("an object gives one key twice")
     return members
 
 

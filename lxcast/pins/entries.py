@@ -55,7 +55,7 @@ def load(data: bytes, path: FilePath) -> dict[str, object]:
     if not data:
         return {}
     try:
-        content = json.loads(data.decode(), object_pairs_hook=_once_each, parse_float=_exact)
+        content = json.loads(data.decode(), object_pairs_hook=once_each, parse_float=_exact)
     except (ValueError, RecursionError) as error:
         raise PinError(f"{path} is no JSON that can be kept: {error}", hint=HINT) from error
     if not isinstance(content, dict):
@@ -63,7 +63,8 @@ def load(data: bytes, path: FilePath) -> dict[str, object]:
     return content
 
 
-def _once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return the members of a JSON object, for json's object_pairs_hook; ValueError where a key is given twice."""
     members = dict(pairs)
     if len(members) < len(pairs):
         raise ValueError("an object gives one key twice")
