@@ -127,7 +127,7 @@ def still_holds(record: Record, source: Source, rules: Rules, options: BuildOpti
     """
     if source.origin.kind != "bundle":
         return True
-    rules = rules.starting(source, what_starts(options.init, source, rules.fits))
+    rules = rules.starting(source, what_starts(options.init, source, rules.fits, options.format))
     rules = rules.for_version(options, Version.parse(record.version) if record.version else None)
     with progress.step(f"comparing {source.origin.reference} with {record.file}"):
         return run(source, rules, options, None, progress).diff_id == record.diff_id

@@ -13,7 +13,7 @@ from lxcast.progress import Progress
 from lxcast.tar.member import regular
 from tests.image_files import Layout, docker_archive, packed
 from tests.unit.cli.running import archive
-from tests.unit.rootfs.filesystems import minimal_debian
+from tests.unit.rootfs.filesystems import minimal_debian, program, without
 
 VOLID = "local:vztmpl/web-{}.tar.zst"
 
@@ -199,6 +199,27 @@ def test_a_bundle_whose_files_changed_is_converted_though_its_config_is_the_same
     assert cast(tmp_path, source).reused
     (tmp_path / "one/rootfs.tar.gz").write_bytes(packed(archive([*minimal_debian(), regular(b"srv/new", b"")]), "gzip"))
     assert cast(tmp_path, source).volid == VOLID.format("v2")
+
+
+@pytest.mark.parametrize(
+    "other", [{"format": "oci-archive"}, {"init": "app"}, {"format": "gz", "small": True}], ids=str
+)
+def test_a_bundle_is_compared_by_the_settings_that_it_was_converted_by(tmp_path: Path, other: dict[str, Any]) -> None:
+    source = bundle(tmp_path / "one", {})
+    first = cast(tmp_path, source, **other)
+    again = cast(tmp_path, source, **other)
+    assert again.reused
+    assert again.volid == first.volid
+
+
+def test_a_bundle_of_a_plain_program_is_compared_with_the_init_that_was_written(tmp_path: Path) -> None:
+    source = bundle(tmp_path / "one", {})
+    tree = [*without(minimal_debian(), b"usr/sbin/init"), program(b"usr/bin/env"), program(b"x")]
+    (tmp_path / "one/rootfs.tar.gz").write_bytes(packed(archive(tree), "gzip"))
+    first = cast(tmp_path, source)
+    assert "written-init" in first.record.fit
+    assert cast(tmp_path, source).reused
+    assert cast(tmp_path, source, reuse=False).record.diff_id == first.record.diff_id
 
 
 def test_a_bundle_of_another_image_is_converted(tmp_path: Path) -> None:
