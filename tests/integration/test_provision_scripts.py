@@ -129,6 +129,8 @@ def unpack(content: bytes, folder: Path) -> None:
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.parent.name)
 def test_a_script_is_sound_shell(path: Path) -> None:
     for shell in (["dash"], ["bash", "--posix"], ["busybox", "sh"]):
+        if on_path(shell[0]) is None:
+            missing(f"no {shell[0]}")
         assert subprocess.run([*shell, "-n", path], check=False).returncode == 0
     if on_path("shellcheck") is None:
         missing("no shellcheck")
