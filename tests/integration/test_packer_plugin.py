@@ -161,6 +161,12 @@ def resumes(templates: Templates, printed: str) -> str:
         ('template_name = "debian 12"', "may hold letters"),
         ('template_name = "debian-12"\ndisable = ["no-such-row"]', "no-such-row"),
         ('template_name = "debian-12"\npattern = "{name}"', "{version}"),
+        ('template_name = "debian-12"\nstorage = "proxmox:pve/local"\napi_url = "ftp://pve"', "begin with https://"),
+        ('template_name = "debian-12"\nstorage = "proxmox:pve/local"\nnodes = "pve"', "list of string"),
+        ('template_name = "debian-12"\nstorage = "proxmox:pve/local"\nput_url = "https://s3/x"', "without get_url"),
+        ('template_name = "debian-12"\napi_token_secret = "x"', "api_token_secret"),
+        ('template_name = "debian-12"\ninit = "systemd"', "none, auto, app"),
+        ('template_name = "debian-12"\npin_file = "main.tf"', "main.tf"),
     ],
 )
 def test_wrong_arguments_are_errors_of_validate(templates: Templates, arguments: str, said: str) -> None:
