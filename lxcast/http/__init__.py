@@ -283,7 +283,7 @@ def _data(reply: "requests.Response", what: str, profile: Profile) -> Any:
         content = None
     if reply.ok and isinstance(content, dict) and "data" in content:
         return content["data"]
-    said = _message(reply, content)
+    said = _message(reply, content, profile.secret)
     if reply.ok:
         raise ApiError(
             f"{profile.url} answers {what} with no JSON of Proxmox: {said}",
@@ -295,8 +295,11 @@ def _data(reply: "requests.Response", what: str, profile: Profile) -> Any:
     )
 
 
-def _message(reply: "requests.Response", content: object) -> str:
-    """Join what an answer says, in whichever form: JSON message and errors map, text, HTML, or the reason alone."""
+def _message(reply: "requests.Response", content: object, secret: Secret) -> str:
+    """Join what an answer says, in whichever form: JSON message and errors map, text, HTML, or the reason alone.
+
+    A proxy may repeat the request, and with it the secret.
+    """
     parts = [reply.reason or ""]
     if isinstance(content, dict):
         parts.append(str(content.get("message") or ""))
@@ -306,9 +309,10 @@ def _message(reply: "requests.Response", content: object) -> str:
     elif reply.text:
         # Of a page the title says most; else the text without tags.
         title = re.search(r"<title>(.*?)</title>", reply.text, re.DOTALL | re.IGNORECASE)
-        parts.append(title[1] if title else re.sub(r"<[^>]*>", " ", reply.text[:4000]))
+        parts.append(title[1] if title else re.sub(r"<[^>]*>", " ", reply.text))
     said: list[str] = []
-    for part in (" ".join(each.split())[:300] for each in parts):
+    # Hidden before anything is cut, so that no part of it is left.
+    for part in (" ".join(each.replace(secret.reveal(), "***").split())[:300] for each in parts):
         if part and not any(part in each for each in said):
             said = [each for each in said if each not in part] + [part]
     return conceal("; ".join(said)) or "without a word"

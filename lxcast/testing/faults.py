@@ -45,6 +45,7 @@ class Faults:
     after the file was taken, when only the answer is lost. temporary_space: bytes free in the node's /var/tmp.
     tasks: by kind of task (imgcopy, download, imgdel, vzcreate ...). answers: see Injected.
     late_wait: seconds that an upload which is complete waits for bytes that its Content-Length still promises.
+    damage_upload: the first byte of each uploaded file changes on its way.
     """
 
     delay: float = 0.0
@@ -56,6 +57,7 @@ class Faults:
     tasks: dict[str, TaskFault] = field(default_factory=dict)
     answers: list[Injected] = field(default_factory=list)
     late_wait: float = 1.0
+    damage_upload: bool = False
 
     def injected(self, method: str, path: str) -> Answer | None:
         """Give the answer that was injected for this request, and count it."""

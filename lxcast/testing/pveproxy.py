@@ -204,6 +204,11 @@ class Session:
         finally:
             multipart.close()
         temporary.chmod(0o644)
+        if self.faults.damage_upload:
+            with temporary.open("r+b") as damaged:
+                first = damaged.read(1)
+                damaged.seek(0)
+                damaged.write(bytes(0xFF - byte for byte in first))
         context = Context(self.cluster, self.node, token, query | multipart.parameters, temporary, 1 + late)
         answer = make_call(CALLS, context, "POST", path)
         if self.faults.cut_upload == 1.0:
