@@ -49,9 +49,8 @@ def _mounts(value: Any) -> bool:
     return isinstance(value, list) and all(
         _mapping(each)
         and _absolute(each.get("destination"))
-        and _text(each.get("type", ""))
-        and _text(each.get("source", ""))
-        and _texts(each.get("options", []))
+        and all(_text(each.get(key) or "") for key in ("type", "source"))
+        and _texts(each.get("options") or [])
         for each in value
     )
 

@@ -20,7 +20,7 @@ from lxcast.cli.next_step import next_step
 from lxcast.record import parse_record
 from tests.integration import proxmox_node
 from tests.integration.lxc import Container, boot
-from tests.integration.tools import Program, missing
+from tests.integration.tools import Program, missing, on_path
 
 ARGUMENTS = ["two words", "", 'it\'s "quoted" $HOME `id` \\', "line\nbreak", "*", "é"]
 ENVIRONMENT = ["PATH=/usr/bin:/bin", "EMPTY=", "QUOTED='a' \"b\" $c", "dotted.name=x y", "LINES=one\ntwo"]
@@ -231,3 +231,16 @@ def test_proxmox_starts_the_program_with_what_the_next_step_says(node: Path, com
         assert "SPACED=a b" in (work / "environ").read_text().split("\0")
         assert (work / "ids").read_text().startswith(f"{USER}:{GROUP}:")
     assert (work / "signal").read_text() == "TERM\n"
+
+
+def test_the_config_that_runc_writes_is_right(commands: Path, tmp_path: Path) -> None:
+    runc = on_path("runc")
+    if runc is None:
+        missing("no runc")
+    _busybox(tmp_path)
+    (tmp_path / "config.json").unlink()
+    Program(runc).run("spec", cwd=tmp_path)
+    told = Program(commands / "lxcast").run("build", tmp_path, "--name", "x", "--output", tmp_path / "out", "--json")
+    hints = json.loads(told.stdout)["hints"]
+    assert (hints["cmd"], hints["network"], hints["init"]) == (["sh"], "own", "auto")
+    assert {"hostname", "mounts"}.isdisjoint(hints)

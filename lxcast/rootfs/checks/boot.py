@@ -6,7 +6,7 @@ from lxcast.rootfs.checks.rows import Check, Finding, Subject
 from lxcast.rootfs.container import systemd, systemd_version
 from lxcast.rootfs.distribution import READS, detect, machine
 from lxcast.rootfs.init import READS as INIT_READS
-from lxcast.rootfs.init import entrypoint, write_init
+from lxcast.rootfs.init import entrypoint, is_written, write_init
 from lxcast.rootfs.survey import Survey
 from lxcast.tar.member import DIR, LNK, REG, printable
 
@@ -26,6 +26,7 @@ def _init(subject: Subject) -> Iterator[Finding]:
         target = (link or b"").decode("utf-8", "backslashreplace")
         yield _no_init(subject, "is missing" if link is None else f"is a link to {target}, which leads nowhere")
         return
+    yield from _not_the_process(subject, found)
     where = "" if found == INIT else f"leads to {printable(found)}, which "
     if survey.type(found) not in (REG, LNK):
         yield Finding(f"{where}is a {'folder' if survey.type(found) == DIR else 'special file'}", INIT)
@@ -43,6 +44,15 @@ def _init(subject: Subject) -> Iterator[Finding]:
     elif not program.head.startswith(b"\x7fELF"):
         hint = _OBJDUMP if systemd(survey) is not None else ""
         yield Finding(f"{where}is neither an ELF program nor a script", INIT, hint=hint)
+
+
+def _not_the_process(subject: Subject, init: bytes) -> Iterator[Finding]:
+    """Tell that an init is there where the process of the image was to be started."""
+    process = subject.process.process if subject.process else ()
+    if subject.init == "none" or not process or is_written(subject.survey):
+        return
+    if init not in (subject.survey.resolve(process[0].encode("utf-8", "replace")), process[0].encode()):
+        yield Finding(f"is there and stays: it is what starts, and not {process[0]}", INIT, "warning", _STAYS)
 
 
 def _no_init(subject: Subject, message: str) -> Finding:
@@ -65,6 +75,7 @@ def _no_init(subject: Subject, message: str) -> Finding:
     return Finding(f"{message}: a build writes one that starts {process[0]}", INIT, "warning", "`lxcast build` does it")
 
 
+_STAYS = "make the program a service of it; or take it out of the image, and --init starts the program"
 _ENTRYPOINT = "create containers with --entrypoint; the record's hints say what the image names"
 _UNTOLD = "its entrypoint and env know no escapes: --init auto hands everything on"
 _NONE_WRITTEN = "put into the image what is missing, or leave it to Proxmox VE 9.1 and later: --init app"

@@ -96,6 +96,16 @@ def test_a_bundle_with_an_init_keeps_it_and_is_the_same_template_either_way(tmp_
     assert {"init", "cmode", "host_managed"}.isdisjoint(auto["hints"])
 
 
+@pytest.mark.parametrize(
+    ("program", "told"), [("/bin/app", True), ("/sbin/init", False), ("/lib/systemd/systemd", False)]
+)
+def test_a_program_that_the_init_keeps_from_starting_is_told(tmp_path: Path, program: str, told: bool) -> None:
+    process = {**CONFIG["process"], "args": [program]}
+    code, _, said = build(tmp_path, bundle(tmp_path / "b", minimal_debian(), process=process))
+    assert code == 0
+    assert (f"init: /sbin/init: is there and stays: it is what starts, and not {program}" in said) == told
+
+
 def test_app_leaves_the_start_to_proxmox(tmp_path: Path) -> None:
     source = bundle(tmp_path / "b", NO_INIT)
     code, record, said = build(tmp_path, source, "--init", "app")

@@ -1,11 +1,9 @@
 """What comes from a pipe is told as it comes: a root filesystem, or an archive around one."""
 
 import gzip
-import io
 import lzma
 import os
 import subprocess
-import tarfile
 import threading
 from pathlib import Path
 
@@ -23,13 +21,7 @@ META = lzma.compress(layer([]))
 
 
 def outer(files: dict[str, bytes]) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return out.getvalue()
+    return layer([(name, "file", content) for name, content in files.items()])
 
 
 def read(tmp_path: Path, data: bytes) -> tuple[list[tuple[bytes, int]], list[str]]:
