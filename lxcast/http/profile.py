@@ -13,10 +13,29 @@ from lxcast.errors import UsageError
 DEFAULT_PORT = 8006
 """Of pveproxy, where an address names no port."""
 
-KEYS = ("api_url", "api_token_id", "api_token_secret", "node", "storage")
-"""What the environment names PM_API_URL, ..., or TF_VAR_pm_api_url, ..., and a profile api_url, ...: in this order."""
+_BOTH = "PROXMOX_VE_API_TOKEN"
 
-_PROFILE_KEYS = (*KEYS, "api_token_secret_file", "ca_file", "fingerprint")
+VARIABLES: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "api_url": (
+        ("PM_API_URL", "TF_VAR_pm_api_url", "PROXMOX_VE_ENDPOINT"),
+        "where the API is: HOST, HOST:PORT or a URL, with or without /api2/json",
+    ),
+    "api_token_id": (
+        ("PM_API_TOKEN_ID", "TF_VAR_pm_api_token_id", _BOTH),
+        "USER@REALM!NAME; the last variable holds =SECRET as well, and is read where no other one names a token",
+    ),
+    "api_token_secret": (("PM_API_TOKEN_SECRET", "TF_VAR_pm_api_token_secret", _BOTH), "the token's secret"),
+    "api_token_secret_file": (
+        ("PM_API_TOKEN_SECRET_FILE",),
+        "a file that holds the secret, read where no other variable has it",
+    ),
+    "node": (("PM_NODE", "TF_VAR_pm_node"), "the node that `proxmox:` alone means"),
+    "storage": (("PM_STORAGE", "TF_VAR_pm_storage"), "the storage that `proxmox:` alone means"),
+}
+"""The keys of a profile that the environment knows, too: its variables, of which the first that is set counts."""
+
+_REQUIRED = ("api_url", "api_token_id", "api_token_secret")
+_PROFILE_KEYS = (*VARIABLES, "ca_file", "fingerprint")
 # pve-access-control: a user id, "!", and a token id that starts with a letter.
 _TOKEN_ID = re.compile(r"[^\s:/!@=]+@[A-Za-z][A-Za-z0-9.\-_]+![A-Za-z][A-Za-z0-9.\-_]+")
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
@@ -87,7 +106,7 @@ def load_profile(
     where = f"the profile {name!r}" if name else "the environment"
     problems += [
         f"{where} has no {key if name else f'PM_{key.upper()}'}"
-        for key in KEYS[:3]
+        for key in _REQUIRED
         if not (api_url if api_url and key == "api_url" else found.get(key, "")).strip()
     ]
     if token and not _TOKEN_ID.fullmatch(token):
@@ -170,16 +189,16 @@ def _parsed(parse: Callable[[str], str], name: str, text: str, problems: list[st
 
 
 def _read_environment(environ: Mapping[str, str], problems: list[str]) -> dict[str, str]:
-    """Return what PM_* says, else TF_VAR_pm_*, else the two variables of the Terraform provider bpg/proxmox."""
-    found = {}
-    for key in KEYS:
-        found[key] = environ.get(f"PM_{key.upper()}") or environ.get(f"TF_VAR_pm_{key}") or ""
-    file = environ.get("PM_API_TOKEN_SECRET_FILE", "")
+    """Return what the first variable of each key says that is set."""
+    found = {
+        key: next((environ[name] for name in names if name != _BOTH and environ.get(name)), "")
+        for key, (names, _) in VARIABLES.items()
+    }
+    file = found.pop("api_token_secret_file")
     if file and not found["api_token_secret"]:
         found["api_token_secret"] = _read_secret(Path(file), problems)
-    found["api_url"] = found["api_url"] or environ.get("PROXMOX_VE_ENDPOINT", "")
     if not found["api_token_id"] and not found["api_token_secret"]:
-        token, _, secret = environ.get("PROXMOX_VE_API_TOKEN", "").partition("=")
+        token, _, secret = environ.get(_BOTH, "").partition("=")
         found |= {"api_token_id": token, "api_token_secret": secret}
     return found
 

@@ -18,6 +18,7 @@ OF_A_CLUSTER = "publish-to-many-nodes.md"
 PAGES = sorted(page for page in (REPOSITORY / "docs" / "how-to").glob("*.md") if page.name != OF_A_CLUSTER)
 ABOUT_OTHER_PROGRAMS = {
     *("packer-plugin.md", "packer-shell-local.md", "publish.md", "terraform-data-source.md"),
+    "from-an-upload-script.md",
 }
 """Their commands are run by the tests of Packer, Terraform and the Proxmox API."""
 
