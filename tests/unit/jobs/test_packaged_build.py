@@ -120,6 +120,13 @@ def test_a_unified_archive_is_refused_by_check_and_repacked_with_its_metadata_be
         assert kept.getnames() == [f"./{each.path.decode()}" for each in META]
 
 
+def test_check_takes_a_folder(pair: Path, tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    subprocess.run(["tar", "-C", tmp_path / "root", "-xJf", pair / "rootfs.tar.xz"], check=True)
+    done = lxcast("check", tmp_path / "root")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_check_takes_the_folder_of_a_pair(pair: Path) -> None:
     done = lxcast("check", pair)
     assert done.returncode == 0, done.stdout + done.stderr
