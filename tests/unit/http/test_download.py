@@ -2,9 +2,14 @@
 
 import hashlib
 import random
+import socket
+import socketserver
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from email.utils import formatdate
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -162,6 +167,50 @@ def test_a_certificate_that_nobody_vouches_for_is_told_at_once(
     with pytest.raises(SourceError, match="certificate is not trusted") as caught:
         read(server)
     assert "SSL_CERT_FILE" in caught.value.hint
+
+
+class Tunnel(socketserver.StreamRequestHandler):
+    """A proxy's answer to CONNECT: bytes are handed on both ways until one side ends."""
+
+    asked: ClassVar[list[bytes]] = []
+
+    def handle(self) -> None:
+        self.asked.append(self.rfile.readline())
+        while self.rfile.readline().strip():
+            pass
+        host, _, port = self.asked[-1].split()[1].decode().rpartition(":")
+        with socket.create_connection((host, int(port))) as target:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+            back = threading.Thread(target=self.pump, args=(target, self.connection))
+            back.start()
+            self.pump(self.connection, target)
+            back.join()
+
+    def pump(self, source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+
+def test_the_environments_proxy_is_asked(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Tunnel) as proxy:
+        thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.server_address[1]}")
+        monkeypatch.setenv("NO_PROXY", "")
+        try:
+            server.cuts = [5]
+            assert read(server) == DATA
+            asked = len(Tunnel.asked)
+            monkeypatch.setenv("NO_PROXY", "localhost")
+            assert read(server) == DATA
+        finally:
+            proxy.shutdown()
+            thread.join()
+    place = server.url.removeprefix("https://").encode()
+    assert asked == len(Tunnel.asked) == 2
+    assert all(line.startswith(b"CONNECT " + place) for line in Tunnel.asked)
 
 
 def test_an_unknown_name_a_closed_port_and_a_failing_proxy(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
