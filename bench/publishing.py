@@ -109,7 +109,6 @@ def upload(bench: Bench) -> Iterator[Line]:
             start_up=start_up, before=server.empty,
         )  # fmt: skip
         yield Line("upload", "wall, 600 MiB / curl -F", pair.wall_ratio, 1.0, walls(pair))
-        yield Line("upload", "CPU, 600 MiB / curl -F", pair.cpu_ratio, 1.5)
         server.empty()
         with file.open("wb") as hollow:
             hollow.truncate(5 * 10**9)

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from lxcast.errors import StorageError
 
-_VIEW = 1 << 20
+_VIEW = 1 << 18
+"""Bytes that are read and sent at a time: they are still in the core's own cache when TLS comes to them."""
 
 Stamp = tuple[int, int, int]
 
@@ -37,7 +38,7 @@ class File:
 
 
 class UploadBody:
-    """An iterable of exactly `len` bytes, read from the file while it is sent, in views of 1 MiB.
+    """An iterable of exactly `len` bytes, read from the file while it is sent, in views of 256 KiB.
 
     It has no read(): http.client would cut that into blocks of its own. `advance` is told the bytes of the file that
     were handed over. Iterating raises StorageError, before the closing delimiter is sent, where the file changed.
@@ -79,7 +80,7 @@ class FileBody:
 
 
 def _views(file: File, advance: Callable[[int], None]) -> Iterator[memoryview]:
-    """Yield the file's bytes in views of 1 MiB, the last one only where the file is still the same."""
+    """Yield the file's bytes in views of 256 KiB, the last one only where the file is still the same."""
     with file.path.open("rb", buffering=0) as source:
         view = memoryview(bytearray(_VIEW))
         left = file.size

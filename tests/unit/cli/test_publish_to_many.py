@@ -234,6 +234,18 @@ def test_a_build_goes_to_every_node_and_what_failed_is_completed_by_the_command_
     assert renewed.stdout == "local:vztmpl/web-v5.tar.zst\n", "a node lacked the newest version"
 
 
+def test_a_build_is_fetched_by_every_node(server: Cluster, web: WebServer, tmp_path: Path) -> None:
+    source = tmp_path / "rootfs.tar"
+    source.write_bytes(archive(minimal_debian()))
+    url = f"{web.url}/{{file}}?{SIGNATURE}"
+    environ = access(server, tmp_path, LXCAST_PUT_URL=url, LXCAST_GET_URL=url, LXCAST_NODES="a c")
+    told = lxcast("build", source, "--name", "web", "--storage", "proxmox:", cwd=tmp_path, environ=environ)
+    assert told.stdout == "local:vztmpl/web-v1.tar.zst\n", told.stderr
+    assert [held(server, "web-v1.tar.zst", node) == web.files["/web-v1.tar.zst"] for node in "ac"] == [True, True]
+    assert held(server, "web-v1.tar.zst", "b") is None
+    assert "c0ffee" not in told.stderr
+
+
 def test_the_how_to_does_what_it_says(web: WebServer, commands: Path, tmp_path: Path) -> None:
     web.signature = ""
     folder = tmp_path / "reader"
