@@ -27,9 +27,7 @@ class Compressor:
 
     def __init__(self, out: BinaryIO, small: bool, threads: int) -> None:
         open_threaded: Callable[..., BinaryIO] = igzip_threaded.open
-        self._stream: BinaryIO = open_threaded(
-            out, "wb", compresslevel=3 if small else 2, threads=threads, block_size=READ
-        )
+        self._stream: BinaryIO = open_threaded(out, "wb", compresslevel=_level(small), threads=threads, block_size=READ)
         self._blocks = Blocks(READ, self._stream.write)
         self.write = self._blocks.write
 
@@ -45,4 +43,4 @@ def describe(small: bool) -> str:
 
 
 def _level(small: bool) -> int:
-    return 3 if small else 2
+    return 3 if small else 1

@@ -80,25 +80,27 @@ class Decompressed:
 class Blocks:
     """Cuts what is written into blocks of one size: a compressor's output must not depend on how much comes at once."""
 
-    def __init__(self, size: int, take: Callable[[bytes], object]) -> None:
+    def __init__(self, size: int, take: Callable[[bytearray], object]) -> None:
         self._size, self._take = size, take
-        self._block = bytearray()
+        self._block, self._filled = bytearray(size), 0
 
     def write(self, data: bytes | memoryview, /) -> None:
-        """Take the next bytes."""
+        """Take the next bytes; a block that is handed on is the taker's."""
         view = memoryview(data)
         while len(view):
-            part = view[: self._size - len(self._block)]
-            self._block += part
-            view = view[len(part) :]
-            if len(self._block) == self._size:
-                self.finish()
+            end = min(self._filled + len(view), self._size)
+            count = end - self._filled
+            self._block[self._filled : end] = view[:count]
+            view, self._filled = view[count:], end
+            if end == self._size:
+                self._take(self._block)
+                self._block, self._filled = bytearray(self._size), 0
 
     def finish(self) -> None:
         """Hand on what is left."""
-        if self._block:
-            self._take(bytes(self._block))
-            self._block.clear()
+        if self._filled:
+            self._take(self._block[: self._filled])
+            self._filled = 0
 
 
 class Plain:

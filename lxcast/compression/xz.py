@@ -34,7 +34,7 @@ class Compressor:
         self._blocks = Blocks(_BLOCK, self._submit)
         self.write = self._blocks.write
 
-    def _submit(self, block: bytes) -> None:
+    def _submit(self, block: bytearray) -> None:
         if len(self._running) >= self._threads:
             self._out.write(self._running.popleft().result())
         self._running.append(self._pool.submit(lzma.compress, block, preset=self._preset))

@@ -50,10 +50,10 @@ class _Frames(io.RawIOBase):
         got = self._raw.readinto(buffer)
         if not got and (self._skip or self._header or self._next != self._magic):
             raise EOFError("it ends within a frame")
-        self._follow(bytes(memoryview(buffer)[:got]))
+        self._follow(memoryview(buffer)[:got])
         return got
 
-    def _follow(self, data: bytes) -> None:
+    def _follow(self, data: memoryview) -> None:
         at = 0
         while at < len(data):
             if self._skip:
