@@ -19,7 +19,8 @@ PinPaths = Annotated[
     Option(
         "--pins",
         metavar="PATH",
-        help="A pin file, an HCL file, or a folder of both: what is pinned there stays; again for more.",
+        help="A pin file, an HCL file, or a folder of both: what is pinned there stays; again for more. The "
+        "settings' pin file always counts.",
     ),
 ]
 Apply = Annotated[bool, Option("--apply", help="Remove them; unsaid, only the plan is shown.")]
@@ -90,10 +91,12 @@ def _look(console: Console, said: dict[str, Value], paths: list[Path] | None) ->
     from lxcast.jobs.listing import look_everywhere
     from lxcast.jobs.prune import Pins
 
-    pins = Pins.read(paths or ())
-    if paths and not pins.named:
-        console.progress.warn(f"no pin in {', '.join(map(str, paths))}: it keeps nothing")
     values = over_settings(said)
+    own = Path(values["pin_file"])  # that builds keep
+    files = [*(paths or ()), *([own] if values["pin_file"] and own.exists() else [])]
+    pins = Pins.read(files)
+    if files and not pins.named:
+        console.progress.warn(f"no pin in {', '.join(map(str, files))}: it keeps nothing")
     access = {name: values[name] for name in PLACES}
     return look_everywhere(str(values["storage"]), access, console.progress.warn), pins
 

@@ -1,10 +1,11 @@
 """A template to publish, and the environment that reaches the server."""
 
+import subprocess
 from pathlib import Path
 
 from lxcast.tar.member import regular
 from lxcast.testing import Cluster
-from tests.unit.cli.running import archive, lxcast
+from tests.unit.cli.running import COMMAND, archive, environment, lxcast
 from tests.unit.rootfs.filesystems import minimal_debian
 
 
@@ -37,3 +38,15 @@ def held(server: Cluster, name: str, node: str = "", storage: str = "local") -> 
     """Return the bytes that a storage has under a name."""
     file = server.storages[storage].folder(node or server.nodes[0]) / name
     return file.read_bytes() if file.exists() else None
+
+
+def start(server: Cluster, tmp_path: Path, *words: str | Path, **environ: str) -> subprocess.Popen[str]:
+    """Start a command in that user's folder."""
+    return subprocess.Popen(
+        [*COMMAND, *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=environment(access(server, tmp_path, **environ)),
+    )

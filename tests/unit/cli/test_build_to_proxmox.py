@@ -12,7 +12,7 @@ import pytest
 from lxcast.tar.member import regular
 from lxcast.testing import Cluster, TaskFault
 from tests.image_files import docker_archive
-from tests.unit.cli.proxmox import access, held
+from tests.unit.cli.proxmox import access, held, start
 from tests.unit.cli.running import COMMAND, archive, environment, lxcast, wait_for
 from tests.unit.rootfs.filesystems import minimal_debian, without
 
@@ -147,14 +147,8 @@ def interrupt_the_upload(server: Cluster, tmp_path: Path, number: signal.Signals
     large = tmp_path / "large.tar"
     large.write_bytes(archive([*minimal_debian(), regular(b"srv", os.urandom(100_000))]))
     server.faults.read_rate = 5000.0
-    process = subprocess.Popen(
-        [*COMMAND, "--log-file", "log", "build", large, "--name", "web", "--storage", "proxmox:"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-        env=environment(access(server, tmp_path)),
-    )
+    words = ("--log-file", "log", "build", large, "--name", "web", "--storage", "proxmox:")
+    process = start(server, tmp_path, *words)
     wait_for("begin   publishing", tmp_path / "log", process)
     while not list(server.temporary("pve").glob("*")):
         assert process.poll() is None
@@ -209,3 +203,28 @@ def test_a_number_that_stands_in_the_content_is_not_changed(server: Cluster, tmp
     assert (process.returncode, out) == (7, b""), talk.decode()
     assert b"the template is kept" in talk
     assert held(server, "web-v1.tar.zst") == b"of another machine"
+
+
+def test_the_next_number_is_above_those_of_every_node(tmp_path: Path, source: Path) -> None:
+    with Cluster(("pve", "pve2")) as server:
+        (server.storages["local"].folder("pve2") / "web-v7.tar.gz").write_bytes(b"of another machine")
+        told = build(server, tmp_path, source, "--all-nodes")
+        assert told.stdout == "local:vztmpl/web-v8.tar.zst\n", told.stderr
+        assert [held(server, "web-v8.tar.zst", node) is not None for node in server.nodes] == [True, True]
+
+
+def test_an_interrupt_of_a_builds_fan_out_keeps_the_template(tmp_path: Path, source: Path) -> None:
+    with Cluster(("pve", "pve2", "pve3")) as server:
+        server.faults.tasks["imgcopy"] = TaskFault(seconds=30)
+        words = ("build", source, "--name", "web", "--storage", "proxmox:pve/local", "--all-nodes")
+        process = start(server, tmp_path, *words)
+        while not server.tasks.all:
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        out, talk = process.communicate(timeout=10)
+        assert (process.returncode, out) == (143, "")
+        found = re.search(r"the template is kept: lxcast publish (\S+) (.*)", talk)
+        assert found, talk
+        assert Path(found[1]).is_file()
+        assert "--all-nodes" in found[2]

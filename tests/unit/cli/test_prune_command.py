@@ -145,6 +145,18 @@ def test_a_pinned_template_stays(cluster: Cluster, tmp_path: Path) -> None:
     assert len(listed(cluster)) == 3
 
 
+def test_the_pin_file_that_builds_keep_counts_unsaid(cluster: Cluster, tmp_path: Path) -> None:
+    pinned = {"template_id": "nfs:vztmpl/web-v1.tar.zst", "version": "v1", "sha256": "a" * 64, "size": 1000}
+    pinned |= {"diff_id": f"sha256:{'b' * 64}", "ostype": "debian", "arch": "amd64", "previous": None}
+    file = tmp_path / "templates.auto.tfvars.json"
+    words = ("prune", "--keep", "3", "--storage", "proxmox:pve/nfs")
+    assert "would remove 1 of 4" in run(cluster, tmp_path, *words, LXCAST_PIN_FILE=str(file)).stderr
+    file.write_text(json.dumps({"lxc_templates": {"web": pinned}}))
+    told = run(cluster, tmp_path, *words, LXCAST_PIN_FILE=str(file))
+    assert "would remove 0 of 4" in told.stderr
+    assert f"pinned by {file}: lxc_templates.web" in told.stdout
+
+
 def test_a_removed_name_is_not_given_away_again(cluster: Cluster, tmp_path: Path, template: Path) -> None:
     there = ("--storage", "proxmox:pve/nfs")
     told = run(cluster, tmp_path, "remove", "nfs:vztmpl/web-v4.tar.zst", *there)

@@ -16,8 +16,8 @@ import pytest
 
 from lxcast.tar.member import regular
 from lxcast.testing import EVERYTHING, Acl, Answer, Cluster, Injected, TaskFault, Token
-from tests.unit.cli.proxmox import access, held, make_template
-from tests.unit.cli.running import COMMAND, archive, environment, lxcast
+from tests.unit.cli.proxmox import access, held, make_template, start
+from tests.unit.cli.running import archive, lxcast
 from tests.unit.rootfs.filesystems import minimal_debian
 
 NAME = "debian-12-v1.tar.zst"
@@ -31,17 +31,6 @@ def large(tmp_path: Path) -> Path:
     path = tmp_path / "large-v1.tar"
     path.write_bytes(archive([*minimal_debian(), regular(b"srv", os.urandom(16_000_000))]))
     return path
-
-
-def start(server: Cluster, tmp_path: Path, *words: str | Path, **environ: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*COMMAND, *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-        env=environment(access(server, tmp_path, **environ)),
-    )
 
 
 def ended(process: subprocess.Popen[str], code: int, said: str) -> str:
