@@ -39,6 +39,9 @@ _NAME = b"localhost"
 _MAX_FILES = 4 * 1024 * 1024
 """Bytes of all the metadata of a root filesystem."""
 
+_SMALL = Limits(members=10_000, size=16 * _MAX_FILES)
+"""What an archive of metadata may hold, be it skipped or not."""
+
 
 def is_packed(path: bytes) -> bool:
     """Tell whether a member may be what a root filesystem is packed with in an archive, or itself."""
@@ -324,7 +327,7 @@ def _files(data: bytes, where: str) -> dict[str, bytes]:
         yield io.BytesIO(data)
 
     files: dict[str, bytes] = {}
-    with Archive(Origin("tar", where), opener, rereadable=True).members() as members:
+    with Archive(Origin("tar", where), opener, rereadable=True).members(_SMALL) as members:
         for member in members:
             if member.type == REG and member.sparse is None:
                 _keep(member, files, where)

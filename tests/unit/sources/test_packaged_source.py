@@ -191,6 +191,9 @@ def test_metadata_that_is_too_large_is_refused(tmp_path: Path) -> None:
     big = {"metadata.yaml": bytes(300_000), "rootfs.tar": INNER}
     with pytest.raises(ArchiveError, match="300000 bytes"):
         open_source(wrapped(tmp_path / "x.tar", big, "w"))
+    many = lzma.compress(layer([(f"a{number}", "dir", 0o755) for number in range(10_001)]))
+    with pytest.raises(ArchiveError, match="10000"):
+        open_source(wrapped(tmp_path / "z.tar", {"meta.tar.xz": many, "rootfs.tar": INNER}, "w"))
     bomb = lzma.compress(layer([("a", "file", bytes(200_000_000))]))
     with pytest.raises(ArchiveError, match="200000000 bytes"):
         open_source(wrapped(tmp_path / "y.tar", {"meta.tar.xz": bomb, "rootfs.tar": INNER}, "w"))
