@@ -8,6 +8,8 @@ from pathlib import Path
 from textwrap import indent
 from typing import TYPE_CHECKING
 
+from lxcast.model import IMAGE
+
 if TYPE_CHECKING:
     from lxcast.record import Record
 
@@ -80,15 +82,19 @@ def _entrypoint(record: "Record") -> str:
     """Return what Proxmox is to start in the place of an init, "" where there is one."""
     from lxcast.rootfs.init import entrypoint
 
-    hints = record.hints
-    process = [*hints.get("entrypoint", ()), *hints.get("cmd", ())]
-    return (entrypoint(process) or "") if hints.get("init") == "app" else ""
+    process = [*record.hints.get("entrypoint", ()), *record.hints.get("cmd", ())]
+    return (entrypoint(process) or "") if _must_be_told(record) else ""
+
+
+def _must_be_told(record: "Record") -> bool:
+    """Whether Proxmox starts a process of which it reads nothing by itself, as it does in an OCI archive."""
+    return record.hints.get("init") == "app" and record.format != IMAGE
 
 
 def _raw(record: "Record") -> Iterator[tuple[str, str]]:
     """Yield the settings of LXC that Proxmox takes in a container's configuration alone (pct.conf(5))."""
     hints = record.hints
-    if hints.get("init") == "app":
+    if _must_be_told(record):
         yield from ((f"lxc.init.{key}", hints[key]) for key in ("uid", "gid") if hints.get(key))
         if hints.get("groups"):
             yield "lxc.init.groups", ",".join(map(str, hints["groups"]))

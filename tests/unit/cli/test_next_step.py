@@ -185,3 +185,11 @@ def test_the_hcl_says_the_same() -> None:
     assert value("network_interface", "host_managed") is True
     assert len(container["mount_point"]) == 2
     assert "user_account" not in text
+
+
+def test_of_an_oci_archive_proxmox_reads_the_process_itself() -> None:
+    text = next_step(replace(RECORD, format="oci-archive", hints=PROGRAM), PATH)
+    assert "--entrypoint" not in text
+    assert "lxc.init" not in text
+    assert "lxc.environment" not in text
+    assert "lxc.cgroup2.pids.max" in text
