@@ -51,7 +51,6 @@ def build(
     from lxcast.cli.report import build_report, finding_text
     from lxcast.jobs.build import build as cast
     from lxcast.jobs.options import build_options
-    from lxcast.jobs.promote import pin_built
     from lxcast.settings import load
 
     checksum = {"sha256": sha256.lower().removeprefix("sha256:"), "insecure_no_checksum": insecure_no_checksum}
@@ -62,7 +61,10 @@ def build(
     for warning in (*built.warnings, *found):
         console.progress.warn(warning)
     console.progress.say(build_report(built, published=not dry_run))
-    pin_built(built.record, options, console.progress)
+    if options.pin_file:
+        from lxcast.jobs.promote import pin_built
+
+        pin_built(built.record, options, console.progress)
     if json:
         console.out(built.record.to_json().rstrip())
     elif not dry_run:

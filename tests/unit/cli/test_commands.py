@@ -23,7 +23,16 @@ def test_a_build_imports_no_other_command_and_nothing_that_speaks_with_servers()
     assert "/nowhere.tar: no such file" in done.stderr
     imported = set(done.stdout.split())
     assert "lxcast.jobs.build" in imported
-    assert not imported & {"lxcast.cli.pin", "lxcast.http", "lxcast.engine", "requests", "docker", "ssl", "hcl2"}
+    assert not imported & {
+        "lxcast.cli.pin",
+        "lxcast.http",
+        "lxcast.engine",
+        "requests",
+        "docker",
+        "ssl",
+        "hcl2",
+        "lxcast.pins.hcl",
+    }
 
 
 def test_a_global_option_with_a_value_hides_no_command(tmp_path: object) -> None:
