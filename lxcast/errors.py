@@ -71,7 +71,7 @@ class ConflictError(StorageError):
 
 
 class ApiError(LxcastError):
-    """The Proxmox API refuses, fails, or cannot be reached."""
+    """The Proxmox API, or the web server that nodes fetch from, refuses, fails, or cannot be reached."""
 
     exit_code = 9
 
