@@ -9,7 +9,7 @@ from lxcast.errors import ConflictError, LxcastError, StorageError
 from lxcast.forms import suffix_of
 from lxcast.http import Client, File, stamp
 from lxcast.interrupt import Interrupted
-from lxcast.jobs.publish import Published, read_record, send, write_record
+from lxcast.jobs.publish import read_record, send, write_record
 from lxcast.jobs.target import Targets, look
 from lxcast.model import FORMATS, Version, Volid
 from lxcast.naming import Naming
@@ -95,7 +95,6 @@ class Upload:
         Where the name is found taken and `renumber` is set, the next number is claimed in its place. A failure or an
         interrupt leaves the template beside the records, and its hint has the command that goes on from there.
         """
-        published: Published | None = None
         while True:
             name = claim.stem + FORMATS[record.format].suffix
             own = replace(record, version=str(claim.version or ""), file=name)
@@ -117,8 +116,6 @@ class Upload:
                 progress.say(f"{volid} was taken meanwhile: publishing as {claim.stem}")
             except BaseException as error:
                 self._keep(file, claim, own, error)
-                if published and published.record and any(each.put for each in published.outcomes):
-                    write_record(self.targets.records, published.record)
                 raise
             else:
                 self.folder.burn(claim)  # its record has its content now
@@ -127,6 +124,9 @@ class Upload:
     def _keep(self, file: durable.Temporary, claim: Claim, record: Record, error: BaseException) -> None:
         """Leave the template beside the records, and let the error say how to go on."""
         with suppress(LxcastError):
+            noted = read_record(self.targets.records, record.file)  # where some nodes have it
             kept = self.folder.folder / self.folder.put(file, claim, record).file
+            if noted:
+                write_record(self.targets.records, noted)
             if isinstance(error, LxcastError | Interrupted):
                 error.hint = f"{error.hint}\nthe template is kept: lxcast publish {kept} {self.targets.words}".strip()
