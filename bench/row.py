@@ -19,17 +19,20 @@ ZSTD = "zstd -q -T0 -3 --long=24"
 
 @dataclass(slots=True)
 class Line:
-    """One promise and what was measured for it; a figure above its limit is marked."""
+    """What was measured; a figure above its limit is marked, one without a limit is only told."""
 
     name: str
     what: str
     figure: float
-    limit: float
+    limit: float | None
     detail: str = ""
 
     def __str__(self) -> str:
-        mark = "ok  " if self.figure <= self.limit else "OVER"
-        return f"{mark} {self.name:<16} {self.what:<44} {self.figure:8.2f} (limit {self.limit:g})  {self.detail}"
+        if self.limit is None:
+            mark, limit = "", ""
+        else:
+            mark, limit = "ok" if self.figure <= self.limit else "OVER", f"(limit {self.limit:g})"
+        return f"{mark:<4} {self.name:<16} {self.what:<44} {self.figure:8.2f} {limit:<14} {self.detail}"
 
 
 class Bench:
