@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lxcast import __version__, compression
-from lxcast.errors import PinError, UsageError
+from lxcast.errors import CheckError, PinError, UsageError
 from lxcast.jobs import image
 from lxcast.jobs.casting import Cast, Rules, run, what_starts
 from lxcast.jobs.hints import container_hints
@@ -20,12 +20,15 @@ from lxcast.progress import Progress
 from lxcast.record import Record
 from lxcast.rootfs import checks
 from lxcast.rootfs.distribution import detect, machine
-from lxcast.settings import TARGETS
+from lxcast.settings import BY_NAME, TARGETS
 from lxcast.sources import Source, open_source, settled
 from lxcast.storages.directory import DirectoryStorage
 
 if TYPE_CHECKING:
     from lxcast.jobs.upload import Upload
+
+_DELIVERY = ("nodes", "all_nodes", "put_url", "get_url")
+"""The options that say to which nodes a template goes, and how."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,8 @@ def build(source: str, options: BuildOptions, progress: Progress) -> Built:
     rules = Rules.chosen(options)
     _look_at_pins(options)
     storage, upload = _place(options)
+    if not upload:
+        _tell_unused(options, progress)
     template = _naming(options)
     asked = None if options.version == "next" else Version.parse(options.version)
     unsaid = "" if options.insecure_no_checksum else None
@@ -88,18 +93,15 @@ def build(source: str, options: BuildOptions, progress: Progress) -> Built:
         file = None if options.dry_run else stack.enter_context(storage.open_temporary())
         with progress.step(f"reading {archive.origin.kind} {archive.origin.reference}"):
             cast = run(archive, rules, options, file, progress)
-        with progress.step("checking"):
-            dhcp = options.network == "dhcp"
-            subject = checks.Subject(cast.survey, arch=options.arch, init=init, process=archive.config, dhcp=dhcp)
-            findings = checks.judge(subject, options.policy, options.allow)
-        done = (findings, cast.cleanup, cast.fit, archive.warnings)
-        failure = checks.failure(findings, archive.origin.reference)
-        if failure:
-            for warning in (*archive.warnings, *(f"{one.check}: {one.message}" for one in findings if not one.fails)):
-                progress.warn(warning)
+        dhcp = options.network == "dhcp"
+        subject = checks.Subject(cast.survey, arch=options.arch, init=init, process=archive.config, dhcp=dhcp)
+        try:
+            findings = _judged(subject, archive, options, progress)
+        except CheckError:
             if claim is not None:
                 storage.burn(claim)
-            raise failure
+            raise
+        done = (findings, cast.cleanup, cast.fit, archive.warnings)
         if FORMATS[options.format].layer:
             cast = image.finish(cast, file, archive, options.arch, options.init)
         record = _record(cast, archive, options, subject, findings, key)
@@ -110,15 +112,32 @@ def build(source: str, options: BuildOptions, progress: Progress) -> Built:
         if file is None:
             return Built(record, storage.folder, *done)
         with progress.step("publishing"):
-            in_content = claim is not None
-            if claim is None:
-                claim = stack.enter_context(storage.claimed(template, asked))
+            place = claim or stack.enter_context(storage.claimed(template, asked))
             if upload:
-                renumber = not in_content and asked is None and claim.version is not None
-                record, there = upload.put(file, template, claim, record, progress, renumber=renumber)
+                renumber = claim is None and asked is None and place.version is not None
+                record, there = upload.put(file, template, place, record, progress, renumber=renumber)
                 return Built(record, None, *done, unchanged=there)
-            record = storage.put(file, claim, record, beside(archive, options.output))
-        return Built(record, storage.folder / record.file, *done, unchanged=claim.taken)
+            record = storage.put(file, place, record, beside(archive, options.output))
+        return Built(record, storage.folder / record.file, *done, unchanged=place.taken)
+
+
+def _tell_unused(options: BuildOptions, progress: Progress) -> None:
+    unused = [BY_NAME[name].option for name in _DELIVERY if getattr(options, name)]
+    if unused:
+        place = options.output or options.storage or "./storage"
+        progress.warn(f"{', '.join(unused)}: of no use, since {place} is a folder")
+
+
+def _judged(subject: checks.Subject, source: Source, options: BuildOptions, progress: Progress) -> list[checks.Finding]:
+    """Return what the checks found. Raises CheckError where that is too much; the rest was warned of then."""
+    with progress.step("checking"):
+        findings = checks.judge(subject, options.policy, options.allow)
+    failure = checks.failure(findings, source.origin.reference)
+    if failure:
+        for warning in (*source.warnings, *(f"{one.check}: {one.message}" for one in findings if not one.fails)):
+            progress.warn(warning)
+        raise failure
+    return findings
 
 
 def validate(options: BuildOptions) -> None:

@@ -91,6 +91,12 @@ def test_output_takes_any_folder_and_tells_the_path(tmp_path: Path, source: Path
     assert (tmp_path / "out/debian-12.tar.zst").is_file()
 
 
+def test_what_only_a_proxmox_storage_uses_is_told(tmp_path: Path, source: Path) -> None:
+    told = build(tmp_path, source, "--node", "pve1", "--put-url", "https://files.test/{file}")
+    assert (told.returncode, told.stdout) == (0, f"{VOLID}\n")
+    assert "--node, --put-url: of no use, since ./storage is a folder" in told.stderr
+
+
 def test_quiet_leaves_nothing_but_warnings(tmp_path: Path) -> None:
     source = write(tmp_path / "x.tar", base=without(minimal_debian(), b"usr/sbin/sshd"))
     told = build(tmp_path, source, "--quiet")
