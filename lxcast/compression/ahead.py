@@ -1,6 +1,7 @@
 """Reading ahead in a thread."""
 
 import threading
+from collections.abc import Callable
 from queue import SimpleQueue
 
 from lxcast.compression.stream import READ, Readable
@@ -10,10 +11,13 @@ ROOM = 64 * 1024
 
 
 class Prefetch:
-    """Reads ahead in a thread: decompression, or an engine's export, runs beside what is done with the bytes."""
+    """Reads ahead in a thread: decompression, or an engine's export, runs beside what is done with the bytes.
 
-    def __init__(self, raw: Readable, buffers: int = 3) -> None:
-        self._raw = raw
+    `observe` is called with the bytes when they are handed out, in the thread of who asks for them.
+    """
+
+    def __init__(self, raw: Readable, observe: Callable[[memoryview], None] | None = None, buffers: int = 3) -> None:
+        self._raw, self._observe = raw, observe
         self._free: SimpleQueue[bytearray | None] = SimpleQueue()
         self._full: SimpleQueue[tuple[bytearray, int] | BaseException] = SimpleQueue()
         for _ in range(buffers):
@@ -51,6 +55,8 @@ class Prefetch:
         self._ended = end == ROOM
         view = memoryview(buffer)[ROOM - left : end]
         view[:left] = rest
+        if self._observe is not None:
+            self._observe(view[left:])
         if self._current is not None:
             self._free.put(self._current)
         self._current = buffer

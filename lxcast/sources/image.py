@@ -187,10 +187,12 @@ class ImageSource:
                 plain = sniff(peeked.start) == "tar"
                 diff_id = layer.diff_id if (first and not plain) or (not first and not layer.digest) else ""
                 content = Verified(stream, diff_id, f"{name}, uncompressed,")
-                if first:  # one reading of many that run beside each other, and buffers are memory
-                    yield Reader(content, name, limits)
+                if first and plain:
+                    yield Reader(content, name, limits)  # nothing to decompress and nothing to hash
                 else:
-                    with closing(Prefetch(content)) as ahead:
+                    # The first reading has little else to do than to hash, the second compresses beside it.
+                    prefetch = Prefetch(stream, content.take) if first else Prefetch(content)
+                    with closing(prefetch) as ahead:
                         yield Reader(ahead, name, limits)
                 content.finish()
                 stored.finish()

@@ -17,11 +17,15 @@ class Verified:
     def readinto(self, buffer: memoryview, /) -> int:
         """Fill the start of `buffer`."""
         got = self._raw.readinto(buffer) or 0
-        if self._hash:
-            self._hash.update(buffer[:got])
-        if self._count:
-            self._count(got)
+        self.take(buffer[:got])
         return got
+
+    def take(self, data: memoryview) -> None:
+        """Take bytes that someone else has read from the stream."""
+        if self._hash:
+            self._hash.update(data)
+        if self._count:
+            self._count(len(data))
 
     def finish(self) -> None:
         """Read what is left, and compare. Raises ArchiveError."""
