@@ -31,6 +31,17 @@ class Out:
         """Do nothing: nothing is held back."""
 
 
+def clean(reader: Reader, writer: Writer) -> None:
+    """Write what the cleanup table leaves."""
+    cleanup = Cleanup(row for row in OPERATIONS if row.default)
+    for member in reader:
+        hit = cleanup.action(member.path, member.type)
+        if hit is None:
+            writer.add(member)
+        elif hit.verb == "truncate":
+            writer.add(member.changed(size=0, body=b"", sparse=None))
+
+
 def main(source: str, target: str, format: str, digests: str, rows: str) -> None:
     """Convert one archive."""
     content = hashlib.sha256()
@@ -41,16 +52,14 @@ def main(source: str, target: str, format: str, digests: str, rows: str) -> None
             content.update(data)
         compressor.write(data)
 
-    cleanup = Cleanup(row for row in OPERATIONS if row.default and rows == "cleanup")
     with Path(source).open("rb", buffering=0) as raw:
         reader, writer = Reader(raw, source), Writer(take)
         reader.before_refill = writer.flush
-        for member in reader:
-            hit = cleanup.action(member.path, member.type)
-            if hit is None:
+        if rows == "none":
+            for member in reader:
                 writer.add(member)
-            elif hit.verb == "truncate":
-                writer.add(member.changed(size=0, body=b"", sparse=None))
+        else:
+            clean(reader, writer)
         writer.finish()
     compressor.finish()
 

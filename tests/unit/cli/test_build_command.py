@@ -183,6 +183,7 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path: Path, number: signal.Signa
         stderr=subprocess.PIPE,
         cwd=tmp_path,
         env=environment({}),
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # nohup has it ignored, which is kept
     )
     assert process.stdin is not None
     process.stdin.write(archive([*minimal_debian(), regular(b"srv", os.urandom(3 << 20))])[: 2 << 20])
