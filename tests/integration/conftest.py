@@ -43,22 +43,22 @@ def engine() -> Program:
     return docker
 
 
-@pytest.fixture(scope="session")
-def base_image(engine: Program) -> str:
-    """Debian 12 by debootstrap: no init, no sshd."""
-    image = "lxcast-test/debian-12-base"
+def _present(engine: Program, image: str) -> str:
     if engine.run("image", "inspect", image, check=False).returncode:
         missing(f"no image {image}")
     return image
+
+
+@pytest.fixture(scope="session")
+def base_image(engine: Program) -> str:
+    """Debian 12 by debootstrap: no init, no sshd."""
+    return _present(engine, "lxcast-test/debian-12-base")
 
 
 @pytest.fixture(scope="session")
 def base_image_13(engine: Program) -> str:
     """Debian 13 by debootstrap: no init, no sshd."""
-    image = "lxcast-test/debian-13-base"
-    if engine.run("image", "inspect", image, check=False).returncode:
-        missing(f"no image {image}")
-    return image
+    return _present(engine, "lxcast-test/debian-13-base")
 
 
 @pytest.fixture(scope="session")

@@ -124,10 +124,11 @@ def test_a_listing_shows_what_this_machine_and_others_uploaded(server: Cluster, 
     assert len(second["sha256"]) == 64
 
 
-def test_a_number_that_is_taken_meanwhile_is_passed_over(server: Cluster, tmp_path: Path) -> None:
+def overtaken(server: Cluster, tmp_path: Path, *more: str) -> tuple[int, bytes, bytes]:
+    """Build, while another machine takes the number; return exit code, standard output and standard error."""
     log = tmp_path / "log"
     process = subprocess.Popen(
-        [*COMMAND, "--log-file", log, "build", "-", "--name", "web", "--storage", "proxmox:", "--records", "records"],
+        [*COMMAND, "--log-file", log, "build", "-", "--name", "web", "--storage", "proxmox:", *more],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -137,7 +138,12 @@ def test_a_number_that_is_taken_meanwhile_is_passed_over(server: Cluster, tmp_pa
     wait_for("begin   reading", log, process)
     (server.storages["local"].folder("pve") / "web-v1.tar.zst").write_bytes(b"of another machine")
     out, talk = process.communicate(archive(minimal_debian()), timeout=60)
-    assert out == b"local:vztmpl/web-v2.tar.zst\n", talk.decode()
+    return process.returncode, out, talk
+
+
+def test_a_number_that_is_taken_meanwhile_is_passed_over(server: Cluster, tmp_path: Path) -> None:
+    code, out, talk = overtaken(server, tmp_path, "--records", "records")
+    assert (code, out) == (0, b"local:vztmpl/web-v2.tar.zst\n"), talk.decode()
     assert held(server, "web-v1.tar.zst") == b"of another machine"
     assert [path.name for path in (tmp_path / "records").iterdir()] == ["web-v2.json"]
 
@@ -188,19 +194,8 @@ def test_a_name_too_long_for_proxmox_is_refused_before_the_build(server: Cluster
 
 
 def test_a_number_that_stands_in_the_content_is_not_changed(server: Cluster, tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    process = subprocess.Popen(
-        [*COMMAND, "--log-file", log, "build", "-", "--name", "web", "--storage", "proxmox:", "--enable", "release"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=tmp_path,
-        env=environment(access(server, tmp_path)),
-    )
-    wait_for("begin   reading", log, process)
-    (server.storages["local"].folder("pve") / "web-v1.tar.zst").write_bytes(b"of another machine")
-    out, talk = process.communicate(archive(minimal_debian()), timeout=60)
-    assert (process.returncode, out) == (7, b""), talk.decode()
+    code, out, talk = overtaken(server, tmp_path, "--enable", "release")
+    assert (code, out) == (7, b""), talk.decode()
     assert b"the template is kept" in talk
     assert held(server, "web-v1.tar.zst") == b"of another machine"
 
