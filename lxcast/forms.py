@@ -40,6 +40,13 @@ def has_form(key: str, text: str) -> bool:
     return key not in FORMS or re.fullmatch(FORMS[key][0], text, re.ASCII) is not None
 
 
+def short(value: object) -> str:
+    """Return a value as JSON writes it, cut for a message."""
+    import json  # only where something is wrong
+
+    return json.dumps(value)[:80]
+
+
 def suffix_of(file: str) -> str:
     """Return the template suffix of a file name, "" where Proxmox would not take it for a template."""
     if file.startswith(".") or "/" in file:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from lxcast.errors import StorageError
-from lxcast.forms import FORMS, SCHEMA, has_form
+from lxcast.forms import FORMS, SCHEMA, has_form, short
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,19 +124,15 @@ def _problems(data: dict[str, Any]) -> Iterator[str]:
                 yield f"{key} is missing"
         elif each.type is int:
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-                yield f"{key} is {_short(value)}, not a whole number"
+                yield f"{key} is {short(value)}, not a whole number"
         elif each.type is str:
             if not isinstance(value, str) or (value == "" and key not in _OPTIONAL):
-                yield f"{key} is {_short(value)}, not a text"
+                yield f"{key} is {short(value)}, not a text"
             elif not has_form(key, value):
-                yield f"{key} is {_short(value)}, not {FORMS[key][1]}"
+                yield f"{key} is {short(value)}, not {FORMS[key][1]}"
         elif not isinstance(value, dict):
-            yield f"{key} is {_short(value)}, not an object"
+            yield f"{key} is {short(value)}, not an object"
         elif key == "source":
             for part in fields(Origin):
                 if not isinstance(value.get(part.name), str):
-                    yield f"source.{part.name} is {_short(value.get(part.name))}, not a text"
-
-
-def _short(value: object) -> str:
-    return json.dumps(value)[:80]
+                    yield f"source.{part.name} is {short(value.get(part.name))}, not a text"

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Mapping
 
 from lxcast.errors import PinError, UsageError
-from lxcast.forms import FORMS, has_form, split_volid, volid_problems
+from lxcast.forms import FORMS, has_form, short, split_volid, volid_problems
 
 VARIABLE = "lxc_templates"
 DEFAULT = "templates.auto.tfvars.json"
@@ -109,10 +109,10 @@ def problems_of(entry: object, *, nested: bool = False) -> Iterator[str]:
     yield from (f": {problem}" for key in KEYS if key in entry for problem in _problem(key, entry[key]))
     hints = entry.get("hints", {})
     if not isinstance(hints, dict):
-        yield f": hints is {_short(hints)}, not an object"
+        yield f": hints is {short(hints)}, not an object"
     else:
         wrong = [key for key in HINTS if key in hints and type(hints[key]) is not HINTS[key]]
-        yield from (f": hints: {key} is {_short(hints[key])}, not of its kind" for key in wrong)
+        yield from (f": hints: {key} is {short(hints[key])}, not of its kind" for key in wrong)
     if not nested and entry.get("previous") is not None:
         yield from (f": previous{problem}" for problem in problems_of(entry["previous"], nested=True))
 
@@ -120,18 +120,14 @@ def problems_of(entry: object, *, nested: bool = False) -> Iterator[str]:
 def _problem(key: str, value: object) -> Iterator[str]:
     if key == "size":
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            yield f"size is {_short(value)}, not a whole number"
+            yield f"size is {short(value)}, not a whole number"
     elif not isinstance(value, str):
-        yield f"{key} is {_short(value)}, not a text"
+        yield f"{key} is {short(value)}, not a text"
     elif not has_form(key, value):
-        yield f"{key} is {_short(value)}, not {FORMS[key][1]}"
+        yield f"{key} is {short(value)}, not {FORMS[key][1]}"
     elif key == "template_id":
         storage, file = split_volid(value)
         if not file:
-            yield f"template_id is {_short(value)}, no template's volid"
+            yield f"template_id is {short(value)}, no template's volid"
         elif problems := volid_problems(storage, file):
             yield f"template_id: {'; '.join(problems)}"
-
-
-def _short(value: object) -> str:
-    return json.dumps(value)[:80]

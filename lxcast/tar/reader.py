@@ -186,11 +186,7 @@ class Reader:
             members += 1
             total += member.size
             if members > max_members or total > max_size:
-                raise self._error(
-                    f"{printable(member.path)} is member {members} and takes the unpacked size to {total} bytes: "
-                    f"the limits are {max_members} members and {max_size} bytes",
-                    hint="raise --max-members or --max-size where the archive is right",
-                )
+                raise self._over_limits(member, members, total)
             self._current = member
             yield member
             body = self._body
@@ -408,6 +404,14 @@ class Reader:
                     hint="archives that were joined by cat are no one archive: unpack and pack them again",
                 )
             self.at = self.filled
+
+    def _over_limits(self, member: Member, members: int, total: int) -> ArchiveError:
+        limits = self._limits
+        return self._error(
+            f"{printable(member.path)} is member {members} and takes the unpacked size to {total} bytes: "
+            f"the limits are {limits.members} members and {limits.size} bytes",
+            hint="raise --max-members or --max-size where the archive is right",
+        )
 
     def _truncated(self) -> ArchiveError:
         if not self.position:
