@@ -36,7 +36,7 @@ def ended(pid: int) -> bool:
     """Whether a process is gone, or is only waited for."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the second where it goes between open and read
         return True
 
 
