@@ -28,6 +28,7 @@ FORMS = {
     "file": (r"[^/\0]+", "a plain file name"),
     "sha256": (SHA256, "64 hexadecimal digits"),
     "diff_id": (f"sha256:{SHA256}", "sha256: and 64 hexadecimal digits"),
+    "format": (r"[a-z0-9-]+", "a format's name"),
     "created": (r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", "a moment in UTC"),
 }
 """Key of a record -> the regular expression of its text, and the same in words."""

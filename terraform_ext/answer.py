@@ -82,12 +82,18 @@ def _from_pin(name: str, pin: dict[str, object]) -> dict[str, object]:
         "name": name,
         "file": file,
         "storage": storage,
-        "format": suffix_of(file).rpartition(".")[2],
+        "format": pin.get(entries.FORMAT) or _format_of(file),
         **{key: pin[key] for key in entries.KEYS},
         "hints": pin.get("hints", {}),
         "verified": "pin",
         "warnings": [],
     }
+
+
+def _format_of(file: str) -> str:
+    """Return the format that a file's suffix tells: a .tar may be an OCI archive, too."""
+    suffix = suffix_of(file).rpartition(".")[2]
+    return "" if suffix == "tar" else suffix
 
 
 def _text(value: object) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lxcast.errors import PinError, StorageError
 from lxcast.model import DirectoryRef, Version, Volid, parse_storage
-from lxcast.pins.entries import KEYS
+from lxcast.pins.entries import FORMAT, KEYS
 from lxcast.storages.directory import DirectoryStorage
 from terraform_ext.query import Query
 
@@ -52,8 +52,8 @@ def _agree(name: str, pin: Mapping[str, Any], file: str, values: Mapping[str, An
     """Raise PinError for what the pin and the record tell differently."""
     problems = [
         f"{name}: {key} is {pin[key]} in {file}, {values[key]} in the template's record in {folder}"
-        for key in KEYS
-        if pin[key] != values[key]
+        for key in (*KEYS, FORMAT)
+        if pin.get(key, values[key]) != values[key]
     ]
     if not problems:
         return

@@ -17,6 +17,9 @@ DEFAULT = "templates.auto.tfvars.json"
 KEYS = ("template_id", "version", "sha256", "diff_id", "size", "ostype", "arch")
 """The keys of a record that every entry holds."""
 
+FORMAT = "format"
+"""The key that entries hold beside them, unless they were written without: of a .tar it tells what it is."""
+
 HINTS = {"disk_gb": int, "nesting": bool, "unprivileged": bool}
 """The record's hints that an entry holds, where the record does: what makes a container of the template."""
 
@@ -107,6 +110,8 @@ def problems_of(entry: object, *, nested: bool = False) -> Iterator[str]:
         return
     yield from (f": {key} is missing" for key in KEYS if key not in entry)
     yield from (f": {problem}" for key in KEYS if key in entry for problem in _problem(key, entry[key]))
+    if FORMAT in entry:
+        yield from (f": {problem}" for problem in _problem(FORMAT, entry[FORMAT]))
     hints = entry.get("hints", {})
     if not isinstance(hints, dict):
         yield f": hints is {short(hints)}, not an object"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lxcast.errors import PinError
-from lxcast.pins.entries import HINT, HINTS, KEYS, entries_of, find_entry, load, place_of, problems_of, valid
+from lxcast.pins.entries import FORMAT, HINT, HINTS, KEYS, entries_of, find_entry, load, place_of, problems_of, valid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,8 @@ class Pin:
     size: int
     ostype: str
     arch: str
+    format: str = ""
+    """The record's; "" in a pin that was written without."""
     hints: Mapping[str, int | bool] = field(default_factory=dict)
     """Those of the record that make a container of the template."""
     previous: "Pin | None" = None
@@ -34,7 +36,7 @@ class Pin:
     def of(cls, known: Mapping[str, Any]) -> "Pin":
         """Return what a pin keeps of a record's keys; `previous` stays empty."""
         hints = {key: known["hints"][key] for key in HINTS if key in known.get("hints", {})}
-        return cls(**{key: known[key] for key in KEYS}, hints=hints)
+        return cls(**{key: known[key] for key in KEYS}, format=known.get(FORMAT, ""), hints=hints)
 
     def same(self, other: "Pin") -> bool:
         """Whether both name the same template and tell the same of it, whatever came before."""
@@ -91,7 +93,8 @@ def with_pin(data: bytes, path: Path, name: str, pin: Pin) -> bytes:
     place = content
     for key in place_of(path):
         place = place.setdefault(key, {})
-    place[name] = {**entries.get(name, {}), **_keys(pin), "previous": _keys(previous) if previous else None}
+    others = {key: value for key, value in entries.get(name, {}).items() if key != FORMAT}
+    place[name] = {**others, **_keys(pin), "previous": _keys(previous) if previous else None}
     try:
         return (json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
     except (ValueError, RecursionError) as error:
@@ -105,4 +108,4 @@ def _pin(entry: Any) -> Pin:
 
 
 def _keys(pin: Pin) -> dict[str, Any]:
-    return {key: getattr(pin, key) for key in (*KEYS, "hints")}
+    return {key: getattr(pin, key) for key in (*KEYS, *([FORMAT] if pin.format else []), "hints")}

@@ -117,6 +117,25 @@ def test_hints_of_a_wrong_kind_are_told(hints: object, said: str) -> None:
         find_pin(json.dumps(content).encode(), FILE, "debian-12")
 
 
+def test_the_format_comes_and_goes_with_its_template() -> None:
+    image, plain = replace(pin(4), format="oci-archive"), pin(3)
+    data = with_pin(with_pin(b"", FILE, "debian-12", plain), FILE, "debian-12", image)
+    entry = json.loads(data)["lxc_templates"]["debian-12"]
+    assert entry["format"] == "oci-archive"
+    assert "format" not in entry["previous"], "it was written without"
+    back = with_pin(data, FILE, "debian-12", plain)
+    assert "format" not in json.loads(back)["lxc_templates"]["debian-12"]
+    assert find_pin(back, FILE, "debian-12").previous == image
+
+
+@pytest.mark.parametrize("format", ["", 1, None, "a b"])
+def test_a_format_that_is_none_is_told(format: object) -> None:
+    content = json.loads(with_pin(b"", FILE, "debian-12", pin(3)))
+    content["lxc_templates"]["debian-12"]["format"] = format
+    with pytest.raises(PinError, match=f"debian-12: format is {json.dumps(format)}, not a"):
+        find_pin(json.dumps(content).encode(), FILE, "debian-12")
+
+
 def test_keys_and_the_final_newline_are_in_a_fixed_form() -> None:
     data = with_pin('{"z": 1, "ä": {"b": 1, "a": 2}}'.encode(), FILE, "debian-12", pin(3)).decode()
     assert data.startswith('{\n  "lxc_templates": {\n    "debian-12": {\n      "arch": "amd64",\n      "diff_id"')

@@ -61,6 +61,22 @@ def test_the_hints_of_the_record_come_with_the_pin(folder: Path) -> None:
     assert result({**NAMED, "storage": "./storage", "verify": "storage"}, cwd=folder)["version"] == "v4"
 
 
+def test_the_format_is_the_pins_own(folder: Path) -> None:
+    image = {"template_id": "local:vztmpl/debian-12-v4.tar", "format": "oci-archive"}
+    edited(folder, **image)
+    assert result(NAMED, cwd=folder)["format"] == "oci-archive"
+    text = (folder / DEFAULT).read_text()
+    for file, told in (("debian-12-v4.tar", ""), ("debian-12-v4.tar.gz", "gz")):  # of a .tar only the pin can tell
+        (folder / DEFAULT).write_text(text.replace('"format": "oci-archive", ', "").replace("debian-12-v4.tar", file))
+        assert "oci" not in (folder / DEFAULT).read_text()
+        assert result(NAMED, cwd=folder)["format"] == told
+
+
+def test_a_pin_of_another_format_than_the_records_is_told(folder: Path) -> None:
+    edited(folder, format="gz")
+    assert "format is gz in" in refusal({**NAMED, "storage": "./storage"}, cwd=folder)
+
+
 def test_a_pin_file_is_named_by_the_query(folder: Path) -> None:
     (folder / "env").mkdir()
     (folder / DEFAULT).rename(folder / "env" / "web.tf.json")
