@@ -6,6 +6,7 @@ once more. An inner archive is decompressed as it streams by in the outer one.
 """
 
 import io
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -165,11 +166,11 @@ def open_if_packed(path: Path) -> PackagedSource | None:
 
 def open_if_pair(folder: Path) -> PackagedSource | None:
     """Return the root filesystem of a folder that holds one in an archive, with its metadata; else None."""
-    roots = [name for name in _files_in(folder) if _INNER.fullmatch(name.encode()) or name == "rootfs.squashfs"]
+    roots = [name for name in _files_in(folder) if _INNER.fullmatch(os.fsencode(name)) or name == "rootfs.squashfs"]
     if not roots:
         return None
     if len(roots) > 1:
-        raise _several(str(folder), [name.encode() for name in roots])
+        raise _several(str(folder), [os.fsencode(name) for name in roots])
     root = folder / roots[0]
     return _pair(root, _metadata_beside(root))
 
@@ -230,7 +231,7 @@ def _root_beside(metadata: Path) -> Path:
     stem = re.sub(rf"(\.meta)?\.{_TAR}$", "", metadata.name)
     for name in _files_in(metadata.parent):
         own = re.fullmatch(rf"{re.escape(stem)}\.(squashfs|{_TAR})", name) and name != metadata.name
-        common = _META.fullmatch(metadata.name) and (_INNER.fullmatch(name.encode()) or name == "rootfs.squashfs")
+        common = _META.fullmatch(metadata.name) and (_INNER.fullmatch(os.fsencode(name)) or name == "rootfs.squashfs")
         if own or common:
             return metadata.parent / name
     raise SourceError(

@@ -23,8 +23,9 @@ _FOLDERS = (
 )
 _TYPES = "service,socket,target,timer,path,mount,automount,swap,slice"
 READS = tuple(f"{folder.decode()}*.{{{_TYPES}}}" for folder in _FOLDERS)
-_UNIT = re.compile(rf"[^/]+\.(?:{_TYPES.replace(',', '|')})".encode())
-_WANTS = re.compile(rb"[^/]+\.(?:wants|requires|upholds)/([^/]+)")
+_NAME = r"[A-Za-z0-9:_.\\@-]+"  # systemd reads no unit of another name (basic/unit-name.c, VALID_CHARS)
+_UNIT = re.compile(rf"{_NAME}\.(?:{_TYPES.replace(',', '|')})".encode())
+_WANTS = re.compile(rf"{_NAME}\.(?:wants|requires|upholds)/({_NAME})".encode())
 
 _ENABLE_ONLY = frozenset({"debian", "ubuntu"})
 
