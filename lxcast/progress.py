@@ -4,10 +4,11 @@ A job speaks to a Progress; where that is shown is a matter of its sinks: one li
 of CI, a log file, or nowhere. A Progress is spoken to from one thread.
 """
 
+import io
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, TextIO
@@ -161,7 +162,7 @@ def open_progress(
         # https://no-color.org: set and not empty
         sinks.append(Terminal(stream, level, not environ.get("NO_COLOR")) if terminal else Lines(stream, level))
     if log_file is not None:
-        sinks.append(LogFile(log_file))
+        sinks.append(LogFile(log_file, sinks))
     return Progress(*sinks)
 
 
@@ -267,11 +268,15 @@ class Terminal(Lines):
 
 
 class LogFile:
-    """Everything, each line with its time, appended to a file."""
+    """Everything, each line with its time, appended to a file.
 
-    def __init__(self, path: Path) -> None:
+    Where that can be written no longer, the work goes on, and the sinks `beside` tell of it.
+    """
+
+    def __init__(self, path: Path, beside: Sequence[Sink] = ()) -> None:
+        self._path, self._beside = path, tuple(beside)
         try:
-            self._file = path.open("a", encoding="utf-8")
+            self._file: io.FileIO | None = path.open("ab", buffering=0)
         except OSError as error:
             raise UsageError(f"--log-file {path} cannot be written: {error.strerror}") from error
 
@@ -293,13 +298,21 @@ class LogFile:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def _write(self, text: str) -> None:
+        if self._file is None:
+            return
         now = time.time()
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
-        self._file.write(f"{stamp}.{int(now * 1000) % 1000:03}Z {text}\n")
-        self._file.flush()
+        try:
+            self._file.write(f"{stamp}.{int(now * 1000) % 1000:03}Z {text}\n".encode())
+        except OSError as error:
+            self.close()
+            for sink in self._beside:
+                sink.line("warning", f"--log-file {self._path} cannot be written any longer: {error.strerror}")
 
 
 def amount(count: float) -> str:

@@ -173,6 +173,14 @@ def test_the_log_file_has_everything_with_its_time(tmp_path: Path) -> None:
     assert len(lines) == 20, "a second run is appended"
 
 
+def test_a_log_file_that_fills_up_does_not_end_the_work() -> None:
+    stream = io.StringIO()
+    with open_progress(QUIET, Path("/dev/full"), stream) as talk:
+        everything(talk)
+    full = "lxcast: warning: --log-file /dev/full cannot be written any longer: No space left on device"
+    assert stream.getvalue().splitlines() == [full, "lxcast: warning: warned", "lxcast: error: failed"]
+
+
 def test_a_log_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No such file or directory"):
         open_progress(log_file=tmp_path / "none/log")
