@@ -48,6 +48,11 @@ def short(value: object) -> str:
     return json.dumps(value)[:80]
 
 
+def one_line(text: str) -> str:
+    """Return a text of others as it can stand within a line: what ends a line or moves the cursor is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def suffix_of(file: str) -> str:
     """Return the template suffix of a file name, "" where Proxmox would not take it for a template."""
     if file.startswith(".") or "/" in file:

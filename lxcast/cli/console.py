@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lxcast.errors import LxcastError
+from lxcast.forms import one_line
 from lxcast.progress import DEBUG, NORMAL, Progress, open_progress, safe
 
 
@@ -39,7 +40,9 @@ class Console:
         Raises SystemExit(141) where nobody reads any longer, and LxcastError where the output cannot take them.
         """
         try:
-            sys.stdout.write(safe(text) + "\n")
+            encoding = sys.stdout.encoding or "utf-8"
+            # As standard error does: in a locale that lacks a name's characters the rest of the answer still comes.
+            sys.stdout.write(safe(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
             sys.stdout.flush()
         except OSError as error:
             # What is left in the buffer must not raise again when the interpreter closes it.
@@ -92,7 +95,8 @@ class Console:
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
-    """Align the cells of rows, two spaces between them and none behind the last."""
+    """Align the cells of rows, two spaces between them and none behind the last; each row is one line."""
+    rows = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 
+from lxcast.forms import one_line
 from lxcast.model import rfc3339
 from lxcast.progress import Progress
 from lxcast.sources import open_source
@@ -34,7 +35,8 @@ class Difference:
 
     def __str__(self) -> str:
         sign = {"added": "+", "removed": "-", "changed": "~"}[self.change]
-        return f"{sign} {printable(self.path)}" + (f" {self.what} {self.a} -> {self.b}" if self.what else "")
+        values = f" {self.what} {one_line(self.a)} -> {one_line(self.b)}" if self.what else ""
+        return f"{sign} {printable(self.path)}{values}"
 
     def as_dict(self) -> dict[str, str]:
         """Return it as --json tells it; what, a and b only where a member changed."""

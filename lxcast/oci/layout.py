@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from lxcast.errors import ArchiveError, SourceError
+from lxcast.forms import one_line
 from lxcast.model import ImageConfig
 from lxcast.oci.platform import Platform
 
@@ -101,9 +102,9 @@ def find_in_docker_archive(blobs: Blobs, ref: str, platform: Platform | None) ->
 
     chosen = [key for key in images if is_meant(key)]
     if len(chosen) != 1:
-        known = ", ".join(name for key in images for name in tags[key] or [ids[key]])
+        known = _held(", ".join(name for key in images for name in tags[key] or [ids[key]]))
         what = "several images, and none was named" if chosen else f"no image {ref!r}" if ref else "no image"
-        raise SourceError(f"{blobs.name}: holds {what}", hint=f"it holds {known or 'nothing'}; append :REF")
+        raise SourceError(f"{blobs.name}: holds {what}", hint=known)
     image, digest = images[chosen[0]], ids[chosen[0]]
     data = _checked(blobs, str(image["Config"]), digest, None)
     layers = [{"path": path} for path in _list(blobs, image, "Layers", str)]
@@ -149,9 +150,10 @@ def _image(
         else:
             made.append(Layer(path, size, str(layer.get("digest") or ""), diff_id))
     if refused:
-        raise SourceError(f"{blobs.name}: {'; '.join(refused)}", hint="have its builder write plain layers")
+        told = one_line("; ".join(refused))
+        raise SourceError(f"{blobs.name}: {told}", hint="have its builder write plain layers")
     if damaged:
-        raise ArchiveError(f"{blobs.name}: {'; '.join(damaged)}", hint=_DAMAGED)
+        raise ArchiveError(f"{blobs.name}: {one_line('; '.join(damaged))}", hint=_DAMAGED)
     return Image(digest, _config(blobs, config, found), tuple(made))
 
 
@@ -160,7 +162,7 @@ def _refusal(kind: str) -> str:
         return "is encrypted: `skopeo copy --decryption-key` writes an image that can be read"
     if "nondistributable" in kind or ".foreign." in kind:
         return "is foreign: its content lies on its maker's server, not in the image"
-    return "" if not kind or _LAYER.fullmatch(kind) else f"is of the unknown kind {kind}"
+    return "" if not kind or _LAYER.fullmatch(kind) else f"is of the unknown kind {kind:.100}"
 
 
 def _config(blobs: Blobs, config: Mapping[str, Any], platform: Platform) -> ImageConfig:
@@ -224,7 +226,11 @@ def _names(descriptor: dict[str, Any]) -> list[str]:
 
 def _listing(descriptors: Sequence[dict[str, Any]]) -> str:
     names = [(_names(each) or [str(each.get("digest"))])[0] for each in descriptors]
-    return f"it holds {', '.join(dict.fromkeys(names)) or 'nothing'}; append :REF"
+    return _held(", ".join(dict.fromkeys(names)))
+
+
+def _held(names: str) -> str:
+    return f"it holds {one_line(names) or 'nothing'}; append :REF"
 
 
 def _path(blobs: Blobs, descriptor: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from lxcast.errors import ArchiveError
+from lxcast.forms import one_line
 
 FILE: Final = "file"
 FOLDER: Final = "folder"
@@ -265,4 +266,4 @@ class Merge:
 
 
 def _text(path: bytes) -> str:
-    return "/" + path.lstrip(b"/").decode("utf-8", "backslashreplace")
+    return "/" + one_line(path.lstrip(b"/").decode("utf-8", "backslashreplace"))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lxcast.errors import UsageError
+from lxcast.forms import one_line
 
 _ARCHITECTURES = {
     "x86_64": ("amd64", ""),
@@ -62,4 +63,4 @@ class Platform:
         )
 
     def __str__(self) -> str:
-        return "/".join(filter(None, (self.os, self.architecture, self.variant)))
+        return one_line("/".join(filter(None, (self.os, self.architecture, self.variant))))

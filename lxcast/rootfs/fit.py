@@ -11,6 +11,7 @@ from posixpath import dirname, join, normpath
 from typing import Literal
 
 from lxcast.errors import ArchiveError, UsageError
+from lxcast.forms import one_line
 from lxcast.model import ImageConfig
 from lxcast.rootfs.additions import Addition, read
 from lxcast.rootfs.globs import Matcher
@@ -219,8 +220,8 @@ class Fitting:
         self._make(directory(path, mode, self.options.epoch), note)
 
     def note(self, sentence: str) -> None:
-        """Put a sentence into the report."""
-        self._notes[self._row].append(sentence)
+        """Put a sentence into the report, on one line whatever name it repeats."""
+        self._notes[self._row].append(one_line(sentence))
 
     def _make(self, member: Member, note: str) -> None:
         """Make a member unless an addition has its place, or the way to it leads through a link or a file."""

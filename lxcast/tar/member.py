@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Protocol
 
+from lxcast.forms import one_line
+
 REG = b"0"
 LNK = b"1"
 SYM = b"2"
@@ -151,5 +153,4 @@ def symlink(path: bytes, target: bytes, mtime: int = 0) -> Member:
 
 def printable(path: bytes) -> str:
     """Return a member's path as a person reads it: undecodable and control bytes escaped, the root as "/"."""
-    text = path.decode("utf-8", "backslashreplace")
-    return "/" + "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    return "/" + one_line(path.decode("utf-8", "backslashreplace"))

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import groupby
 
 from lxcast.errors import CheckError, UsageError
+from lxcast.forms import one_line
 from lxcast.rootfs.checks.archive import ARCHIVE
 from lxcast.rootfs.checks.boot import BOOT
 from lxcast.rootfs.checks.credentials import SCAN_ROOTS, scan
@@ -100,6 +101,7 @@ def judge(
             replace(
                 finding,
                 check=check.id,
+                message=one_line(finding.message),  # it may repeat what a file says
                 level="warning" if lenient else finding.level,
                 hint=finding.hint or check.hint,
                 allowed=allow.get(check.id, "").strip(),

@@ -6,7 +6,6 @@ from ipaddress import ip_address
 
 from lxcast.rootfs.checks.rows import Check, Finding, Subject
 from lxcast.rootfs.globs import Matcher
-from lxcast.tar.member import printable
 
 _APT = ("etc/apt/apt.conf", "etc/apt/apt.conf.d/*")
 _SHELL = (
@@ -72,13 +71,9 @@ def _texts(subject: Subject, patterns: tuple[str, ...]) -> Iterator[tuple[bytes,
             yield path, subject.survey.text(path) or ""
 
 
-def _shown(text: str) -> str:
-    return printable(text.encode("utf-8", "surrogateescape"))[1:]
-
-
 def _place(url: str) -> str:
     """Return the host and port of a URL without user, password and path, for a finding."""
-    return _shown(url.rpartition("://")[2].rpartition("@")[2].partition("/")[0])
+    return url.rpartition("://")[2].rpartition("@")[2].partition("/")[0]
 
 
 def _proxies(patterns: tuple[str, ...], form: re.Pattern[str]) -> Callable[[Subject], Iterator[Finding]]:
@@ -116,7 +111,7 @@ def _resolvers(subject: Subject) -> Iterator[Finding]:
     for number, words in _words(subject, b"etc/resolv.conf"):
         neutral = {"nameserver": _LOCAL_RESOLVERS, "search": (".",), "domain": (".",)}.get(words[0])
         if neutral and not set(words[1:]) <= set(neutral):
-            yield Finding(f"line {number}: {_shown(' '.join(words))}", b"etc/resolv.conf")
+            yield Finding(f"line {number}: {' '.join(words)}", b"etc/resolv.conf")
 
 
 def _hosts(subject: Subject) -> Iterator[Finding]:
@@ -127,7 +122,7 @@ def _hosts(subject: Subject) -> Iterator[Finding]:
             continue
         # The usual ip6-localnet and ip6-mcastprefix are no addresses of a host.
         if not (address.is_loopback or address.is_multicast or words[0] in ("fe00::0", "fe00::")):
-            yield Finding(f"line {number}: {_shown(' '.join(words))}", b"etc/hosts")
+            yield Finding(f"line {number}: {' '.join(words)}", b"etc/hosts")
 
 
 def _words(subject: Subject, path: bytes) -> Iterator[tuple[int, list[str]]]:

@@ -44,7 +44,7 @@ def test_a_sparse_file_that_is_held_keeps_its_content() -> None:
     sparse = Member(b"etc/a", REG, size=8, body=b"abc", sparse=((1, 2), (6, 1)))
     members, _, fitting = fitted([sparse], [row(lambda f: f.note(f.text(b"etc/a") or ""), "etc/a")])
     assert attributes(members[b"etc/a"])["body"] == b"\0ab\0\0\0c\0"
-    assert fitting.report() == {"row": ["\0ab\0\0\0c\0"]}
+    assert fitting.report() == {"row": [r"\x00ab\x00\x00\x00c\x00"]}
 
 
 def test_what_is_made_is_roots_and_has_the_epoch_and_missing_folders_are_made() -> None:
