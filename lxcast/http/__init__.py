@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from lxcast.errors import ApiError
+from lxcast.http.answer import Answer
 from lxcast.http.body import File, FileBody, UploadBody, stamp
 from lxcast.http.causes import causes_of, reason_of
 from lxcast.http.profile import Profile, Secret, load_profile
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "NODE_DOWN",
     "PATIENCE",
+    "Answer",
     "Client",
     "File",
     "FileBody",
@@ -74,7 +76,7 @@ class Client:
         self._verify = False if profile.fingerprint else _authorities(profile.ca_file)
         self._seen = False
 
-    def get(self, path: str, /, *, patience: float = PATIENCE, **parameters: str | int) -> Any:
+    def get(self, path: str, /, *, patience: float = PATIENCE, **parameters: str | int) -> Answer:
         """Return the data of a GET, which is repeated, with growing pauses, while the server cannot be reached."""
         pause, end = 0.25, time.monotonic() + patience
         while True:
@@ -86,15 +88,15 @@ class Client:
             time.sleep(pause)
             pause = min(2 * pause, 4.0)
 
-    def post(self, path: str, /, **parameters: str | int) -> Any:
+    def post(self, path: str, /, **parameters: str | int) -> Answer:
         """Return the data of a POST, which is made once."""
         return self._call("POST", path, data={key.replace("_", "-"): each for key, each in parameters.items()})
 
-    def delete(self, path: str, /, **parameters: str | int) -> Any:
+    def delete(self, path: str, /, **parameters: str | int) -> Answer:
         """Return the data of a DELETE, which is made once."""
         return self._call("DELETE", path, params=parameters)
 
-    def upload(self, path: str, body: UploadBody) -> Any:
+    def upload(self, path: str, body: UploadBody) -> Answer:
         """Return the data of an upload, which is made once."""
         headers = {"Content-Type": body.content_type, "Connection": "close"}
         return self._call("POST", path, data=body, headers=headers)
@@ -114,7 +116,7 @@ class Client:
         request.headers["Authorization"] = f"PVEAPIToken={profile.token_id}={profile.secret.reveal()}"
         return request
 
-    def _call(self, method: str, path: str, **given: Any) -> Any:
+    def _call(self, method: str, path: str, **given: Any) -> Answer:
         if self.profile.url.startswith("http://") and not self._seen:
             # Where plain http is spelled out, a look without the token tells whether the server only points to https.
             self._send("GET", "/version", auth=lambda request: request)
@@ -133,7 +135,7 @@ class Client:
                 allow_redirects=False,  # the token goes to no other place
                 **given,
             )
-        except requests.RequestException as error:
+        except (requests.RequestException, ValueError) as error:  # of an address in Location that is none, too
             raise self._unreachable(error, f"{method} {path}") from error
         if reply.is_redirect or reply.is_permanent_redirect:
             raise ApiError(
@@ -274,15 +276,15 @@ def _pinned(fingerprint: str) -> Any:
     return Pinned() if fingerprint else HTTPAdapter()
 
 
-def _data(reply: "requests.Response", what: str, profile: Profile) -> Any:
+def _data(reply: "requests.Response", what: str, profile: Profile) -> Answer:
     """Return the data of an answer; ApiError where it is none or tells of a failure."""
     body = reply.text
     try:
         content = json.loads(body) if body else None
-    except ValueError:
+    except (ValueError, RecursionError):
         content = None
     if reply.ok and isinstance(content, dict) and "data" in content:
-        return content["data"]
+        return Answer(content["data"], what, profile)
     said = _message(reply, content, profile.secret)
     if reply.ok:
         raise ApiError(

@@ -183,7 +183,11 @@ def _same_storage(old: str, record: Record, storage: str, where: str) -> None:
 
 
 def _pin(record: Record) -> Pin:
-    return Pin.of(asdict(record))
+    """Return the pin of a record; StorageError where that holds what no pin may."""
+    known = asdict(record)
+    if problems := [f"{record.file}: the record{problem}" for problem in entries.problems_of(known)]:
+        raise StorageError("\n".join(problems), hint="restore the record from where the template was built")
+    return Pin.of(known)
 
 
 def _write(file: Path, name: str, pin: Pin, *, write: bool) -> Moved:

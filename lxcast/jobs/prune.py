@@ -19,6 +19,7 @@ from lxcast.model import DirectoryRef
 from lxcast.progress import Progress, age
 from lxcast.storages.directory import DirectoryStorage
 from lxcast.storages.entry import Entry
+from lxcast.storages.preflight import privileges
 from lxcast.storages.proxmox import remove
 
 _UNITS = {"h": 3600, "d": 86400, "w": 7 * 86400}
@@ -183,8 +184,7 @@ def _missing(places: Sequence[Contents], what: str, known: Iterable[str]) -> Sto
 
 def _require_privilege(client: Client, storage: str) -> None:
     path = f"/storage/{storage}"
-    granted = client.get("/access/permissions", path=path)
-    if not any("Datastore.Allocate" in each for each in granted.values()):
+    if "Datastore.Allocate" not in privileges(client, path):
         token = client.profile.token_id
         raise ApiError(
             f"the token {token} lacks Datastore.Allocate (to remove) on {path}",

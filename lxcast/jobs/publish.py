@@ -150,9 +150,9 @@ def write_record(folder: Path, record: Record) -> None:
 def read_record(folder: Path, file: str) -> Record | None:
     """Return the record that a folder has of a template's file; None where there is none, or it is of another file."""
     path = folder / f"{file.removesuffix(suffix_of(file))}.json"
-    if not path.is_file() or not path.stat().st_size:  # an empty one is a number that a build claimed
-        return None
     with durable.explained(path):
+        if not path.is_file() or not path.stat().st_size:  # an empty one is a number that a build claimed
+            return None
         record = parse_record(path.read_bytes(), str(path))
     return record if record.file == file else None
 

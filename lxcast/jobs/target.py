@@ -4,11 +4,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from lxcast.errors import ApiError, UsageError
-from lxcast.http import PATIENCE, Client, Profile, Relay, load_profile
+from lxcast.http import PATIENCE, Answer, Client, Profile, Relay, load_profile
 from lxcast.model import ProxmoxRef, parse_storage
 from lxcast.progress import Progress
 from lxcast.storages.preflight import WARNING, Preflight, preflight, refuse
@@ -87,9 +86,9 @@ class _Asked(Client):
 
     def __init__(self, profile: Profile) -> None:
         super().__init__(profile)
-        self._known: dict[str, Any] = {}
+        self._known: dict[str, Answer] = {}
 
-    def get(self, path: str, /, *, patience: float = PATIENCE, **parameters: str | int) -> Any:
+    def get(self, path: str, /, *, patience: float = PATIENCE, **parameters: str | int) -> Answer:
         """Return the data of a GET as Client does, or what it was when it was asked for before."""
         key = f"{path}?{sorted(parameters.items())}"
         if key not in self._known:
@@ -102,7 +101,7 @@ def places(client: Client, targets: Targets) -> Sequence[ProxmoxRef]:
     if not targets.all_nodes:
         return targets.refs
     storage = targets.storage
-    nodes = sorted(str(each["node"]) for each in client.get("/nodes"))
+    nodes = sorted(each["node"].node() for each in client.get("/nodes").list())
     refs = [_ref(node, storage) for node in nodes if _has(client, node, storage)]
     if not refs:
         raise UsageError(f"no node of {targets.profile.host} has a storage {storage!r}")
@@ -125,7 +124,8 @@ def look(targets: Targets, progress: Progress, *, suffix: str = ".tar.zst", size
 def _has(client: Client, node: str, storage: str) -> bool:
     """Tell whether a node has the storage; one that cannot be asked counts, so that it is reported."""
     try:
-        return any(each["storage"] == storage for each in client.get(f"/nodes/{node}/storage", patience=0))
+        there = client.get(f"/nodes/{node}/storage", patience=0).list()
+        return any(each["storage"].text() == storage for each in there)
     except ApiError:
         return True
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from lxcast.errors import ApiError, LxcastError, StorageError
 from lxcast.http import Client
@@ -76,9 +75,15 @@ def refuse(found: Sequence[Preflight]) -> LxcastError | None:
     return kind("\n".join(row.message for row in rows), hint="\n".join(hints))
 
 
+def privileges(client: Client, path: str) -> set[str]:
+    """Return what the token may do on a path of the cluster's permissions. Raises ApiError."""
+    told = client.get("/access/permissions", path=path).members()
+    return {name for each in told.values() for name in each.members()}
+
+
 def _api(client: Client, found: Preflight, suffix: str, size: int) -> Iterator[Row]:
     said = client.get("/version", patience=3)
-    found.release = str(said.get("version") or said.get("release") or "")
+    found.release = said["version"].text("") or said["release"].text("")
     # pve-storage 7.0-13 takes .tar.zst and checksums, 9.0.15 (Proxmox VE 9.1) plain .tar.
     needed = (9, 1) if suffix == ".tar" else (7, 1)
     try:
@@ -100,7 +105,7 @@ def _api(client: Client, found: Preflight, suffix: str, size: int) -> Iterator[R
 
 
 def _nodes(client: Client, found: Preflight, suffix: str, size: int) -> Iterator[Row]:
-    nodes = {str(each["node"]): str(each.get("status", "")) for each in client.get("/nodes")}
+    nodes = {each["node"].node(): each["status"].text("") for each in client.get("/nodes").list()}
     found.nodes = tuple(sorted(name for name, status in nodes.items() if status in ("online", "")))
     node = found.ref.node
     if node not in nodes:
@@ -112,11 +117,8 @@ def _nodes(client: Client, found: Preflight, suffix: str, size: int) -> Iterator
 
 
 def _permissions(client: Client, found: Preflight, suffix: str, size: int) -> Iterator[Row]:
-    def has(path: str) -> set[str]:
-        return {name for each in client.get("/access/permissions", path=path).values() for name in each}
-
     path = f"/storage/{found.ref.storage}"
-    token, there = client.profile.token_id, has(path)
+    token, there = client.profile.token_id, privileges(client, path)
     lacking = [] if "Datastore.AllocateTemplate" in there else ["Datastore.AllocateTemplate (to upload)"]
     if not there & {"Datastore.Audit", "Datastore.AllocateSpace"}:
         lacking.append("Datastore.Audit (to see what is there)")
@@ -130,9 +132,9 @@ def _permissions(client: Client, found: Preflight, suffix: str, size: int) -> It
         )
     else:
         yield Row("permissions", OK, f"the token may upload to {path} and list it")
-    own = has(f"/nodes/{found.ref.node}")
-    found.sees_tasks = all("Sys.Audit" in has(f"/nodes/{node}") for node in found.nodes)
-    found.confirms = "Sys.AccessNetwork" in own or {"Sys.Audit", "Sys.Modify"} <= has("/")
+    own = privileges(client, f"/nodes/{found.ref.node}")
+    found.sees_tasks = all("Sys.Audit" in privileges(client, f"/nodes/{node}") for node in found.nodes)
+    found.confirms = "Sys.AccessNetwork" in own or {"Sys.Audit", "Sys.Modify"} <= privileges(client, "/")
     if not found.sees_tasks:
         yield Row(
             "tasks",
@@ -161,7 +163,7 @@ def _storage(client: Client, found: Preflight, suffix: str, size: int) -> Iterat
     node, id = found.ref.node, found.ref.storage
     if found.nodes and node not in found.nodes:
         return
-    storages: dict[str, dict[str, Any]] = {each["storage"]: each for each in client.get(f"/nodes/{node}/storage")}
+    storages = {each["storage"].text(): each for each in client.get(f"/nodes/{node}/storage").list()}
     state = storages.get(id)
     where = f"storage {id} on node {node}"
     if state is None:
@@ -170,23 +172,23 @@ def _storage(client: Client, found: Preflight, suffix: str, size: int) -> Iterat
             "storage", ERROR, f"{where} is not there, or the token may not see it", f"it sees: {names}", api=False
         )
         return
-    found.shared = bool(int(state.get("shared", 0)))
-    contents = str(state.get("content", "")).split(",")
+    found.shared = bool(state["shared"].number(0))
+    contents = state["content"].text("").split(",")
     problems = []
     if "vztmpl" not in contents:
         hint = f"pvesm set {id} --content {','.join(sorted({*filter(None, contents), 'vztmpl'}))}"
         problems.append(
             Row("storage", ERROR, f"{where} takes no templates (content: {','.join(contents)})", hint, False)
         )
-    if not int(state.get("enabled", 1)):
+    if not state["enabled"].number(1):
         problems.append(Row("storage", ERROR, f"{where} is disabled", f"pvesm set {id} --disable 0", False))
-    elif not int(state.get("active", 1)):
+    elif not state["active"].number(1):
         problems.append(Row("storage", ERROR, f"{where} is not active", "is it mounted, and its server up?", False))
-    elif (free := int(state.get("avail", 0))) < size:
+    elif (free := state["avail"].number(0)) < size:
         hint = "remove what is not used any more, or take another storage"
         problems.append(
             Row("storage", ERROR, f"{where} is full: {free} bytes are free, {size} are needed", hint, False)
         )
     yield from problems or [
-        Row("storage", OK, f"{where}: {int(state.get('avail', 0))} bytes are free, templates are taken")
+        Row("storage", OK, f"{where}: {state['avail'].number(0)} bytes are free, templates are taken")
     ]

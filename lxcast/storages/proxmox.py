@@ -81,7 +81,7 @@ class ProxmoxStorage:
         """
         try:
             with turn or nullcontext():
-                own = str(self._client.upload(f"{self._path}/upload", UploadBody(file, advance)))
+                own = self._client.upload(f"{self._path}/upload", UploadBody(file, advance)).text()
         except ApiError as error:
             if not error.lost:
                 error.hint = error.hint or _failure_hint(error.message, None)
@@ -246,16 +246,14 @@ class ProxmoxStorage:
         )
 
     def _download(self, file: File, url: str) -> str:
-        return str(
-            self._client.post(
-                f"{self._path}/download-url",
-                url=url,
-                filename=file.name,
-                content="vztmpl",
-                checksum_algorithm="sha256",
-                checksum=file.sha256,
-            )
-        )
+        return self._client.post(
+            f"{self._path}/download-url",
+            url=url,
+            filename=file.name,
+            content="vztmpl",
+            checksum_algorithm="sha256",
+            checksum=file.sha256,
+        ).text()
 
     def _find(self, name: str) -> Listed | None:
         return next((each for each in listing(self._client, self._path) if each.file == name), None)
@@ -263,17 +261,17 @@ class ProxmoxStorage:
 
 def listing(client: Client, path: str) -> Iterator[Listed]:
     """Yield the templates that the storage at an API path lists. Raises ApiError."""
-    for each in client.get(f"{path}/content", content="vztmpl"):
-        volid = str(each["volid"])
-        yield Listed(volid, volid.rpartition("/")[2], int(each.get("size", 0)), int(each.get("ctime", 0)))
+    for each in client.get(f"{path}/content", content="vztmpl").list():
+        volid = each["volid"].text()
+        yield Listed(volid, volid.rpartition("/")[2], each["size"].number(0), each["ctime"].number(0))
 
 
 def remove(client: Client, ref: ProxmoxRef, file: str) -> None:
     """Remove a template; one that is gone already is none. Raises ApiError, also where it is listed afterwards."""
     path = f"/nodes/{ref.node}/storage/{ref.storage}"
-    upid = client.delete(f"{path}/content/{quote(f'vztmpl/{file}')}", delay=5)
+    upid = client.delete(f"{path}/content/{quote(f'vztmpl/{file}')}", delay=5).text("")
     if upid:  # it took longer
-        status, log = wait(client, str(upid), lambda _: None)
+        status, log = wait(client, upid, lambda _: None)
         if status != "OK" and not status.startswith("WARNINGS"):
             raise ApiError(f"{ref}: {file} was not removed: {last(log, status)}", hint="the node's task log has more")
     if any(each.file == file for each in listing(client, path)):

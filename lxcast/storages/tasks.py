@@ -1,12 +1,14 @@
 """The tasks of a Proxmox cluster: one that is awaited, and those that write templates, which are watched."""
 
+import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import quote
 
 from lxcast.errors import ApiError
+from lxcast.forms import NODE
 from lxcast.http import NODE_DOWN, Client, may_pass
 from lxcast.model import conceal
 
@@ -18,6 +20,24 @@ PATIENCE = 120.0
 
 _KINDS = ("imgcopy", "download")
 """The tasks that write a template: an upload's, and that of download-url (pve-storage, API2/Storage/Status.pm)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task as a node lists it."""
+
+    upid: str
+    kind: str
+    id: str
+    """Of what it is about: a container's number, a file's name, or ""."""
+    node: str
+    owner: str
+    """USER@REALM, and !TOKEN where it was one."""
+    began: int
+    """Seconds since 1970."""
+    ended: bool
+    status: str
+    """How it ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +62,7 @@ class Watch:
         """The nodes that did not answer."""
         self._nodes = sorted(nodes)
         self._own: set[str] = set()
-        self._before = {task["upid"] for task in self._tasks(client) if task.get("endtime")}
+        self._before = {task.upid for task in self._tasks(client) if task.ended}
 
     def leave_out(self, upid: str) -> None:
         """Take a task for this program's own; it has one for each target."""
@@ -50,15 +70,15 @@ class Watch:
 
     def of(self, client: Client, file: str) -> list[Writing]:
         """Return the tasks since then, but the own, that wrote a file of this name, or may have. Raises ApiError."""
-        new = (task for task in self._tasks(client) if task["upid"] not in self._before | self._own)
+        new = (task for task in self._tasks(client) if task.upid not in self._before | self._own)
         found = [each for each in (_writing(client, task) for task in new) if each]
         return [each for each in found if each.file in ("", file)]
 
-    def _tasks(self, client: Client) -> Iterator[dict[str, Any]]:
+    def _tasks(self, client: Client) -> Iterator[Task]:
         for node in (each for each in self._nodes if each not in self.unseen):
             try:
                 for kind in _KINDS:
-                    yield from client.get(f"/nodes/{node}/tasks", typefilter=kind, source="all", limit=500)
+                    yield from list_tasks(client, node, kind, limit=500)
             except ApiError as error:
                 if error.status < NODE_DOWN:
                     raise
@@ -118,10 +138,26 @@ def last(log: Sequence[str], status: str) -> str:
     return "; ".join([line for line in log if line and line != "TASK OK"][-3:]) or status
 
 
-def _writing(client: Client, task: dict[str, Any]) -> Writing | None:
+def list_tasks(client: Client, node: str, kind: str, *, limit: int, patience: float = 10.0) -> Iterator[Task]:
+    """Yield a node's tasks of a kind, those that run too. Raises ApiError."""
+    told = client.get(f"/nodes/{node}/tasks", typefilter=kind, source="all", limit=limit, patience=patience)
+    for each in told.list():
+        token = each["tokenid"].text("")
+        yield Task(
+            upid=each["upid"].text(),
+            kind=each["type"].text(),
+            id=each["id"].text(""),
+            node=node,
+            owner=each["user"].text("") + (f"!{token}" if token else ""),
+            began=each["starttime"].number(0),
+            ended=each["endtime"].number(0) > 0,
+            status=each["status"].text(""),
+        )
+
+
+def _writing(client: Client, task: Task) -> Writing | None:
     """Return what a task writes, as soon as it tells; None where it only compared what was there, or failed to."""
-    upid, kind = str(task["upid"]), str(task["type"])
-    owner = f"{task.get('user', '')}!{task['tokenid']}" if task.get("tokenid") else str(task.get("user", ""))
+    upid, kind, owner = task.upid, task.kind, task.owner
     end = time.monotonic() + PATIENCE
     while True:
         status = _status(client, upid, 10.0)
@@ -131,7 +167,7 @@ def _writing(client: Client, task: dict[str, Any]) -> Writing | None:
             failed = status is not None and not status.startswith(("OK", "WARNINGS"))
             harmless = failed or any("existing file" in line for line in log)
             if harmless or status or len(log) > 1 or time.monotonic() > end:
-                return None if harmless else Writing(upid, kind, owner, str(task.get("id", "")), str(task["node"]))
+                return None if harmless else Writing(upid, kind, owner, task.id, task.node)
         else:
             target, node = _said(log, "target file: "), _said(log, "target node: ")
             if target or status or time.monotonic() > end:
@@ -147,17 +183,19 @@ def _said(log: Iterable[str], key: str) -> str:
 
 def _status(client: Client, upid: str, patience: float) -> str | None:
     said = client.get(f"{_path(upid)}/status", patience=patience)
-    return None if said.get("status") == "running" else str(said.get("exitstatus") or "unexpected status")
+    if said["status"].text() == "running":
+        return None
+    return said["exitstatus"].text("") or "unexpected status"
 
 
 def task_log(client: Client, upid: str, patience: float = 10.0) -> list[str]:
     """Return the lines of a task's log, which tell nothing secret of a URL. Raises ApiError."""
     lines = client.get(f"{_path(upid)}/log", patience=patience, limit=0)
-    return [conceal(str(each.get("t", ""))) for each in lines]
+    return [conceal(each["t"].text("")) for each in lines.list()]
 
 
 def _path(upid: str) -> str:
-    parts = upid.split(":")
-    if len(parts) < 9 or parts[0] != "UPID":
+    found = re.match(rf"UPID:(?P<node>{NODE}):([^:]*:){{6}}", upid, re.ASCII)
+    if found is None:
         raise ApiError(f"Proxmox named no task: {upid!r}", hint="is another program at that address?")
-    return f"/nodes/{parts[1]}/tasks/{quote(upid, safe='')}"
+    return f"/nodes/{found['node']}/tasks/{quote(upid, safe='')}"

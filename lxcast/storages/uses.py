@@ -9,12 +9,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
 
 from lxcast.errors import ApiError
 from lxcast.http import Client
 from lxcast.model import ProxmoxRef
-from lxcast.storages.tasks import task_log
+from lxcast.storages.tasks import Task, list_tasks, task_log
 
 _KINDS = ("vzcreate", "vzrestore", "vzdestroy")
 """What makes a container of a template, replaces what it was made of, and ends it (pve-container, API2/LXC.pm)."""
@@ -56,25 +55,25 @@ def find_made(client: Client, warn: Callable[[str], None]) -> list[Made]:
     found = []
     for task in _makers(client, warn):
         try:
-            archive = _archive(task_log(client, task["upid"]))
+            archive = _archive(task_log(client, task.upid))
         except ApiError as error:  # a log goes before the list of tasks does
-            warn(f"what container {task['id']} was made of is not known: {error.message}")
+            warn(f"what container {task.id} was made of is not known: {error.message}")
             continue
         if archive:
-            found.append(Made(Use(int(task["id"]), str(task["node"]), bool(task.get("endtime"))), archive))
+            found.append(Made(Use(int(task.id), task.node, task.ended), archive))
     return found
 
 
 def is_shared(client: Client, ref: ProxmoxRef) -> bool:
     """Tell whether all nodes see the same files. Raises ApiError."""
-    found = client.get(f"/nodes/{ref.node}/storage", storage=ref.storage)
-    return any(int(each.get("shared", 0)) for each in found)
+    found = client.get(f"/nodes/{ref.node}/storage", storage=ref.storage).list()
+    return any(each["shared"].number(0) for each in found)
 
 
 def uses_in(client: Client, ref: ProxmoxRef, made: Sequence[Made], *, shared: bool) -> Uses:
     """Return the containers that were made from templates of a storage; of one that is not shared, of its node's."""
-    paths = [str(each["path"]) for each in client.get("/storage") if each["storage"] == ref.storage and "path" in each]
-    folder = PurePosixPath(paths[0]) if paths else PurePosixPath("/")
+    known = [each for each in client.get("/storage").list() if each["storage"].text() == ref.storage]
+    folder = PurePosixPath(next((each["path"].text("") for each in known), "") or "/")
     found = defaultdict(list)
     for each in made:
         if folder in each.archive.parents and (shared or each.use.node == ref.node):
@@ -82,30 +81,27 @@ def uses_in(client: Client, ref: ProxmoxRef, made: Sequence[Made], *, shared: bo
     return {file: sorted(uses) for file, uses in found.items()}
 
 
-def _makers(client: Client, warn: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+def _makers(client: Client, warn: Callable[[str], None]) -> Iterator[Task]:
     """Yield of each container the task that made it, where that is the last that is known of it."""
-    last: dict[str, dict[str, Any]] = {}
-    for node in client.get("/nodes"):
+    last: dict[str, Task] = {}
+    for node in (each["node"].node() for each in client.get("/nodes").list()):
         try:
-            tasks = list(_tasks(client, str(node["node"])))
+            tasks = list(_tasks(client, node))
         except ApiError as error:
-            warn(f"what the node {node['node']} made containers of is not known: {error.message}")
+            warn(f"what the node {node} made containers of is not known: {error.message}")
             continue
         for task in tasks:
-            id = str(task.get("id", ""))
-            if id not in last or int(task["starttime"]) >= int(last[id]["starttime"]):
-                last[id] = task
-    yield from (task for task in last.values() if task["type"] == "vzcreate")
+            if task.id not in last or task.began >= last[task.id].began:
+                last[task.id] = task
+    yield from (task for task in last.values() if task.kind == "vzcreate" and re.fullmatch("[0-9]{1,9}", task.id))
 
 
-def _tasks(client: Client, node: str) -> Iterator[dict[str, Any]]:
+def _tasks(client: Client, node: str) -> Iterator[Task]:
     """Yield a node's tasks that made or ended a container, and those that are about to make one."""
     for kind in _KINDS:
-        for task in client.get(f"/nodes/{node}/tasks", typefilter=kind, source="all", limit=_TASKS, patience=1):
-            status = str(task.get("status", ""))
-            ended = bool(task.get("endtime"))
-            if re.match("OK|WARNINGS", status) if ended else kind == "vzcreate":
-                yield {**task, "type": kind, "node": node}
+        for task in list_tasks(client, node, kind, limit=_TASKS, patience=1):
+            if re.match("OK|WARNINGS", task.status) if task.ended else kind == "vzcreate":
+                yield task
 
 
 def _archive(log: Sequence[str]) -> PurePosixPath | None:
