@@ -61,8 +61,20 @@ def render(metadata: Metadata) -> tuple[list[Rendered], list[str]]:
     return rendered, left_out
 
 
+def missing(metadata: Metadata) -> list[str]:
+    """Return the names of the files that an image's templates are made by, and that its metadata lacks."""
+    said = metadata.values.get("templates")
+    rows = said.values() if isinstance(said, dict) else ()
+    names = {_source(row) for row in rows if isinstance(row, dict)}
+    return sorted(names - metadata.files.keys())
+
+
+def _source(row: Mapping[str, Any]) -> str:
+    return f"templates/{row.get('template')}"
+
+
 def _render(metadata: Metadata, target: str, row: Mapping[str, Any]) -> str:
-    name = f"templates/{row.get('template')}"
+    name = _source(row)
     data = metadata.files.get(name)
     if data is None or len(data) > _MOST:
         raise ValueError(f"there is no {name!a:.200}" if data is None else f"it has {len(data)} bytes")

@@ -34,7 +34,7 @@ def open_source(text: str, platform: str = "", sha256: str | None = None) -> Sou
     if not text:
         raise UsageError("the source's name is empty", hint="name a container, an image, an archive, or - for stdin")
     if text == "-":
-        return _open_once(open_stdin())
+        return _opened_once(open_stdin())
     path = Path(text)
     if path.exists() or path.is_absolute() or text.startswith((".", "~")) or path.suffix in _ARCHIVE_SUFFIXES:
         return _open_path(path.expanduser(), platform)
@@ -117,11 +117,10 @@ def _open_path(path: Path, platform: str) -> Source:
         from lxcast.sources.packaged import is_packed, open_if_packed, open_with_metadata
 
         found = (open_if_packed(path) if first and is_packed(first) else None) or open_with_metadata(path)
-    return found or _open_once(open_file(path))
+    return found or _opened_once(open_file(path))
 
 
-def _open_once(archive: Archive) -> Source:
-    """Return what comes from a pipe, which cannot be looked at before it is read."""
-    from lxcast.sources.once import OnceSource
+def _opened_once(archive: Archive) -> Source:
+    from lxcast.sources.once import open_once
 
-    return OnceSource(archive)
+    return open_once(archive)

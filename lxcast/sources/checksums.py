@@ -1,9 +1,13 @@
-"""The checksum file that lies beside downloads and builds, as sha256sum(1) writes it."""
+"""The checksum file that lies beside downloads and builds, or in one archive with them, as sha256sum(1) writes it."""
 
+import hashlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from lxcast.errors import SourceError
+from lxcast.oci.layout import verify
+from lxcast.tar.member import REG, Member
 
 NAMES = ("SHA256SUMS", "sha256sums.txt")
 """As distributions call it, and as hakim does."""
@@ -34,5 +38,57 @@ def _digests(sums: Path, name: str) -> set[str]:
             text = file.read(_MAX).decode("utf-8", "surrogateescape")
     except OSError as error:
         raise SourceError(f"{sums}: cannot be read: {error.strerror}", hint="see `ls -l` of it") from error
-    matches = map(_LINE.fullmatch, text.splitlines())
-    return {match[1].lower() for match in matches if match and match[2] == name}
+    return {digest for digest, named in _lines(text) if named == name}
+
+
+def _lines(text: str) -> Iterator[tuple[str, str]]:
+    """Yield each digest and the name that it is told of."""
+    for match in map(_LINE.fullmatch, text.splitlines()):
+        if match:
+            yield match[1].lower(), match[2]
+
+
+class Sums:
+    """What the checksum files in an archive say of what lies beside them there, and what that is.
+
+    `name` is the archive's, and `warnings` gets what could not be compared.
+    """
+
+    def __init__(self, name: str, warnings: list[str]) -> None:
+        self._name, self._warnings = name, warnings
+        self._listed: list[tuple[str, str, str]] = []
+        self._found: dict[str, str] = {}
+
+    def take(self, member: Member) -> None:
+        """Take a member, all of it."""
+        if member.type != REG or member.sparse is not None:
+            return
+        path, data = _path(member.path), bytearray()
+        for chunk in self.chunks(member):
+            if path in NAMES and len(data) < _MAX:
+                data += chunk
+        text = data.decode("utf-8", "surrogateescape")
+        self._listed += [(path, digest, named) for digest, named in _lines(text)]
+
+    def chunks(self, member: Member) -> Iterator[memoryview]:
+        """Yield a member's body, and know its digest at the end."""
+        digest = hashlib.sha256()
+        for chunk in member.chunks():
+            digest.update(chunk)
+            yield chunk
+        self._found[_path(member.path)] = digest.hexdigest()
+
+    def compare(self, root: bytes) -> None:
+        """Raise ArchiveError for a member that is not what a checksum file says; warn where none tells of `root`."""
+        for sums, digest, named in self._listed:
+            if named in self._found:
+                what = f"{self._name}: {named}, by the {sums} in it,"
+                verify(what, f"sha256:{digest}", self._found[named])
+        told = {named for _, _, named in self._listed}
+        unsaid = f"{self._name}: its checksums name no {_path(root)}, which was not compared"
+        if told and _path(root) not in told and unsaid not in self._warnings:
+            self._warnings.append(unsaid)
+
+
+def _path(path: bytes) -> str:
+    return path.decode("utf-8", "surrogateescape")

@@ -1,77 +1,81 @@
-"""An archive that can be read once, such as standard input: what it holds shows when it comes."""
+"""An archive that can be read once, such as standard input: its start is looked at, and then it is read with the rest.
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+Names, templates and record follow from the metadata, so it is heeded where it comes before the root filesystem.
+"""
 
-from lxcast.compression import Readable
-from lxcast.record import Origin
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+
+from lxcast.compression import Peeked, Readable, decompress
+from lxcast.errors import ArchiveError, SourceError
+from lxcast.incus.metadata import YAML
+from lxcast.incus.templates import missing
 from lxcast.sources.archive import Archive
-from lxcast.sources.packaged import Chunks, is_companion, is_root, require_companion
-from lxcast.sources.source import Members
-from lxcast.tar.member import Member, printable
-from lxcast.tar.reader import Limits, Reader
+from lxcast.sources.begun import Begun
+from lxcast.sources.packaged import PackagedSource, is_companion, is_in_rootfs, is_root, nested, unpacked
+from lxcast.tar.form import Form
+from lxcast.tar.member import REG, printable
+from lxcast.tar.reader import Reader
 
 _MAX_HELD = 4 * 1024 * 1024
-"""Bytes of the members that may be metadata, which wait for what comes behind them."""
+"""Bytes of the members that may be metadata, and lie before what tells that they are."""
+
+_MAX_MEMBERS = 10_000
 
 
-class OnceSource:
-    """What comes from a pipe: a root filesystem, or an archive that holds its archive and nothing but metadata."""
+def open_once(archive: Archive) -> Archive | PackagedSource:
+    """Return what comes from a pipe: a root filesystem, or what that is packed in with nothing but its metadata.
 
-    def __init__(self, archive: Archive) -> None:
-        self.origin, self.rereadable, self.size = archive.origin, archive.rereadable, archive.size
-        self.warnings, self.config = archive.warnings, archive.config
-        self._archive = archive
-
-    @property
-    def read(self) -> int:
-        """Bytes of the archive that were read so far."""
-        return self._archive.read
+    Raises ArchiveError for malformed metadata, SourceError where more of it is needed than comes in time.
+    """
+    name = archive.origin.reference
+    stack = ExitStack()
+    begun = Begun(stack.enter_context(archive.opener()))
+    files: dict[str, bytes] = {}
+    try:
+        first = _first_behind(begun, name, files)
+    except (ArchiveError, OSError):
+        first = b""  # told when it is read
+    begun.rewind()
 
     @contextmanager
-    def members(self, limits: Limits | None = None) -> Iterator[Members]:
-        """Open the archive and yield the members of the root filesystem."""
-        with self._archive.members(limits) as reader:
-            yield _Unwrapped(reader, self.origin.reference, self.warnings, limits)
+    def opener() -> Iterator[Readable]:
+        with stack:
+            yield begun
+
+    again = replace(archive, opener=opener)
+    if is_in_rootfs(first) and YAML in files:
+        metadata, kept = unpacked(files, name)
+        if late := missing(metadata):
+            raise SourceError(
+                f"{name}: {', '.join(late)}, which its metadata.yaml names, did not come before rootfs/",
+                hint=_SAVE,
+            )
+        return PackagedSource(again, metadata, kept, unified=True)
+    if first and not is_in_rootfs(first):
+        metadata, kept = unpacked(files, name)
+        beside = "" if metadata.files else ", and nothing beside it"
+        again.warnings.append(f"{name}: its {printable(first)[1:]} was taken{beside}")
+        return nested(again, first, metadata, kept)
+    return again
 
 
-class _Unwrapped:
-    """The members of an archive, or of the one that is all its content."""
+_SAVE = "save it to a file, which is read in any order: cat > FILE, then `lxcast build FILE`"
 
-    def __init__(self, reader: Reader, name: str, warnings: list[str], limits: Limits | None) -> None:
-        self._reader, self._name, self._warnings, self._limits = reader, name, warnings, limits
-        self.before_refill: Callable[[], None] = lambda: None
 
-    def __iter__(self) -> Iterator[Member]:
-        self._reader.before_refill = self._refill
-        held: list[Member] = []
-        rest = iter(self._reader)
-        for member in rest:
-            if is_root(member):
-                yield from self._inside(member)
-                for beside in rest:
-                    require_companion(beside, self._name)
-                return
-            small = member.size <= _MAX_HELD - sum(each.size for each in held)
-            if small and is_companion(member):
-                held.append(member.held())
-                continue
-            yield from held
-            yield member
-            yield from rest
-            return
-        yield from held
+def _first_behind(begun: Begun[Readable], name: str, files: dict[str, bytes]) -> bytes:
+    """Return the path of what comes behind members that may be metadata, which go to `files`.
 
-    def _inside(self, member: Member) -> Iterator[Member]:
-        @contextmanager
-        def opener() -> Iterator[Readable]:
-            yield Chunks(member.chunks())
-
-        self._warnings.append(f"{self._name}: its {printable(member.path)[1:]} was taken, and nothing beside it")
-        inner = Archive(Origin("tar", f"{self._name}: {printable(member.path)[1:]}"), opener, rereadable=False)
-        with inner.members(self._limits) as members:
-            members.before_refill = self._refill
-            yield from members
-
-    def _refill(self) -> None:
-        self.before_refill()
+    It is that of a root filesystem's archive, or one in a folder rootfs/; b"" for anything else.
+    """
+    room = _MAX_HELD
+    for number, member in enumerate(Reader(decompress(Peeked(begun), name), name, form=Form())):
+        if is_root(member) or is_in_rootfs(member.path):
+            return member.path
+        room -= member.size
+        if room < 0 or number > _MAX_MEMBERS or not is_companion(member):
+            break
+        if member.type == REG:
+            files[member.path.decode("utf-8", "surrogateescape")] = b"".join(map(bytes, member.chunks()))
+    return b""

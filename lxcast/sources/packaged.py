@@ -8,7 +8,7 @@ once more. An inner archive is decompressed as it streams by in the outer one.
 import io
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
@@ -19,7 +19,7 @@ from lxcast.incus.metadata import MAX_FILE, YAML, Metadata, read_metadata
 from lxcast.model import ImageConfig
 from lxcast.record import Origin
 from lxcast.sources.archive import Archive, is_squashfs, open_file
-from lxcast.sources.checksums import listed
+from lxcast.sources.checksums import Sums, listed
 from lxcast.sources.source import Members
 from lxcast.sources.squashfs import open_squashfs
 from lxcast.tar.member import DIR, LNK, REG, Member, printable, regular
@@ -46,7 +46,7 @@ _SMALL = Limits(members=10_000, size=16 * _MAX_FILES)
 
 def is_packed(path: bytes) -> bool:
     """Tell whether a member may be what a root filesystem is packed with in an archive, or itself."""
-    return _INNER.fullmatch(path) is not None or _BESIDE.fullmatch(path) is not None or _in_rootfs(path)
+    return _INNER.fullmatch(path) is not None or _BESIDE.fullmatch(path) is not None or is_in_rootfs(path)
 
 
 class PackagedSource:
@@ -72,7 +72,8 @@ class PackagedSource:
         """Open the archive and yield the members of the root filesystem."""
         with self._root.members(limits) as reader:
             if self._unified or self.metadata.placeholders:
-                yield _Inner(reader, self._unified, self.metadata.placeholders, self.origin.reference)
+                sums = Sums(self.origin.reference, self.warnings) if self._unified else None
+                yield _Inner(reader, sums, self.metadata.placeholders, self.origin.reference)
             else:
                 yield reader
 
@@ -93,32 +94,36 @@ class PackagedSource:
 class _Inner:
     """The members of a root filesystem, as they should be named and as the metadata says."""
 
-    def __init__(self, reader: Reader, unified: bool, placeholders: frozenset[bytes], name: str) -> None:
-        self._reader, self._unified, self._placeholders, self._name = reader, unified, placeholders, name
+    def __init__(self, reader: Reader, sums: Sums | None, placeholders: frozenset[bytes], name: str) -> None:
+        """Take the members of an archive; `sums` is None where it is not a unified one."""
+        self._reader, self._sums, self._placeholders, self._name = reader, sums, placeholders, name
         self.before_refill: Callable[[], None] = lambda: None
 
     def __iter__(self) -> Iterator[Member]:
         self._reader.before_refill = self._refill
         for member in self._reader:
-            if self._unified and not self._move(member):
+            if self._sums and not self._move(member):
+                require_companion(member, self._name)
+                self._sums.take(member)
                 continue
             if member.path in self._placeholders and member.type == REG and member.size <= MAX_FILE:
                 content = b"".join(bytes(chunk) for chunk in member.chunks()).replace(_PLACEHOLDER, _NAME)
                 yield member.changed(body=content, size=len(content), sparse=None)
             else:
                 yield member
+        if self._sums:
+            self._sums.compare(_ROOTFS)
 
     def _refill(self) -> None:
         self.before_refill()
 
     def _move(self, member: Member) -> bool:
         """Take "rootfs/" off a member's names; tell whether it is the root filesystem's."""
-        if not _in_rootfs(member.path):
-            require_companion(member, self._name)
+        if not is_in_rootfs(member.path):
             return False
         member.path = member.path[len(_ROOTFS) + 1 :]
         if member.type == LNK:
-            if not _in_rootfs(member.link):
+            if not is_in_rootfs(member.link):
                 raise ArchiveError(
                     f"{self._name}: {printable(member.path)} is a hard link to {printable(member.link)}, which is not "
                     "in rootfs/"
@@ -141,7 +146,7 @@ def open_if_packed(path: Path) -> PackagedSource | None:
         for member in members:
             if is_root(member):
                 roots.append(member.path)
-            elif _in_rootfs(member.path):
+            elif is_in_rootfs(member.path):
                 unified = True
             elif not is_companion(member):
                 return None
@@ -150,7 +155,7 @@ def open_if_packed(path: Path) -> PackagedSource | None:
             if (roots or unified) and _is_complete(files):
                 break
     outer.digest = listed(path)  # compared when all of it is read, not after this look
-    meta, kept = _unpacked(files, str(path))
+    meta, kept = unpacked(files, str(path))
     if unified and not roots and YAML in files:
         return PackagedSource(outer, meta, kept, unified=True)
     if unified or (not roots and not meta.values):
@@ -159,9 +164,8 @@ def open_if_packed(path: Path) -> PackagedSource | None:
         return _pair(_root_beside(path), path)
     if len(roots) > 1:
         raise _several(str(path), roots)
-    packaged = PackagedSource(_nested(outer, path, roots[0]), meta, kept)
-    packaged.warnings.append(f"{path}: its {printable(roots[0])[1:]} was taken")
-    return packaged
+    outer.warnings.append(f"{path}: its {printable(roots[0])[1:]} was taken")
+    return nested(outer, roots[0], meta, kept)
 
 
 def open_if_pair(folder: Path) -> PackagedSource | None:
@@ -248,24 +252,37 @@ def _files_in(folder: Path) -> list[str]:
         return []
 
 
-def _nested(outer: Archive, path: Path, inner: bytes) -> Archive:
+def nested(outer: Archive, inner: bytes, metadata: Metadata, kept: bytes) -> PackagedSource:
+    """Return the root filesystem whose archive is a member of another one, beside its metadata."""
+    name = outer.origin.reference
+
     @contextmanager
     def opener() -> Iterator[Readable]:
+        sums = Sums(name, outer.warnings)
         with outer.members() as members:
             rest = iter(members)
             for member in rest:
                 if member.path == inner:
-                    yield Chunks(member.chunks())
+                    body = Chunks(sums.chunks(member))
                     break
+                sums.take(member)
             else:
-                raise ArchiveError(f"{path}: {printable(inner)} is not in it any more", hint="build it again")
+                raise ArchiveError(f"{name}: {printable(inner)} is not in it any more", hint="build it again")
+            yield body
+            body.drain()
             for member in rest:
-                require_companion(member, str(path))
+                require_companion(member, name)
+                sums.take(member)
+        sums.compare(inner)
 
-    return Archive(Origin("tar", str(path)), opener, rereadable=True)
+    root = Archive(Origin("tar", f"{name}: {printable(inner)[1:]}"), opener, outer.rereadable, warnings=outer.warnings)
+    packaged = PackagedSource(root, metadata, kept)
+    packaged.origin = outer.origin
+    return packaged
 
 
-def _in_rootfs(path: bytes) -> bool:
+def is_in_rootfs(path: bytes) -> bool:
+    """Tell whether a member lies where a unified archive has its root filesystem."""
     return path == _ROOTFS or path.startswith(_ROOTFS + b"/")
 
 
@@ -312,7 +329,7 @@ def _keep(member: Member, files: dict[str, bytes], where: str) -> None:
     files[name] = b"".join(bytes(chunk) for chunk in member.chunks())
 
 
-def _unpacked(files: dict[str, bytes], where: str) -> tuple[Metadata, bytes]:
+def unpacked(files: Mapping[str, bytes], where: str) -> tuple[Metadata, bytes]:
     """Return the metadata among the files of an archive, and the archive in that archive that holds it, if one does."""
     inner = next((name for name in sorted(files) if _META.fullmatch(name)), None)
     if inner is None:
@@ -353,3 +370,8 @@ class Chunks:
         buffer[:count] = self._left[:count]
         self._left = self._left[count:]
         return count
+
+    def drain(self) -> None:
+        """Pass over what is left."""
+        for _ in self._chunks:
+            pass

@@ -16,6 +16,7 @@ from lxcast.http.stream import redacted
 from lxcast.record import Origin
 from lxcast.sources import downloads
 from lxcast.sources.archive import Archive
+from lxcast.sources.begun import Begun
 from lxcast.sources.source import Members, Source
 from lxcast.tar.form import Form
 from lxcast.tar.reader import Limits, Reader
@@ -49,26 +50,26 @@ class Remote:
         """Return what the file is, after a look at its start. Raises SourceError and its children."""
         path = downloads.find(self._sha256) if self._sha256 else None
         if path is None:
-            begun = _Begun(self._url)
+            begun = Begun(Download(self._url))
             try:
                 if not self._must_be_kept(begun):
                     return self._streamed(begun)
-                path = downloads.keep(begun, begun.name, self._sha256, lambda: begun.sha256)
+                path = downloads.keep(begun, begun.raw.name, self._sha256, lambda: begun.raw.sha256)
             except BaseException:
-                begun.close()
+                begun.raw.close()
                 raise
-            begun.close()
+            begun.raw.close()
         source = self._open_path(path)
         # Each kind of source has it as an attribute, though those who read sources only look at it.
         source.origin = replace(self.origin, digest=f"sha256:{path.name}")  # type: ignore[misc]
         return source
 
-    def _streamed(self, begun: "_Begun") -> Archive:
+    def _streamed(self, begun: Begun[Download]) -> Archive:
         waiting = [begun]
 
         @contextmanager
         def opener() -> Iterator[Readable]:
-            download = waiting.pop() if waiting else _Begun(self._url)
+            download = waiting.pop() if waiting else Begun(Download(self._url))
             try:
                 yield download
                 self._finish(download)
@@ -76,15 +77,15 @@ class Remote:
                 self._finish(download)  # that these are not the right bytes tells more than what follows from it
                 raise
             finally:
-                download.close()
-            archive.origin = replace(self.origin, digest=f"sha256:{download.sha256}")
+                download.raw.close()
+            archive.origin = replace(self.origin, digest=f"sha256:{download.raw.sha256}")
 
-        archive = Archive(self.origin, opener, bool(self._sha256), begun.size)
+        archive = Archive(self.origin, opener, bool(self._sha256), begun.raw.size)
         return archive
 
-    def _must_be_kept(self, begun: "_Begun") -> bool:
+    def _must_be_kept(self, begun: Begun[Download]) -> bool:
         try:
-            reader = Reader(decompress(Peeked(begun), begun.name), begun.name, form=Form())
+            reader = Reader(decompress(Peeked(begun), begun.raw.name), begun.raw.name, form=Form())
             first = next((member.path for member in reader if member.path), b"")
         except ArchiveError:
             return True  # the whole file tells more than its start
@@ -92,34 +93,9 @@ class Remote:
             begun.rewind()
         return self._is_read_twice(first)
 
-    def _finish(self, begun: "_Begun") -> None:
+    def _finish(self, begun: Begun[Download]) -> None:
         """Read what is left, and compare the digest."""
         buffer = memoryview(bytearray(1 << 20))
         while begun.readinto(buffer):
             pass
-        downloads.require(begun.name, self._sha256, begun.sha256)
-
-
-class _Begun(Download):
-    """A download whose start is kept until it is rewound, and then read again."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self._start = bytearray()
-        self._rewound = False
-
-    def rewind(self) -> None:
-        """Go back to the start, once."""
-        self._rewound = True
-
-    def readinto(self, buffer: memoryview, /) -> int:
-        """Fill the start of `buffer`; return how many bytes, 0 at the end."""
-        if self._rewound and self._start:
-            count = min(len(buffer), len(self._start))
-            buffer[:count] = self._start[:count]
-            del self._start[:count]
-            return count
-        got = super().readinto(buffer)
-        if not self._rewound:
-            self._start += buffer[:got]
-        return got
+        downloads.require(begun.raw.name, self._sha256, begun.raw.sha256)

@@ -64,7 +64,11 @@ def _nested(subject: Subject) -> Iterator[Finding]:
         yield Finding("holds the root filesystem as an archive within the archive", found.path)
     elif found.kind == "folder":
         unified = subject.survey.type(b"metadata.yaml") is not None  # as Incus and LXD have it
-        hint = "`lxcast repack FILE`, which takes it out" if unified else ""
+        hint = (
+            "`lxcast repack FILE`, which takes it out; what comes by a pipe has to be saved to a file first"
+            if unified
+            else ""
+        )
         yield Finding("holds the root filesystem, which should begin at the top of the archive", found.path, hint=hint)
 
 

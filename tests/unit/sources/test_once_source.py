@@ -1,6 +1,7 @@
 """What comes from a pipe is told as it comes: a root filesystem, or an archive around one."""
 
 import gzip
+import json
 import lzma
 import os
 import subprocess
@@ -9,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from lxcast.errors import ArchiveError
+from lxcast.errors import ArchiveError, SourceError
 from lxcast.sources import open_source
 from lxcast.tar.member import regular
-from tests.image_files import layer
+from tests.image_files import Line, layer
 from tests.unit.cli.running import COMMAND, archive, environment
 from tests.unit.rootfs.filesystems import minimal_debian
 
@@ -62,8 +63,50 @@ def test_the_inner_archive_comes(tmp_path: Path, files: dict[str, bytes], pack: 
     assert "rootfs.tar" in warning
 
 
-def test_a_root_filesystem_comes_as_it_is(tmp_path: Path) -> None:
-    assert read(tmp_path, INNER) == (WITHIN, [])
+UNIFIED: list[Line] = [
+    (
+        "metadata.yaml",
+        "file",
+        b"properties: {release: bookworm}\ntemplates: {/etc/x: {when: [create], template: x.tpl}}",
+    ),
+    ("templates/x.tpl", "file", b"text"),
+    ("rootfs", "dir", 0o755),
+    ("rootfs/etc", "dir", 0o755),
+    ("rootfs/etc/a", "file", b"a"),
+    ("rootfs/etc/b", "link", "rootfs/etc/a"),
+]
+
+
+@pytest.mark.parametrize("pack", [bytes, lzma.compress], ids=["plain", "xz"])
+def test_a_unified_archive_comes_when_its_metadata_does_first(tmp_path: Path, pack: type[bytes]) -> None:
+    found, warnings = read(tmp_path, pack(layer(UNIFIED)))
+    assert found == [(b"", 0), (b"etc", 0), (b"etc/a", 1), (b"etc/b", 0)]
+    assert warnings == []
+
+
+def test_templates_that_come_too_late_are_told_with_the_way(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"templates/x\.tpl, which its metadata\.yaml names, did not come") as raised:
+        read(tmp_path, layer([UNIFIED[0], *UNIFIED[2:], UNIFIED[1]]))
+    assert "save it to a file" in raised.value.hint
+
+
+def test_malformed_metadata_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match=r"metadata\.yaml is no YAML"):
+        read(tmp_path, layer([("metadata.yaml", "file", b"{"), *UNIFIED[2:]]))
+
+
+def test_a_folder_rootfs_without_metadata_comes_as_it_is(tmp_path: Path) -> None:
+    assert read(tmp_path, layer(UNIFIED[2:4])) == ([(b"rootfs", 0), (b"rootfs/etc", 0)], [])
+
+
+def test_metadata_that_has_no_end_is_not_held(tmp_path: Path) -> None:
+    many = [(f"templates/{number}", "file", b"") for number in range(10_002)]
+    assert len(read(tmp_path, layer([UNIFIED[0], *many, *UNIFIED[2:]]))[0]) == 1 + 10_002 + 4
+
+
+@pytest.mark.parametrize("pack", [bytes, lzma.compress], ids=["plain", "xz"])
+def test_a_root_filesystem_comes_as_it_is(tmp_path: Path, pack: type[bytes]) -> None:
+    assert read(tmp_path, pack(INNER)) == (WITHIN, [])
 
 
 def test_files_that_could_be_metadata_are_not_lost(tmp_path: Path) -> None:
@@ -92,13 +135,34 @@ def test_what_is_wrong_around_it_is_told(tmp_path: Path, files: dict[str, bytes]
         read(tmp_path, outer(files))
 
 
-def test_a_build_from_standard_input_gives_what_the_file_gives(tmp_path: Path) -> None:
-    data = lzma.compress(archive([*minimal_debian(), regular(b"srv/x", b"y")]))
-    (tmp_path / "nested.tar").write_bytes(outer({"meta.tar.xz": META, "rootfs.tar.xz": data}))
-    for source in ("-", "nested.tar"):
-        with (tmp_path / "nested.tar").open("rb") as stdin:
+def built_twice(tmp_path: Path, data: bytes) -> tuple[Path, str]:
+    """Build from a file and from standard input; return the template, and what was said of the latter."""
+    (tmp_path / "source.tar").write_bytes(data)
+    for source in ("source.tar", "-"):
+        with (tmp_path / "source.tar").open("rb") as stdin:
             line = [*COMMAND, "build", source, "--name", "x", "--output", "out"]
             done = subprocess.run(line, stdin=stdin, cwd=tmp_path, env=environment({}), capture_output=True, text=True)
             assert done.returncode == 0, done.stderr
-    one, other = (tmp_path / f"out/x-v{number}.tar.zst" for number in (1, 2))
-    assert one.read_bytes() == other.read_bytes()
+    one, other = (tmp_path / f"out/x-v{number}" for number in (1, 2))
+    assert Path(f"{one}.tar.zst").read_bytes() == Path(f"{other}.tar.zst").read_bytes()
+    records = [json.loads(Path(f"{each}.json").read_text()) for each in (one, other)]
+    assert records[0]["metadata"] == records[1]["metadata"]
+    assert records[0]["release"] == records[1]["release"]
+    return Path(f"{other}.tar.zst"), done.stderr
+
+
+def test_a_build_from_standard_input_gives_what_the_file_gives(tmp_path: Path) -> None:
+    data = lzma.compress(archive([*minimal_debian(), regular(b"srv/x", b"y")]))
+    meta = lzma.compress(layer([UNIFIED[0], UNIFIED[1]]))
+    template, said = built_twice(tmp_path, outer({"meta.tar.xz": meta, "rootfs.tar.xz": data}))
+    assert "its rootfs.tar.xz was taken\n" in said
+    subprocess.run(["tar", "-xOf", template, "./etc/x"], check=True)
+
+
+def test_a_unified_archive_from_standard_input_gives_what_the_file_gives(tmp_path: Path) -> None:
+    inside = minimal_debian()
+    for each in inside:
+        each.path = (b"rootfs/" + each.path).rstrip(b"/")
+    metadata = [regular(path.encode(), content) for path, _, content in UNIFIED[:2]]
+    template, _ = built_twice(tmp_path, archive([*metadata, *inside]))
+    subprocess.run(["tar", "-xOf", template, "./etc/x"], check=True)

@@ -179,6 +179,56 @@ def test_the_checksums_beside_a_file_hold(tmp_path: Path, sums: str) -> None:
             members(str(tmp_path / ("plain.tar" if name == "plain.tar" else "")))
 
 
+def listing(files: dict[str, bytes]) -> bytes:
+    return "".join(f"{hashlib.sha256(data).hexdigest()} *./{name}\n" for name, data in files.items()).encode()
+
+
+PAIR = {"meta.tar.xz": lzma.compress(META), "rootfs.tar.xz": lzma.compress(INNER)}
+
+
+@pytest.mark.parametrize("sums", ["SHA256SUMS", "sha256sums.txt"])
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("damaged", ["", *PAIR])
+def test_the_checksums_in_an_archive_hold(tmp_path: Path, sums: str, first: bool, damaged: str) -> None:
+    listed = listing({**PAIR, "other.iso": b""})
+    right = hashlib.sha256(PAIR[damaged]).hexdigest() if damaged else ""
+    if damaged:
+        listed = listed.replace(right.encode(), b"0" * 64)
+    files = {sums: listed, **PAIR} if first else {**PAIR, sums: listed}
+    path = wrapped(tmp_path / "x.tar", files, "w")
+    if damaged:
+        with pytest.raises(ArchiveError, match=rf"{damaged}, by the {sums} in it, is damaged: it has sha256:{right}"):
+            members(path)
+    else:
+        assert members(path) == FILES
+        assert not [each for each in open_source(path).warnings if "compared" in each]
+
+
+def test_checksums_that_tell_nothing_of_the_root_filesystem_are_told(tmp_path: Path) -> None:
+    source = open_source(wrapped(tmp_path / "x.tar", {"SHA256SUMS": listing({"disk.img": b""}), **PAIR}, "w"))
+    for _ in range(2):
+        with source.members() as found:
+            assert [*found]
+    assert [each for each in source.warnings if "compared" in each] == [
+        f"{tmp_path}/x.tar: its checksums name no rootfs.tar.xz, which was not compared"
+    ]
+
+
+def test_the_metadata_of_a_unified_archive_is_compared(tmp_path: Path) -> None:
+    path = tmp_path / "x.tar"
+    for told in (YAML, b"other"):
+        sums = ("SHA256SUMS", "file", listing({"metadata.yaml": told}))
+        path.write_bytes(layer([("metadata.yaml", "file", YAML), ("rootfs/a", "file", b"a"), sums]))
+        source = open_source(str(path))
+        if told == YAML:
+            with source.members() as found:
+                assert [*found]
+            assert source.warnings == [f"{path}: its checksums name no rootfs, which was not compared"]
+        else:
+            with pytest.raises(ArchiveError, match=r"metadata\.yaml, by the SHA256SUMS in it, is damaged"):
+                paths(str(path))
+
+
 def test_checksums_that_contradict_each_other_are_told(tmp_path: Path) -> None:
     (tmp_path / "plain.tar").write_bytes(INNER)
     (tmp_path / "SHA256SUMS").write_text(f"{'0' * 64}  plain.tar\n")

@@ -1,0 +1,32 @@
+"""A stream whose start is looked at before it is read."""
+
+from typing import Generic, TypeVar
+
+from lxcast.compression import Readable
+
+R = TypeVar("R", bound=Readable)
+
+
+class Begun(Generic[R]):
+    """A stream whose start is kept until it is rewound, and then read again."""
+
+    def __init__(self, raw: R) -> None:
+        self.raw = raw
+        self._start = bytearray()
+        self._rewound = False
+
+    def rewind(self) -> None:
+        """Go back to the start, once."""
+        self._rewound = True
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill the start of `buffer`; return how many bytes, 0 at the end."""
+        if self._rewound and self._start:
+            count = min(len(buffer), len(self._start))
+            buffer[:count] = self._start[:count]
+            del self._start[:count]
+            return count
+        got = self.raw.readinto(buffer) or 0
+        if not self._rewound:
+            self._start += buffer[:got]
+        return got
