@@ -20,6 +20,7 @@ class Console:
         self.json = as_json
         self.level = NORMAL
         self.log_file: Path | None = None
+        self._done: dict[str, Any] = {}
         self._progress: Progress | None = None
 
     @property
@@ -53,8 +54,11 @@ class Console:
         except AttributeError as error:  # standard output was closed when the command started
             raise LxcastError(f"standard output cannot be written: {error}") from error
 
-    def document(self, content: dict[str, Any]) -> None:
-        """Write a JSON document with its schema number."""
+    def document(self, content: dict[str, Any], error: Exception | None = None) -> None:
+        """Write a JSON document with its schema number; where there is an error raise that, which is told with it."""
+        if error:
+            self._done = content
+            raise error
         self.out(json.dumps({"schema": 1, **content}, indent=2))
 
     def fail(self, error: Exception, message: str, hint: str, exit_code: int) -> int:
@@ -66,7 +70,7 @@ class Console:
         if self.json:
             told = {"class": type(error).__name__, "message": message, "hint": hint, "exit_code": exit_code}
             with suppress(LxcastError):  # standard output itself may be what failed
-                self.document({"error": told})
+                self.document({**self._done, "error": told})
         return exit_code
 
     def crash(self, error: Exception) -> int:

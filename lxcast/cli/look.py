@@ -26,11 +26,12 @@ def list_(console: Console, said: dict[str, Value], json: Json = False) -> None:
     Of a Proxmox storage the records on this machine tell the digests: those of what was uploaded elsewhere are unknown.
     The containers that were made from a template are what the logs of its nodes still tell.
     """
-    from lxcast.jobs.listing import look_everywhere
+    from lxcast.jobs.listing import failure, look_everywhere
 
     values = over_settings(said)
     storage = str(values["storage"])
     found = look_everywhere(storage, {name: values[name] for name in PLACES}, console.progress.warn)
+    error = failure(found)
     listed = [(each, entry) for each in found for entry in each.entries]
     for _, entry in listed:
         if entry.problem:
@@ -40,7 +41,7 @@ def list_(console: Console, said: dict[str, Value], json: Json = False) -> None:
         for each, entry in listed:
             used = (each.uses or {}).get(entry.file, ())
             told.append(_facts(entry) | {"node": each.node, "used_by": [asdict(use) for use in used] or None})
-        console.document({"storage": storage, "templates": told})
+        console.document({"storage": storage, "templates": told}, error)
     elif listed:
         rows: list[tuple[str, ...]] = [
             ("NODE", "NAME", "VERSION", "FORMAT", "SIZE", "AGE", "SHA256", "TEMPLATE", "USED BY")
@@ -49,6 +50,8 @@ def list_(console: Console, said: dict[str, Value], json: Json = False) -> None:
         # Of one node, or of a folder, that column says nothing; and a folder knows nothing of containers.
         cut = slice(0 if len(found) > 1 else 1, None if found[0].by_api else -1)
         console.out(columns([row[cut] for row in rows]))
+    if error:
+        raise error
 
 
 def _facts(entry: "Entry") -> dict[str, Any]:

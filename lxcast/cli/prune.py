@@ -54,9 +54,9 @@ def prune(
     from lxcast.jobs.prune import parse_age, plan
 
     seconds = parse_age(older_than) if older_than else None
-    places, known = _look(console, said, pins)
+    storage, places, known = _look(console, said, pins)
     verdicts = plan(places, known, names=names or (), keep=keep, older_than=seconds)
-    _carry_out(console, verdicts, apply=apply, json=json)
+    _carry_out(console, storage, places, verdicts, apply=apply, json=json)
 
 
 @command(
@@ -82,12 +82,12 @@ def remove(
     """
     from lxcast.jobs.prune import plan_removal
 
-    places, known = _look(console, said, pins)
-    _carry_out(console, plan_removal(places, known, templates), apply=apply, json=json)
+    storage, places, known = _look(console, said, pins)
+    _carry_out(console, storage, places, plan_removal(places, known, templates), apply=apply, json=json)
 
 
-def _look(console: Console, said: dict[str, Value], paths: list[Path] | None) -> "tuple[list[Contents], Pins]":
-    """Return what the storage holds, node by node, and what the pins name."""
+def _look(console: Console, said: dict[str, Value], paths: list[Path] | None) -> "tuple[str, list[Contents], Pins]":
+    """Return the storage, what it holds, node by node, and what the pins name."""
     from lxcast.jobs.listing import look_everywhere
     from lxcast.jobs.prune import Pins
 
@@ -97,16 +97,26 @@ def _look(console: Console, said: dict[str, Value], paths: list[Path] | None) ->
     pins = Pins.read(files)
     if files and not pins.named:
         console.progress.warn(f"no pin in {', '.join(map(str, files))}: it keeps nothing")
-    access = {name: values[name] for name in PLACES}
-    return look_everywhere(str(values["storage"]), access, console.progress.warn), pins
+    storage, access = str(values["storage"]), {name: values[name] for name in PLACES}
+    return storage, look_everywhere(storage, access, console.progress.warn), pins
 
 
-def _carry_out(console: Console, verdicts: "list[Verdict]", *, apply: bool, json: bool) -> None:
-    """Show the plan, carried out where `apply` says so. Raises the first error of a removal that failed."""
+def _carry_out(
+    console: Console, storage: str, places: "list[Contents]", verdicts: "list[Verdict]", *, apply: bool, json: bool
+) -> None:
+    """Show the plan, carried out where `apply` says so; then raise one error of all that failed."""
+    from lxcast.jobs.listing import failure
     from lxcast.jobs.prune import apply as carry_out
 
     if apply:
         verdicts = carry_out(verdicts, console.progress)
+    going = [each for each in verdicts if each.removed and not each.error]
+    what = f"{len(going)} of {len(verdicts)} templates, {amount(sum(each.entry.size for each in going))}"
+    # The first of each node; the table has all.
+    error = failure(places, {each.place.node: each.error for each in reversed(verdicts) if each.error})
+    if verdicts and not json:
+        console.out(_table(verdicts))
+    console.progress.say(f"removed {what}" if apply else f"would remove {what}; --apply removes them")
     if json:
         told = [
             {
@@ -114,22 +124,21 @@ def _carry_out(console: Console, verdicts: "list[Verdict]", *, apply: bool, json
                 **{key: getattr(each.entry, key) for key in ("template_id", "file", "size", "ctime")},
                 "action": each.action,
                 "reasons": list(each.reasons),
+                "error": str(each.error or ""),
             }
             for each in verdicts
         ]
-        console.document({"applied": apply, "templates": told})
-    elif verdicts:
-        several = len({each.place.node for each in verdicts}) > 1
-        rows = [("ACTION", *(["NODE"] if several else []), "TEMPLATE", "SIZE", "AGE", "WHY")]
-        for each in verdicts:
-            node = [each.place.node] if several else []
-            when = age(time.time() - each.entry.ctime)
-            why = "; ".join((*each.reasons, *([str(each.error)] if each.error else [])))
-            rows.append((each.action, *node, each.entry.template_id, amount(each.entry.size), when, why))
-        console.out(columns(rows))
-    going = [each for each in verdicts if each.removed and not each.error]
-    what = f"{len(going)} of {len(verdicts)} templates, {amount(sum(each.entry.size for each in going))}"
-    console.progress.say(f"removed {what}" if apply else f"would remove {what}; --apply removes them")
+        console.document({"storage": storage, "applied": apply, "templates": told}, error)
+    if error:
+        raise error
+
+
+def _table(verdicts: "list[Verdict]") -> str:
+    several = len({each.place.node for each in verdicts}) > 1
+    rows = [("ACTION", *(["NODE"] if several else []), "TEMPLATE", "SIZE", "AGE", "WHY")]
     for each in verdicts:
-        if each.error:
-            raise each.error
+        node = [each.place.node] if several else []
+        when = age(time.time() - each.entry.ctime)
+        why = "; ".join((*each.reasons, *([str(each.error)] if each.error else [])))
+        rows.append((each.action, *node, each.entry.template_id, amount(each.entry.size), when, why))
+    return columns(rows)

@@ -49,16 +49,22 @@ def publish(
     else:
         present = "is there already with these bytes" if rows[0][1] == "present" else "is published"
         console.progress.say(f"{published.volid} {present}")
-    if published.error:
-        raise published.error
     if json:
         results = [
-            {"node": each.node, "state": each.state, "verified": bool(each.put and each.put.verified)}
+            {
+                "node": each.node,
+                "state": each.state,
+                "verified": bool(each.put and each.put.verified),
+                "error": str(each.error or ""),
+            }
             for each in published.outcomes
         ]
         told = {"template_id": published.volid, "storage": targets.storage, "file": published.file.name}
-        console.document({**told, "size": published.file.size, "sha256": published.file.sha256, "nodes": results})
-    else:
+        sizes = {"size": published.file.size, "sha256": published.file.sha256}
+        console.document({**told, **sizes, "nodes": results}, published.error)
+    if published.error:
+        raise published.error
+    if not json:
         console.out(published.volid)
 
 

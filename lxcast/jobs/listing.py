@@ -1,10 +1,10 @@
 """The templates of a storage."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lxcast.errors import ApiError, StorageError
+from lxcast.errors import ApiError, LxcastError, StorageError
 from lxcast.forms import suffix_of
 from lxcast.model import DirectoryRef, ProxmoxRef, StorageRef, Version, parse_storage
 from lxcast.naming import Pattern
@@ -33,6 +33,8 @@ class Contents:
     """How a Proxmox storage is reached; None for a folder."""
     uses: "Uses | None" = None
     """None where nobody asked, or the storage is a folder, which knows nothing of containers."""
+    error: ApiError | None = None
+    """Why the node told nothing."""
 
     @property
     def id(self) -> str:
@@ -75,7 +77,8 @@ def look_into(storage: str, access: Access | None = None) -> Contents:
 def look_everywhere(storage: str, access: Access, warn: Callable[[str], None]) -> list[Contents]:
     """Return what a storage holds on each node that is named, and which containers were made of it; a shared one once.
 
-    `warn` is told of the nodes that do not answer; ApiError where none does. Else it raises what `look_into` does.
+    A node that does not answer is told of by its `error`, where none does by ApiError; what is not known of containers
+    is told to `warn`. Else it raises what `look_into` does.
     """
     if not storage.startswith("proxmox:"):
         return [look_into(storage)]
@@ -85,7 +88,6 @@ def look_everywhere(storage: str, access: Access, warn: Callable[[str], None]) -
 
     targets = find_targets(storage, **access)
     found: list[Contents] = []
-    failed: list[ApiError] = []
     with Client(targets.profile) as client:
         refs = places(client, targets)
         made = find_made(client, warn)
@@ -93,17 +95,27 @@ def look_everywhere(storage: str, access: Access, warn: Callable[[str], None]) -
             try:
                 shared = is_shared(client, ref)
                 uses = uses_in(client, ref, made, shared=shared)
-                found.append(Contents(ref, _list(client, ref, targets), targets, uses))
+                contents = Contents(ref, _list(client, ref, targets), targets, uses)
             except ApiError as error:
-                failed.append(error)
+                found.append(Contents(ref, [], targets, error=error))
                 continue
             if shared:
-                break  # the others see the same files
-    if failed and not found:
-        raise failed[0]
-    for each in failed:
-        warn(each.message)
+                return [contents]  # the others see the same files
+            found.append(contents)
+    if all(each.error for each in found) and (error_of_all := failure(found)):
+        raise error_of_all
     return found
+
+
+def failure(places: Sequence[Contents], others: Mapping[str, LxcastError] | None = None) -> LxcastError | None:
+    """Return the one error of the nodes that told nothing, and of `others` that failed; None where there is none."""
+    failed: dict[str, LxcastError] = {each.node: each.error for each in places if each.error}
+    failed |= others or {}
+    if not failed:
+        return None
+    from lxcast.jobs.target import failed_nodes
+
+    return failed_nodes(failed, len(places))
 
 
 def find_template(name: str, version: Version | None, storage: str, access: Access | None = None) -> Record:

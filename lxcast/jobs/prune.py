@@ -178,8 +178,9 @@ def _removed(verdict: Verdict, client: Client | None) -> Verdict:
 
 
 def _missing(places: Sequence[Contents], what: str, known: Iterable[str]) -> StorageError:
-    where = ", ".join(each.where for each in places)
-    return StorageError(f"{where}: {what}", hint=f"there are: {', '.join(sorted(known)) or 'none'}")
+    where = ", ".join(each.where for each in places if not each.error)
+    silent = "".join(f"; {each.node} is not known: {each.error}" for each in places if each.error)
+    return StorageError(f"{where}: {what}{silent}", hint=f"there are: {', '.join(sorted(known)) or 'none'}")
 
 
 def _require_privilege(client: Client, storage: str) -> None:

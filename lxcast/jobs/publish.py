@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lxcast import __version__, compression, durable
-from lxcast.errors import ApiError, ConflictError, LxcastError, StorageError
+from lxcast.errors import ConflictError, LxcastError, StorageError
 from lxcast.forms import suffix_of
 from lxcast.http import File, stamp
 from lxcast.interrupt import Interrupted
 from lxcast.jobs.check import Checked
 from lxcast.jobs.check import check as judge
 from lxcast.jobs.fan_out import Delivery, Outcome
-from lxcast.jobs.target import Targets, look
+from lxcast.jobs.target import Targets, failed_nodes, look
 from lxcast.model import FORMATS, IMAGE, Volid, moment, rfc3339
 from lxcast.naming import Pattern
 from lxcast.progress import Progress
@@ -42,11 +42,12 @@ class Published:
         errors = list(failed.values())
         if len(self.outcomes) == 1 or len(set(map(id, errors))) == 1 < len(errors):
             return errors[0] if errors else None
-        lines = "\n".join(f"{node}: {error}" for node, error in failed.items())
-        told = f"{len(failed)} of {len(self.outcomes)} nodes failed\n{lines}"
+        if not failed:
+            return None
+        told = failed_nodes(failed, len(self.outcomes))
         if len(failed) == len(self.outcomes) and all(isinstance(error, ConflictError) for error in errors):
-            return ConflictError(told, hint="a published name never changes: take the next version")
-        return ApiError(told, hint="the same command again completes the rest") if failed else None
+            return ConflictError(told.message, hint="a published name never changes: take the next version")
+        return told
 
 
 def publish(

@@ -1,12 +1,12 @@
 """The Proxmox storages that a job publishes to, and this machine's records of them."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from lxcast.errors import ApiError, UsageError
+from lxcast.errors import ApiError, LxcastError, UsageError
 from lxcast.http import PATIENCE, Answer, Client, Profile, Relay, load_profile
 from lxcast.model import ProxmoxRef, parse_storage
 from lxcast.progress import Progress
@@ -106,6 +106,14 @@ def places(client: Client, targets: Targets) -> Sequence[ProxmoxRef]:
     if not refs:
         raise UsageError(f"no node of {targets.profile.host} has a storage {storage!r}")
     return refs
+
+
+def failed_nodes(failed: Mapping[str, LxcastError], among: int) -> LxcastError:
+    """Return the one error of the nodes that failed; where no other was asked it is that node's own."""
+    if among == 1:
+        return next(iter(failed.values()))
+    lines = "\n".join(f"{node}: {error}" for node, error in failed.items())
+    return ApiError(f"{len(failed)} of {among} nodes failed\n{lines}", hint="the same command again completes the rest")
 
 
 def look(targets: Targets, progress: Progress, *, suffix: str = ".tar.zst", size: int = 0) -> list[Preflight]:

@@ -66,7 +66,7 @@ def find_made(client: Client, warn: Callable[[str], None]) -> list[Made]:
 
 def is_shared(client: Client, ref: ProxmoxRef) -> bool:
     """Tell whether all nodes see the same files. Raises ApiError."""
-    found = client.get(f"/nodes/{ref.node}/storage", storage=ref.storage).list()
+    found = client.get(f"/nodes/{ref.node}/storage", storage=ref.storage, patience=2).list()
     return any(each["shared"].number(0) for each in found)
 
 

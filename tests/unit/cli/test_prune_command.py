@@ -220,8 +220,37 @@ def test_all_nodes_are_pruned_and_a_shared_storage_once(cluster: Cluster, tmp_pa
     shared = run(cluster, tmp_path, *words, "--storage", "proxmox:pve/nfs", "--json")
     assert [each["node"] for each in json.loads(shared.stdout)["templates"]] == ["pve"] * 4
     assert listed(cluster) == ["web-v4.tar.zst"]
-    (cluster.storages["local"].folder("pve") / "web-v3.tar.zst").write_bytes(b"x")
+
+
+def test_what_was_done_on_the_nodes_that_answer_stands_and_the_others_fail_the_command(
+    cluster: Cluster, tmp_path: Path
+) -> None:
     cluster.stop("pve2")
-    told = run(cluster, tmp_path, *words, "--storage", "proxmox:pve/local")
-    assert (told.returncode, listed(cluster, "local")) == (0, ["web-v4.tar.zst"])
-    assert re.search("warning: .*pve2.*595", told.stderr)
+    place = ("--storage", "proxmox:pve/local", "--all-nodes")
+    told = run(cluster, tmp_path, "list", *place)
+    assert (told.returncode, len(told.stdout.splitlines())) == (9, 5)
+    assert re.search("1 of 2 nodes failed\npve2: .*595", told.stderr)
+    told = run(cluster, tmp_path, "prune", "--keep", "2", *place, "--apply", "--json")
+    document = json.loads(told.stdout)
+    assert [each["action"] for each in document["templates"]] == ["remove", "remove", "keep", "keep"]
+    assert (document["storage"], document["applied"]) == ("proxmox:pve/local", True)
+    assert (told.returncode, document["error"]["exit_code"], document["error"]["class"]) == (9, 9, "ApiError")
+    assert document["error"]["hint"] == "the same command again completes the rest"
+    assert listed(cluster, "local") == ["web-v3.tar.zst", "web-v4.tar.zst"]
+    told = run(cluster, tmp_path, "remove", "web-v3.tar.zst", *place, "--apply")
+    assert (told.returncode, listed(cluster, "local")) == (9, ["web-v4.tar.zst"])
+    assert "removed 1 of 1 templates" in told.stderr
+    told = run(cluster, tmp_path, "remove", "web-v1.tar.zst", *place)
+    assert told.returncode == 6
+    assert "proxmox:pve/local: no web-v1.tar.zst; pve2 is not known: " in told.stderr
+    told = run(cluster, tmp_path, "list", *place, "--json")
+    assert len(json.loads(told.stdout)["templates"]) == 1
+    cluster.start("pve2")
+    assert run(cluster, tmp_path, "prune", "--keep", "2", *place, "--apply").returncode == 0
+
+
+def test_a_shared_storage_is_whole_where_any_node_answers(cluster: Cluster, tmp_path: Path) -> None:
+    node = "/api2/json/nodes/pve/(storage|tasks).*"
+    cluster.faults.answers.append(Injected(Answer(595, "Connection refused"), node, "GET", 99))
+    told = run(cluster, tmp_path, "list", "--storage", "proxmox:pve/nfs", "--all-nodes")
+    assert (told.returncode, len(told.stdout.splitlines())) == (0, 5)

@@ -74,9 +74,11 @@ def test_a_run_after_a_failure_completes_the_rest(
     server: Cluster, web: WebServer, tmp_path: Path, template: Path
 ) -> None:
     server.stop("c")
-    told = publish(server, web, tmp_path, template, "--all-nodes")
-    assert (told.returncode, told.stdout) == (9, "")
-    assert states(told) == ["uploaded", "uploaded", "failed"]
+    told = publish(server, web, tmp_path, template, "--all-nodes", "--json")
+    document = json.loads(told.stdout)
+    assert (told.returncode, document["error"]["exit_code"]) == (9, 9)
+    assert [bool(each["error"]) for each in document["nodes"]] == [False, False, True]
+    assert states(told) == [each["state"] for each in document["nodes"]] == ["uploaded", "uploaded", "failed"]
     server.start("c")
     again = publish(server, web, tmp_path, template, "--all-nodes")
     assert (again.returncode, again.stdout) == (0, f"{VOLID}\n"), again.stderr
