@@ -160,7 +160,7 @@ class Reader:
             start, _, leaf = path.rpartition(b"/")
             if type == REG and leaf and trusted and not extended and not self._globals:
                 # A folder's name is looked at once for all files in it; a file's own cannot hurt but by a first dot.
-                if start == begin and leaf[0] != _DOT and b"\0" not in leaf:
+                if start == begin and leaf[0] != _DOT and 0 not in leaf:
                     member.path = folder + leaf
                 else:
                     member.path = self._path(text(path))
