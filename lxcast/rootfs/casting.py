@@ -118,7 +118,7 @@ class Casting:
                     continue
                 silent = self._interests.silent_below(path)
             if clamp is not None and member.mtime > clamp:
-                member.mtime = clamp
+                member.mtime, member.front = clamp, None
             note(member)
             add(member)
         if self._waiting:
@@ -221,9 +221,9 @@ class Casting:
     def _write(self, member: Member) -> None:
         path = member.path
         if path in _TOUCHED:
-            member.mtime = self._made
+            member.mtime, member.front = self._made, None
         elif self._clamp is not None and member.mtime > self._clamp:
-            member.mtime = self._clamp
+            member.mtime, member.front = self._clamp, None
         if member.type == DIR and self._survey.type(path) is not None:
             self._found.folders[path] = member.changed(body=b"")
         self._survey.see(member)

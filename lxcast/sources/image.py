@@ -258,7 +258,7 @@ class Merged:
         if names:
             target = member.path if member.path in names else names[0]
             facts = Attributes(member.mode, member.uid, member.gid, member.mtime)
-            member.path = target
+            member.path, member.front = target, None
             yield member
             for name in names:
                 if name != target:

@@ -121,7 +121,7 @@ class _Inner:
         """Take "rootfs/" off a member's names; tell whether it is the root filesystem's."""
         if not is_in_rootfs(member.path):
             return False
-        member.path = member.path[len(_ROOTFS) + 1 :]
+        member.path, member.front = member.path[len(_ROOTFS) + 1 :], None
         if member.type == LNK:
             if not is_in_rootfs(member.link):
                 raise ArchiveError(

@@ -12,10 +12,13 @@ from lxcast.errors import ArchiveError
 
 BLOCK = 512
 
-FIELDS = struct.Struct("100s24s12s12s8sc100s255s")
-"""name, (mode, uid, gid), size, mtime, checksum, type, link, the rest from `magic` on."""
+FIELDS = struct.Struct("100s24s12s12s8s356s")
+"""name, (mode, uid, gid), size, mtime, checksum, and what is behind it: type, link (100 bytes), `magic` and so on."""
 
 USTAR = b"ustar\x0000"
+
+ZEROS = [b"\0" * length for length in range(BLOCK)]
+"""What fills a field or a block up, by its length."""
 
 _OCTAL = re.compile(rb"[ \0]*([0-7]*)[ \0]*\Z")
 

@@ -57,12 +57,16 @@ class Member:
     b"SCHILY.acl.access" and b"SCHILY.acl.default" with their text. `sparse` lists (offset, length) of the data of a
     sparse file, whose stored body is these pieces one after the other. `device` is (major, minor).
 
+    `front` is the sum of the bytes before the checksum of its header, plus 1, where the block before the body holds
+    them as they are to be written; else None, which who changes an attribute in place must make it.
+
     A member that streams by is valid until the source is asked for the next one; who keeps it calls `held`.
     """
 
     __slots__ = (
         "body",
         "device",
+        "front",
         "gid",
         "link",
         "mode",
@@ -102,6 +106,7 @@ class Member:
         self.xattrs = xattrs
         self.sparse = sparse
         self.device = device
+        self.front: int | None = None
 
     @property
     def stored(self) -> int:
@@ -130,6 +135,7 @@ class Member:
         copy = Member.__new__(Member)
         for name in Member.__slots__:
             setattr(copy, name, changes.get(name, getattr(self, name)))
+        copy.front = None
         return copy
 
     def __repr__(self) -> str:

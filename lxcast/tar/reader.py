@@ -5,7 +5,6 @@ yields is whole, and every path in it stays below the root.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 from zlib import adler32
@@ -14,7 +13,8 @@ from lxcast.compression import Prefetch
 from lxcast.errors import ArchiveError
 from lxcast.tar import fields, sparse
 from lxcast.tar.form import Form
-from lxcast.tar.header import BLOCK, FIELDS, checksum_holds, number, parse_pax, text
+from lxcast.tar.header import BLOCK, FIELDS, ZEROS, checksum_holds, number, parse_pax, text
+from lxcast.tar.known import ODD, SUM, Known
 from lxcast.tar.member import BLK, CHR, DIR, FIFO, HEAD, LNK, REG, SYM, Member, printable
 
 BUFFER = 1024 * 1024
@@ -25,7 +25,7 @@ MAX_EXTENDED = 1024 * 1024
 MAX_GLOBAL = 64 * 1024
 """Bytes of the global headers, which count for every member; `git archive` writes a few dozen."""
 
-_NO_DEVICE, _NO_LINK = (0, 0), b"\0" * 100
+_NO_DEVICE = (0, 0)
 
 # Type letters, each with the member type it stands for: 7 is a contiguous file, S a sparse one, D a folder with a
 # list of names as its body (GNU incremental), NUL the oldest form of a regular file.
@@ -33,7 +33,6 @@ _TYPES = {b"\0": REG, b"7": REG, b"S": REG, b"D": DIR} | {type: type for type in
 _STORED = (b"0", b"\0", b"7", b"S", b"D")  # a size in the other headers counts no bytes that follow
 _EXTENDED = frozenset((b"x", b"X", b"g", b"L", b"K", b"V"))
 _DOT = ord(".")
-_REMEMBERED = 16384  # values a look-up table may hold before it is emptied
 
 
 class Raw(Protocol):
@@ -82,112 +81,101 @@ class Reader:
         self._globals: dict[bytes, bytes] = {}
 
     def __iter__(self) -> Iterator[Member]:
-        # One long loop: at 400,000 members a call for each field would double the time of a whole run. Fields that
-        # repeat from header to header are parsed once and looked up; the member is one object that changes.
+        # One long loop: at 400,000 members a call for each field would double the time of a whole run. The member is
+        # one object that changes.
         unpack, adler = FIELDS.unpack_from, adler32
-        seen: dict[bytes, int] = {}  # sizes and times
-        owners: dict[bytes, tuple[int, int, int]] = {}
-        sums: dict[bytes, int] = {}
-        trusted = self._form is None
-        usual_rest = folder = b""  # and the path of the folder that the last file's name began with
+        known = Known()
+        owners, sizes, times, sums, backs = known.owners, known.sizes, known.times, known.sums, known.backs
+        # What is behind the checksum of the last header, which mostly is the same in the next one, and what it says.
+        back = type = prefix = b""
+        back_sum = 0
+        is_file = extends = False
+        # What the last file's name had before its own part, the path that this is, whether they only differ by "./".
         begin: bytes | None = None
+        folder, dotted = b"", False
         extended: dict[bytes, bytes] = {}
+        trusted = self._form is None
+        alone = trusted  # whether no extended header says more of the next member
         member = Member(b"", body=self)
         plain = False  # whether the member is a file like any other already
-        members = total = usual_sum = 0
+        members = total = 0
         max_members, max_size = self._limits.members, self._limits.size
         while True:
             at = self.at
             after = at + BLOCK
             if after > self.filled:
                 at, after = self._fill(BLOCK), BLOCK
-            view = self.buffer
-            name, owner, size_field, time, checksum, type, link, rest = unpack(view, at)
-            # Adler-32's low half is 1 + the sum of the bytes, exact for up to 256 of them: the quickest sum there is.
-            # The end of a header mostly stands as it did in the one before, and is not added up again.
-            usual = rest == usual_rest
-            if usual and link == _NO_LINK:
-                found = (adler(view[at : at + 148]) & 0xFFFF) + type[0] + usual_sum
-            else:
-                half = at + 256
-                found = (adler(view[at:half]) & 0xFFFF) + (adler(view[half:after]) & 0xFFFF) - 1 - sum(checksum)
-            if sums.get(checksum) != found:
-                if len(sums) > _REMEMBERED:
-                    sums.clear()
-                with suppress(ValueError):
-                    sums[checksum] = number(checksum) - 8 * ord(" ") + 1
-                if sums.get(checksum) != found:
-                    block = bytes(view[at:after])
-                    if not any(block):
-                        self._finish()
-                        return
-                    if not checksum_holds(block):
-                        raise self._error(f"{printable(text(name))} has a wrong checksum in its header")
-            size = seen.get(size_field)
-            mtime = seen.get(time)
-            meta = owners.get(owner)
-            if size is None or mtime is None or meta is None:
-                if len(seen) > _REMEMBERED or len(owners) > _REMEMBERED:
-                    seen.clear()
-                    owners.clear()
-                try:
-                    size = seen[size_field] = fields.size(size_field) if size is None else size
-                    if mtime is None:
-                        mtime = fields.time(time)
-                        if mtime >= 0:  # the same bytes may stand in the size of another header
-                            seen[time] = mtime
-                    if meta is None:
-                        meta = owners[owner] = fields.owner(owner)
-                except ValueError as error:
-                    raise self._error(f"{printable(text(name))} has a malformed header: {error}") from error
-            self.at = after
-            if type != REG and type in _EXTENDED:
-                self._extend(type, size, extended)
+            name, owner, size_field, time, checksum, behind = unpack(self.buffer, at)
+            if behind != back:
+                back = behind
+                back_sum, type, prefix = backs.get(back) or known.learn_back(back)
+                is_file, extends = type == REG, type in _EXTENDED
+            try:
+                meta, first = owners[owner]
+                size, second = sizes[size_field]
+                mtime, third = times[time]
+                # Adler-32's low half is 1 + the sum of the bytes, exact for up to 256: the quickest sum there is.
+                front = (adler(name) & 0xFFFF) + first + second + third
+                holds = sums[checksum] == (front & SUM) + back_sum
+            except KeyError:
+                if not any(self.buffer[at:after]):
+                    self._finish()
+                    return
+                self._learn(known, bytes(self.buffer[at:after]))
                 continue
-            path = name.rstrip(b"\0")
-            if not usual:
-                if rest[:6] == b"ustar\0" and rest[88]:
-                    path = text(rest[88:243]) + b"/" + text(path)
-                else:
-                    usual_rest, usual_sum = rest, sum(rest)
-            if extended and type == REG and b"mtime" in extended and not self._globals:
+            if not holds and not checksum_holds(bytes(self.buffer[at:after])):
+                raise self._wrong_checksum(name)
+            self.at = after
+            if extends:
+                self._extend(type, size, extended)
+                alone = False
+                continue
+            path, _, padding = name.partition(b"\0")
+            if prefix:
+                path, front = prefix + b"/" + path, front + ODD
+            if extended and is_file and b"mtime" in extended and not self._globals:
                 # What most pax headers are written for.
                 try:
-                    mtime = fields.whole(extended.pop(b"mtime"))
-                    fields.require(mtime=mtime)
+                    told = fields.whole(extended.pop(b"mtime"))
+                    fields.require(mtime=told)
                 except ValueError as error:
                     raise self._error(f"{printable(path)} has a malformed header: {error}") from error
+                if told != mtime:
+                    mtime, front = told, front + ODD
+                alone = trusted and not extended
             start, _, leaf = path.rpartition(b"/")
-            if type == REG and leaf and trusted and not extended and not self._globals:
+            if is_file and alone and leaf:
                 # A folder's name is looked at once for all files in it; a file's own cannot hurt but by a first dot.
-                if start == begin and leaf[0] != _DOT and 0 not in leaf:
+                if start == begin and leaf[0] != _DOT:
                     member.path = folder + leaf
                 else:
-                    member.path = self._path(text(path))
+                    member.path = self._path(path)
                     if not member.path:
                         raise self._error("has a file in the place of the root folder")
-                    if b"\0" not in path and leaf != b".":
-                        begin, folder = start, member.path[: -len(leaf)]
+                    begin, folder = None if leaf == b"." else start, member.path[: -len(leaf)]
+                    dotted = path == b"./" + member.path
                 self._body = member.size = size
                 member.mode, member.uid, member.gid = meta
                 member.mtime = mtime
-                member.xattrs = None
+                member.front = front if dotted and front < ODD and padding == ZEROS[len(padding)] else None
+                total += size
                 if not plain:
                     member.type, member.link, member.sparse, member.device = REG, b"", None, _NO_DEVICE
-                    plain = True
+                    member.xattrs, plain = None, True
+                    self._current = member
             else:
                 self._body = size if type in _STORED else 0
-                header = bytes(view[at:after])
-                self._unusual(member, text(path), type, meta, size, mtime, link, header, extended)
-                extended = {}
+                header = bytes(self.buffer[at:after])
+                self._unusual(member, path, type, meta, size, mtime, header, extended)
+                extended, alone = {}, trusted and not self._globals
+                total += member.size
                 plain = False
+                self._current = member
             if self._pending:
                 self._pending, self._orphan = 0, False
             members += 1
-            total += member.size
             if members > max_members or total > max_size:
                 raise self._over_limits(member, members, total)
-            self._current = member
             yield member
             body = self._body
             if body:
@@ -198,6 +186,19 @@ class Reader:
                 else:
                     self._skip(after - self.at)
 
+    def _learn(self, known: Known, header: bytes) -> None:
+        """Have the fields of a header in the tables. Raises ArchiveError."""
+        name, owner, size, time, checksum, _ = FIELDS.unpack(header)
+        try:
+            known.learn(owner, size, time, checksum)
+        except ValueError as error:
+            if not checksum_holds(header):
+                raise self._wrong_checksum(name) from error
+            raise self._error(f"{printable(text(name))} has a malformed header: {error}") from error
+
+    def _wrong_checksum(self, name: bytes) -> ArchiveError:
+        return self._error(f"{printable(text(name))} has a wrong checksum in its header")
+
     def _unusual(
         self,
         member: Member,
@@ -206,7 +207,6 @@ class Reader:
         meta: tuple[int, int, int],
         size: int,
         mtime: int,
-        link: bytes,
         header: bytes,
         extended: dict[bytes, bytes],
     ) -> None:
@@ -221,8 +221,7 @@ class Reader:
             mode, uid, gid = meta
             if kind == REG and path.endswith(b"/") and type != b"S":
                 kind = DIR  # the oldest tar knew no other way to say so
-            if kind in (LNK, SYM):
-                link = records.get(b"linkpath") or text(link)
+            link = (records.get(b"linkpath") or text(header[157:257])) if kind in (LNK, SYM) else b""
             if records:
                 size = fields.whole(records[b"size"]) if b"size" in records else size
                 uid = fields.whole(records[b"uid"]) if b"uid" in records else uid
@@ -234,7 +233,7 @@ class Reader:
             member.__init__(self._path(path), kind, mode, uid, gid, size, mtime, body=self)  # type: ignore[misc]
             if not member.path and kind != DIR:
                 raise ValueError("it stands in the place of the root folder")
-            if kind in (LNK, SYM) and (not link or b"\0" in link):
+            if kind in (LNK, SYM) and (not link or 0 in link):
                 raise ValueError(f"it links to {link[:40]!r}")
             if kind == SYM:
                 member.link = link
@@ -299,7 +298,7 @@ class Reader:
         """Return a member's path, or a hard link's target, without "./", "//" and a closing "/"."""
         parts = [part for part in name.split(b"/") if part not in (b"", b".")]
         form = self._form
-        if b"\0" in name:
+        if 0 in name:
             raise self._error(f"{printable(name)[1:]!r} is no name: it holds a NUL")
         if name.startswith(b"/") or b".." in parts:
             if form is None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from struct import Struct
 from zlib import adler32
 
-from lxcast.tar.header import BLOCK, USTAR, XATTR, byte_sum, pax_record
+from lxcast.tar.header import BLOCK, USTAR, XATTR, ZEROS, byte_sum, pax_record
 from lxcast.tar.member import BLK, CHR, DIR, LNK, REG, Member
 from lxcast.tar.sparse import to_body
 
@@ -16,7 +16,6 @@ Sink = Callable[[memoryview | bytes], object]
 
 END = b"\0" * (2 * BLOCK)
 
-_ZEROS = [b"\0" * length for length in range(BLOCK)]
 _MAX_ID = 8**7 - 1
 _MAX_SIZE = 8**11 - 1
 _TAIL = USTAR + b"\0" * 64 + b"0000000\0" * 2 + b"\0" * 167  # magic, no owner's names, no device, no prefix, padding
@@ -46,43 +45,37 @@ class Writer:
 
     def add(self, member: Member) -> None:
         """Write one member: header, body and padding."""
-        body, size, path = member.body, member.size, member.path
-        header = b""
-        # The usual file by the quickest tests: what is remembered is in range, all else goes the long way.
-        try:
-            owner, first = self._owners[member.mode, member.uid, member.gid]
-            length, second = self._numbers[size]
-            time, third = self._numbers[member.mtime]
-        except KeyError:
-            header = self._header(member)
+        body = member.body
+        if isinstance(body, bytes):
+            self._add_apart(member, self._header(member))
+            return
+        at, buffer = body.at, body.buffer
+        after = at + member.size
+        end = after + 511 & -BLOCK
+        if end > body.filled or at < BLOCK:
+            self._add_apart(member, self._header(member))
+            return
+        start = at - BLOCK
+        front = member.front
+        if front is not None:
+            _pack_back(buffer, at - _BACK.size, self._sums.get(front) or self._sum(front), _FILE)
+        elif usual := self._usual(member):
+            _pack_into(buffer, start, b"./", *usual, _FILE)
         else:
-            if member.type != REG or len(path) > 98 or member.xattrs or member.sparse is not None:
-                header = self._header(member)
-            else:
-                total = (adler32(path) & 0xFFFF) + first + second + third
-                checksum = self._sums.get(total)
-                if checksum is None:
-                    checksum = self._sums[total] = b"%06o\0 " % (total + _FILE_SUM)
-        if body.__class__ is not bytes and len(header) in (0, BLOCK):
-            at = body.at  # type: ignore[union-attr] # no bytes
-            after = at + size
-            end = after + 511 & -BLOCK
-            if end <= body.filled and at >= BLOCK:  # type: ignore[union-attr]
-                buffer = body.buffer  # type: ignore[union-attr]
-                start = at - BLOCK
-                if header:
-                    buffer[start:at] = header
-                else:
-                    _pack_into(buffer, start, b"./", path, owner, length, time, checksum, _FILE)
-                if end != after:
-                    buffer[after:end] = _ZEROS[end - after]
-                if start != self._end or buffer is not self._span:
-                    self._cut()
-                    self._span, self._start = buffer, start
-                self._end = end
+            header = self._header(member)
+            if len(header) != BLOCK:
+                self._add_apart(member, header)
                 return
-        if not header:
-            header = _USUAL.pack(b"./", path, owner, length, time, checksum, _FILE)
+            buffer[start:at] = header
+        if end != after:
+            _PADDING[end - after](buffer, after)
+        if start != self._end or buffer is not self._span:
+            self._cut()
+            self._span, self._start = buffer, start
+        self._end = end
+
+    def _add_apart(self, member: Member, header: bytes) -> None:
+        """Write a member for whose header there is no room before its body, or whose body is not all there yet."""
         self._cut()
         self._pieces.append(header)
         stored, size = 0, member.stored
@@ -93,7 +86,7 @@ class Writer:
                 if stored < size:
                     self.flush()  # a chunk is gone when the next one is asked for
         if stored % BLOCK:
-            self._pieces.append(_ZEROS[-stored % BLOCK])
+            self._pieces.append(ZEROS[-stored % BLOCK])
 
     def finish(self) -> None:
         """Write the end of the archive."""
@@ -116,6 +109,25 @@ class Writer:
         if self._span is not None:
             self._pieces.append(self._span[self._start : self._end])
             self._span = None
+
+    def _usual(self, member: Member) -> tuple[bytes, bytes, bytes, bytes, bytes] | None:
+        """Return path, owner, size, time and checksum of a file like most, quickly: what is remembered is in range."""
+        path = member.path
+        if member.type != REG or len(path) > 98 or member.xattrs or member.sparse is not None:
+            return None
+        try:
+            owner, first = self._owners[member.mode, member.uid, member.gid]
+            length, second = self._numbers[member.size]
+            time, third = self._numbers[member.mtime]
+        except KeyError:
+            return None
+        front = (adler32(path) & 0xFFFF) + _DOT_SUM + first + second + third
+        return path, owner, length, time, self._sums.get(front) or self._sum(front)
+
+    def _sum(self, front: int) -> bytes:
+        """Return a file's checksum; `front` is the sum of what is before it, plus 1."""
+        checksum = self._sums[front] = b"%06o\0 " % (front + _FILE_SUM)
+        return checksum
 
     def _header(self, member: Member) -> bytes:
         """Return a member's header: one block, or a pax header and what goes with it."""
@@ -156,9 +168,13 @@ def _back_sum(back: bytes) -> int:
 
 
 _FILE = REG + b"\0" * 100 + _TAIL
-_FILE_SUM = byte_sum(b"./") + _back_sum(_FILE) - 1  # Adler-32 begins at 1
+_DOT_SUM = byte_sum(b"./")
+_FILE_SUM = _back_sum(_FILE) - 1  # Adler-32 begins at 1
+_PADDING = [Struct(f"{length}x").pack_into for length in range(BLOCK)]  # quicker than an assignment to a slice
 _USUAL = Struct("2s98s24s12s12s8s356s")
 _pack_into = _USUAL.pack_into
+_BACK = Struct("8s356s")
+_pack_back = _BACK.pack_into
 
 
 def _extended(member: Member, name: bytes) -> bytes:
@@ -197,7 +213,7 @@ def _extended(member: Member, name: bytes) -> bytes:
     if records:
         data = b"".join(pax_record(key, value) for key, value in records.items())
         start = _PAX_NAME + b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (0o644, 0, 0, len(data), 0)
-        header = _block(start, b"x", b"") + data + _ZEROS[-len(data) % BLOCK] + header
+        header = _block(start, b"x", b"") + data + ZEROS[-len(data) % BLOCK] + header
     return header + behind
 
 

@@ -66,6 +66,17 @@ def written(*members: Member) -> bytes:
     return out.getvalue()
 
 
+def passed(archive: bytes) -> bytes:
+    """Return what an archive becomes whose members go from the reader to the writer."""
+    out = io.BytesIO()
+    reader, writer = Reader(io.BytesIO(archive), "the.tar"), Writer(out.write)
+    reader.before_refill = writer.flush
+    for member in reader:
+        writer.add(member)
+    writer.finish()
+    return out.getvalue()
+
+
 MINUS = b"\xff" * 12
 SPARSE = pax_record(b"GNU.sparse.major", b"1") + pax_record(b"GNU.sparse.minor", b"0")
 
@@ -393,6 +404,52 @@ def test_any_headers_give_sound_members_or_an_error(parts: list[bytes], judged: 
     assert [(m.path, m.type, m.uid, m.mtime, m.link, m.size) for m in again] == [
         (m.path, m.type, m.uid, m.mtime, m.link, m.size) for m in members
     ]
+
+
+@st.composite
+def files(draw: st.DrawFn) -> bytes:
+    """Make a file whose header is nearly, or just, the one that the writer would write."""
+    names = [
+        b"a",
+        b"./a",
+        b"./d/a",
+        b"./d/bb",
+        b"./d/.a",
+        b"./d//a",
+        b"./d/./a",
+        b"./d/a/.",
+        b"./d/a\0b",
+        b"./e/a",
+        b"d/a",
+    ]
+    header = raw(
+        draw(st.sampled_from([*names, b"./" + b"n" * 98, b"n" * 100])),
+        size=draw(st.sampled_from([octal(5), b"          5 ", b"0000000005 \0", b"\x80" + bytes(10) + b"\5"])),
+        mode=draw(st.sampled_from([b"0000644\0", b"0100644\0", b"000644 \0", b"0004755\0"])),
+        uid=draw(st.sampled_from([b"0000000\0", b"0000007\0", b"\0" * 8])),
+        mtime=draw(st.sampled_from([octal(5), octal(6), b"5".rjust(11) + b" ", MINUS, b"\x80" + bytes(7) + b"\1" * 4])),
+        link=draw(st.sampled_from([b"", b"x"])),
+        tail=draw(
+            st.sampled_from([b"ustar\00000", b"ustar  \0root", b"", b"ustar\00000" + bytes(80) + b"./d", b"\xff" * 255])
+        ),
+    )
+    before = draw(st.sampled_from([b"", *(pax(pax_record(b"mtime", time)) for time in (b"5.25", b"6", b"-5"))]))
+    return before + header + draw(st.sampled_from([b"12345".ljust(512, b"\0"), b"12345".ljust(512, b"x")]))
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(files(), min_size=1, max_size=6))
+def test_headers_that_are_taken_over_are_those_that_would_be_written(parts: list[bytes]) -> None:
+    archive = b"".join(parts) + END
+    assert passed(archive) == written(*read(archive))
+
+
+def test_names_that_begin_alike_are_read_apart() -> None:
+    prefixed = raw(b"a", tail=b"ustar\00000" + bytes(80) + b"./d")
+    archive = raw(b"./d/b") + prefixed + raw(b"./d/e/.") + raw(b"./d/e/f") + raw(b"d/e/g") + END
+    members = read(archive)
+    assert [member.path for member in members] == [b"d/b", b"d/a", b"d/e", b"d/e/f", b"d/e/g"]
+    assert passed(archive) == written(*members)
 
 
 @settings(max_examples=400, deadline=None)
