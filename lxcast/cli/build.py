@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from lxcast.cli.command import Argument, Json, Option, command
+from lxcast.cli.command import Argument, Insecure, Json, Option, command
 from lxcast.cli.console import Console
 from lxcast.settings import SETTINGS, Value
 
@@ -37,9 +37,7 @@ def build(
     sha256: Annotated[
         str, Option("--sha256", metavar="HEX", help="What an https source must have; nothing else is published.")
     ] = "",
-    insecure_no_checksum: Annotated[
-        bool, Option("--insecure-no-checksum", help="Take whatever the server of an https source gives.")
-    ] = False,
+    insecure_no_checksum: Insecure = False,
     dry_run: Annotated[bool, Option("--dry-run", help="Read, judge and report, but keep nothing.")] = False,
     json: Json = False,
 ) -> None:

@@ -19,11 +19,13 @@ from lxcast.model import conceal
 from lxcast.progress import DEBUG, QUIET, VERBOSE
 from lxcast.settings import BY_NAME, Setting, Value, convert, load, merge, parse, parse_pairs, show
 
-__all__ = ["ACCESS", "Argument", "Json", "Option", "command", "group", "invoke", "over_settings", "tree"]
+__all__ = ["ACCESS", "Argument", "Insecure", "Json", "Option", "command", "group", "invoke", "over_settings", "tree"]
 
 Command = Callable[..., int | None]
 
 Json = Annotated[bool, Option("--json", help="Print JSON.")]
+
+Insecure = Annotated[bool, Option("--insecure-no-checksum", help="Take whatever the server of an https source gives.")]
 
 ACCESS = ("records", "profile", "api_url", "ca_file", "fingerprint")
 """The settings that say how a Proxmox storage is reached, and where its records are."""

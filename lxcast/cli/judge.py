@@ -1,9 +1,8 @@
 """The commands whose exit code is a verdict: check, diff."""
 
-from pathlib import Path
 from typing import Annotated
 
-from lxcast.cli.command import Argument, Json, command, over_settings
+from lxcast.cli.command import Argument, Insecure, Json, Option, command, over_settings
 from lxcast.cli.console import Console
 from lxcast.errors import CheckError
 from lxcast.progress import amount
@@ -16,14 +15,17 @@ from lxcast.settings import Value
 def check(
     console: Console,
     file: Annotated[
-        Path,
+        str,
         Argument(
             metavar="FILE",
             help="An archive of a root filesystem, compressed or not; or a folder: a "
-            "root filesystem, a runtime bundle, an image layout.",
+            "root filesystem, a runtime bundle, an image layout; or - for standard input, or what `lxcast build` takes "
+            "by a prefix, such as oci-archive:FILE:REF or https://HOST/PATH.",
         ),
     ],
     said: dict[str, Value],
+    sha256: Annotated[str, Option("--sha256", metavar="HEX", help="What an https source must have.")] = "",
+    insecure_no_checksum: Insecure = False,
     json: Json = False,
 ) -> int:
     """Tell every reason why Proxmox would not take FILE.
@@ -32,16 +34,19 @@ def check(
     """
     from lxcast.cli.report import finding_text
     from lxcast.jobs.check import check as judge
+    from lxcast.jobs.options import expected
+    from lxcast.sources import shown
 
     values = over_settings(said)
-    how = {name: values[name] for name in ("platform", "init")}
+    (checksum,) = expected([file], [sha256] if sha256 else [], insecure=insecure_no_checksum)
+    how = {"platform": values["platform"], "init": values["init"], "sha256": checksum}
     checked = judge(file, values["policy"], values["allow"], values["arch"], console.progress, **how)
     errors = sum(finding.fails for finding in checked.findings)
     others = len(checked.findings) - errors
     if json:
         console.document(
             {
-                "file": str(file),
+                "file": shown(file),
                 "ostype": checked.ostype,
                 "arch": checked.arch,
                 "members": checked.members,
@@ -56,7 +61,7 @@ def check(
     else:
         told = [f"{checked.ostype or 'unknown ostype'} {checked.arch}".rstrip(), checked.compression]
         told += [f"{checked.members} members", f"{amount(checked.unpacked_size)} unpacked"]
-        lines = [f"{file}: {', '.join(filter(None, told))}"]
+        lines = [f"{shown(file)}: {', '.join(filter(None, told))}"]
         lines += [finding_text(finding) for finding in checked.findings]
         console.out("\n".join([*lines, f"{_count(errors, 'error')}, {_count(others, 'warning')}"]))
     return CheckError.exit_code if errors else 0
@@ -68,6 +73,11 @@ def diff(
     a: Annotated[str, Argument(metavar="A", help="A template, or any source that `lxcast build` takes.")],
     b: Annotated[str, Argument(metavar="B", help="What it is compared with.")],
     said: dict[str, Value],
+    sha256: Annotated[
+        list[str] | None,
+        Option("--sha256", metavar="HEX", help="What an https source must have; twice where both are one."),
+    ] = None,
+    insecure_no_checksum: Insecure = False,
     json: Json = False,
 ) -> int:
     """Compare two templates member by member.
@@ -76,10 +86,13 @@ def diff(
     exit code is 0 where there is no difference, and 1 where there is one.
     """
     from lxcast.jobs.diff import diff as compare
+    from lxcast.jobs.options import expected
+    from lxcast.sources import shown
 
-    differences = compare(a, b, console.progress, platform=over_settings(said)["platform"])
+    checksums = expected([a, b], sha256 or [], insecure=insecure_no_checksum)
+    differences = compare(a, b, console.progress, platform=over_settings(said)["platform"], sha256=checksums)
     if json:
-        console.document({"a": a, "b": b, "differences": [each.as_dict() for each in differences]})
+        console.document({"a": shown(a), "b": shown(b), "differences": [each.as_dict() for each in differences]})
     elif differences:
         console.out("\n".join(map(str, differences)))
     else:

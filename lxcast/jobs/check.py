@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lxcast.errors import SourceError
 from lxcast.jobs.casting import what_starts
 from lxcast.jobs.image import refused
 from lxcast.model import IMAGE
@@ -13,7 +14,7 @@ from lxcast.rootfs import checks
 from lxcast.rootfs.checks.wrapping import is_proxmox_image
 from lxcast.rootfs.distribution import detect, machine
 from lxcast.rootfs.survey import Survey
-from lxcast.sources import Members, Source, open_file, open_source
+from lxcast.sources import Members, Source, open_standing
 from lxcast.tar.form import Form
 
 
@@ -32,7 +33,7 @@ class Checked:
 
 
 def check(
-    path: Path,
+    source: str | Path,
     policy: str,
     allow: Mapping[str, str],
     arch: str,
@@ -40,12 +41,13 @@ def check(
     *,
     platform: str = "",
     init: str = "",
+    sha256: str | None = None,
 ) -> Checked:
-    """Judge an archive as it stands, whoever wrote it, or what a build would read from a folder.
+    """Judge an archive as it stands, whoever wrote it, or what a build would read from any other source.
 
-    Of an image that Proxmox itself unpacks, the archive and the root filesystem in it are judged. `platform` and `init`
-    are as for a build. Raises UsageError for an unknown policy or check, and SourceError and its children for what
-    cannot be read.
+    Of an image that Proxmox itself unpacks, the archive and the root filesystem in it are judged. `platform`, `init`
+    and `sha256` are as for a build. Raises UsageError for an unknown policy or check, and SourceError and its children
+    for what cannot be read.
     """
     checks.require(policy, allow)
 
@@ -53,17 +55,22 @@ def check(
         starts = what_starts(init, source, format=format)
         return checks.judge(checks.Subject(survey, arch=arch, init=starts, process=source.config), policy, allow)
 
-    if path.is_dir():
-        source = open_source(str(path), platform)
-        survey = _read(source, source.members, Form(), progress)
-        return _checked(survey, judge(survey, source))
-    archive = open_file(path)
-    form = Form(file_name=path.name)
+    found = open_standing(source, platform, sha256)
+    archive = found.file
+    if archive is None:
+        content = found.content()
+        survey = _read(content, content.members, Form(), progress)
+        return _checked(survey, judge(survey, content))
+    form = Form(file_name=found.name)
     survey = _read(archive, lambda: archive.members(form=form), form, progress)
     if not is_proxmox_image(survey):
         return _checked(survey, judge(survey, archive), form.compression)
-    image = open_source(str(path), platform)
-    form.refused = refused(path)
+    if found.path is None or not archive.rereadable:
+        raise SourceError(
+            f"{archive.origin.reference}: is an OCI image, which is read twice", hint="save it to a file, and name that"
+        )
+    image = found.content()
+    form.refused = refused(found.path)
     outside = judge(survey, archive)
     survey = _read(image, image.members, Form(), progress)
     return _checked(survey, [*outside, *judge(survey, image, IMAGE)], form.compression, image=True)

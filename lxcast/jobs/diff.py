@@ -1,14 +1,14 @@
 """What differs between two root filesystems, member by member."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
 from lxcast.forms import one_line
 from lxcast.model import rfc3339
 from lxcast.progress import Progress
-from lxcast.sources import open_source
+from lxcast.sources import open_source, settled, shown
 from lxcast.tar.member import BLK, CHR, LNK, REG, SYM, TYPE_NAMES, Member, printable
 
 _FORM = struct.Struct(">cHqqqq32s8s")
@@ -44,19 +44,22 @@ class Difference:
         return told | {"what": self.what, "a": self.a, "b": self.b} if self.what else told
 
 
-def diff(a: str, b: str, progress: Progress, *, platform: str = "") -> list[Difference]:
+def diff(
+    a: str, b: str, progress: Progress, *, platform: str = "", sha256: Sequence[str | None] = (None, None)
+) -> list[Difference]:
     """Compare two templates, or any two sources as `open_source` names them, in the order of the paths.
 
-    `platform` is chosen where one is an image for several.
+    `platform` is chosen where one is an image for several. `sha256` is what each must have, as for
+    `open_source`.
 
     Hard links are compared as groups of names: which of them carries the data follows from a source's order. A path
     that stands twice counts as what stands last. Raises SourceError and its children.
     """
     first, second = _Side(), _Side()
-    for path, record, link in _read(a, platform, progress):
+    for path, record, link in _read(a, platform, sha256[0], progress):
         first.take(path, record, link)
     same: dict[bytes, bytes] = {}  # members move here from `first`, so that two equal templates take the memory of one
-    for path, record, link in _read(b, platform, progress):
+    for path, record, link in _read(b, platform, sha256[1], progress):
         if path in same:
             first.records[path] = same.pop(path)
         if link is None and first.records.get(path) == record:
@@ -128,10 +131,12 @@ class _Side:
         return {name: group for group in groups.values() for name in group}
 
 
-def _read(name: str, platform: str, progress: Progress) -> Iterator[tuple[bytes, bytes, bytes | None]]:
+def _read(
+    name: str, platform: str, sha256: str | None, progress: Progress
+) -> Iterator[tuple[bytes, bytes, bytes | None]]:
     """Yield path, record and, of a hard link, the path that it names."""
-    source = open_source(name, platform)
-    with progress.step(f"reading {name}"), source.members() as members:
+    source = settled(open_source(name, platform, sha256))
+    with progress.step(f"reading {shown(name)}"), source.members() as members:
         progress.total(source.size)
         known = 0
         for member in members:

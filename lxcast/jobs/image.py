@@ -53,7 +53,7 @@ def finish(cast: "Cast", file: Temporary | None, source: Source, arch: str, init
 
 
 def refused(path: Path) -> list[str]:
-    """Say why Proxmox would not take the image in an archive, which is whole."""
+    """Say why Proxmox would not take the image in an archive; ArchiveError where that is damaged."""
     from lxcast.oci import archive
     from lxcast.sources.blobs import list_archive
 

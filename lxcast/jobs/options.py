@@ -1,7 +1,7 @@
 """What a build is asked for, whoever asks: the command line, the Packer shim, a settings file."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from lxcast.errors import UsageError
 from lxcast.model import conceal
 from lxcast.rootfs.additions import Addition
 from lxcast.settings import BY_NAME, Settings, convert, merge
+from lxcast.sources import is_url
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _VERSION = re.compile(r"next|v[1-9][0-9]*")
@@ -69,10 +70,7 @@ class BuildOptions:
 
     def __post_init__(self) -> None:
         problems = [] if self.name else ["--name is empty"]
-        if self.sha256 and not _SHA256.fullmatch(self.sha256):
-            problems.append(f"--sha256 {self.sha256}: should be 64 hexadecimal digits, such as sha256sum prints them")
-        if self.sha256 and self.insecure_no_checksum:
-            problems.append("--sha256 and --insecure-no-checksum exclude each other")
+        problems += _checksum_problems([self.sha256] if self.sha256 else [], self.insecure_no_checksum)
         for name, row in BY_NAME.items():
             value = getattr(self, name)
             if value is not None:
@@ -95,6 +93,36 @@ class BuildOptions:
                 hint = error.hint
         if problems:
             raise UsageError("\n".join(problems), hint=hint)
+
+
+def expected(sources: Sequence[str], sha256: Sequence[str], *, insecure: bool) -> list[str | None]:
+    """Return what each of the sources must have, as `open_source` takes it, of what a user wrote.
+
+    One of `sha256` is for each https source, in their order; with `insecure` they may have anything. Raises UsageError.
+    """
+    remote = sum(map(is_url, sources))
+    written = [each.lower().removeprefix("sha256:") for each in sha256]
+    problems = _checksum_problems(written, insecure)
+    if written and len(written) != remote:
+        told = f"--sha256 is said {len(written)} times, and {remote} of the sources are https ones"
+        problems.append(f"{told}: once for each of these, in their order")
+    if insecure and not remote:
+        problems.append("--insecure-no-checksum is for an https source, and there is none")
+    if problems:
+        raise UsageError("\n".join(problems))
+    left = iter(written or ([""] * remote if insecure else []))
+    return [next(left, None) if is_url(each) else None for each in sources]
+
+
+def _checksum_problems(sha256: Sequence[str], insecure: bool) -> list[str]:
+    problems = [
+        f"--sha256 {each}: should be 64 hexadecimal digits, such as sha256sum prints them"
+        for each in sha256
+        if not _SHA256.fullmatch(each)
+    ]
+    if insecure and sha256:
+        problems.append("--sha256 and --insecure-no-checksum exclude each other")
+    return problems
 
 
 def build_options(settings: Settings, given: Mapping[str, Any]) -> BuildOptions:

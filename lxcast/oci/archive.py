@@ -19,7 +19,7 @@ from typing import Any
 
 from lxcast.errors import SourceError
 from lxcast.model import ImageConfig
-from lxcast.oci.layout import Blobs
+from lxcast.oci.layout import Blobs, list_layers, list_manifests
 
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 _INDEX = "application/vnd.oci.image.index.v1+json"
@@ -111,14 +111,15 @@ def image_config(said: ImageConfig, architecture: str, diff_id: str, *, init: bo
 
 
 def refused(blobs: Blobs) -> list[str]:
-    """Say why Proxmox would not take an image that is whole: it reads only a part of what the specification allows."""
-    index = json.loads(blobs.read("index.json"))
-    named = [each for each in index["manifests"] if each.get("mediaType") == _MANIFEST]
+    """Say why Proxmox would not take an image: it reads only a part of what the specification allows.
+
+    Raises ArchiveError where the image that it would take, the first one, is damaged.
+    """
+    named = [each for each in list_manifests(blobs) if each.get("mediaType") == _MANIFEST]
     if not named:
         return [f"index.json names nothing of the kind {_MANIFEST}, the only one that Proxmox reads"]
     problems = [f"holds {len(named)} images, and Proxmox takes the first one"] if len(named) > 1 else []
-    manifest = json.loads(blobs.read(f"blobs/{named[0]['digest'].replace(':', '/')}"))
-    for number, layer in enumerate(manifest["layers"], 1):
+    for number, layer in enumerate(list_layers(blobs, named[0]), 1):
         kind = layer.get("mediaType")
         if kind not in _LAYERS:
             problems.append(f"layer {number} is of the kind {kind!r:.100}, which Proxmox does not read")

@@ -8,7 +8,8 @@ Format").
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,6 +26,8 @@ _NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 
 MAX_JSON = 8 * 1024 * 1024
 """Bytes of an index, a manifest or a config; registries take 4 MiB."""
+
+_MOST_TOLD = 20
 
 _DAMAGED = "write the image again: the copy was cut off or damaged"
 
@@ -64,21 +67,23 @@ class Image:
     layers: tuple[Layer, ...]
 
 
-def find_in_layout(blobs: Blobs, ref: str, platform: Platform | None) -> Image:
+def find_in_layout(blobs: Blobs, ref: str, platform: Platform | None, place: str) -> Image:
     """Return the image of an OCI layout that `ref` (a name or digest, "" for the only one) and the platform choose.
 
-    Without a platform it is this machine's, or the one that there is. Raises SourceError for what is not there or
-    cannot be read, ArchiveError for what is damaged.
+    `place` is what the user writes before ":REF" to name one. Without a platform it is this machine's, or the one that
+    there is. Raises SourceError for what is not there or cannot be read, ArchiveError for what is damaged.
     """
-    index = _json(blobs, "index.json", blobs.read("index.json"))
-    roots = [each for each in _list(blobs, index, "manifests") if not _is_attestation(each)]
+    roots = [each for each in list_manifests(blobs) if not _is_attestation(each)]
     chosen = [each for each in roots if not ref or ref in (*_names(each), each.get("digest"))]
     if not chosen:
         raise SourceError(
-            f"{blobs.name}: holds no image {ref!r}" if ref else f"{blobs.name}: holds no image", hint=_listing(roots)
+            f"{blobs.name}: holds no image {ref!r}" if ref else f"{blobs.name}: holds no image",
+            hint=_choices(place, map(_name, roots)),
         )
     if len({each.get("digest") for each in chosen}) > 1 and len({tuple(_names(each)) for each in chosen}) > 1:
-        raise SourceError(f"{blobs.name}: holds several images, and none was named", hint=_listing(chosen))
+        raise SourceError(
+            f"{blobs.name}: holds several images, and none was named", hint=_choices(place, map(_name, chosen))
+        )
     descriptor = _of_platform(blobs, [*_expand(blobs, chosen)], platform)
     manifest = _blob(blobs, descriptor)
     config = _mapping(blobs, manifest, "config")
@@ -87,10 +92,21 @@ def find_in_layout(blobs: Blobs, ref: str, platform: Platform | None) -> Image:
     )
 
 
-def find_in_docker_archive(blobs: Blobs, ref: str, platform: Platform | None) -> Image:
+def list_manifests(blobs: Blobs) -> list[dict[str, Any]]:
+    """Return the descriptors in an OCI layout's index. Raises ArchiveError where it is malformed."""
+    return _list(blobs, _json(blobs, "index.json", blobs.read("index.json")), "manifests")
+
+
+def list_layers(blobs: Blobs, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the descriptors of an image's layers; ArchiveError where its manifest is damaged."""
+    return _list(blobs, _blob(blobs, manifest), "layers")
+
+
+def find_in_docker_archive(blobs: Blobs, ref: str, platform: Platform | None, place: str) -> Image:
     """Return the image of a `docker save` archive that `ref` (a tag or id, "" for the only one) chooses.
 
-    Raises SourceError for what is not there or cannot be read, ArchiveError for what is damaged.
+    `place` is what the user writes before ":REF" to name one. Raises SourceError for what is not there or cannot be
+    read, ArchiveError for what is damaged.
     """
     manifest = _json(blobs, "manifest.json", blobs.read("manifest.json"), list)
     images = {id(each): each for each in manifest if isinstance(each, dict) and isinstance(each.get("Config"), str)}
@@ -102,9 +118,9 @@ def find_in_docker_archive(blobs: Blobs, ref: str, platform: Platform | None) ->
 
     chosen = [key for key in images if is_meant(key)]
     if len(chosen) != 1:
-        known = _held(", ".join(name for key in images for name in tags[key] or [ids[key]]))
+        names = (name for key in images for name in [*filter(_can_be_typed, tags[key])] or [ids[key]])
         what = "several images, and none was named" if chosen else f"no image {ref!r}" if ref else "no image"
-        raise SourceError(f"{blobs.name}: holds {what}", hint=known)
+        raise SourceError(f"{blobs.name}: holds {what}", hint=_choices(place, names))
     image, digest = images[chosen[0]], ids[chosen[0]]
     data = _checked(blobs, str(image["Config"]), digest, None)
     layers = [{"path": path} for path in _list(blobs, image, "Layers", str)]
@@ -224,13 +240,19 @@ def _names(descriptor: dict[str, Any]) -> list[str]:
     return [str(annotations[key]) for key in _NAMES if key in annotations]
 
 
-def _listing(descriptors: Sequence[dict[str, Any]]) -> str:
-    names = [(_names(each) or [str(each.get("digest"))])[0] for each in descriptors]
-    return _held(", ".join(dict.fromkeys(names)))
+def _name(descriptor: dict[str, Any]) -> str:
+    return next(filter(_can_be_typed, _names(descriptor)), f"{descriptor.get('digest')!s:.200}")
 
 
-def _held(names: str) -> str:
-    return f"it holds {one_line(names) or 'nothing'}; append :REF"
+def _can_be_typed(name: str) -> bool:
+    return name.isprintable() and len(name) <= 200
+
+
+def _choices(place: str, names: Iterable[str]) -> str:
+    """Return what the user may write in place of what was not clear."""
+    told = [shlex.quote(f"{place}:{name}") for name in dict.fromkeys(names)]
+    more = f" or one of {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""
+    return one_line(f"say which: {', '.join(told[:_MOST_TOLD])}{more}") if told else "there is none in it"
 
 
 def _path(blobs: Blobs, descriptor: Mapping[str, Any]) -> str:

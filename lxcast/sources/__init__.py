@@ -3,13 +3,29 @@
 Each kind is imported when it is met: a build from an archive should not wait for what speaks with engines.
 """
 
+import posixpath
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from lxcast.errors import UsageError
 from lxcast.sources.archive import Archive, first_path, is_of_an_image, is_squashfs, open_file, open_stdin
 from lxcast.sources.source import Members, Packaged, Source
 
-__all__ = ["Archive", "Members", "Packaged", "Source", "open_file", "open_source", "settled"]
+__all__ = [
+    "Archive",
+    "Members",
+    "Packaged",
+    "Source",
+    "Standing",
+    "is_url",
+    "open_file",
+    "open_source",
+    "open_standing",
+    "settled",
+    "shown",
+]
 
 _ARCHIVE_SUFFIXES = {".tar", ".gz", ".tgz", ".xz", ".txz", ".zst", ".tzst", ".bz2", ".tbz2"}
 
@@ -23,10 +39,9 @@ def open_source(text: str, platform: str = "", sha256: str | None = None) -> Sou
     ("" for this machine's) chooses where an image is there for several. `sha256` is what an https source must have, ""
     for anything; None is unsaid. Raises UsageError, SourceError and its children.
     """
-    if text.lower().startswith(("https://", "http://")):
+    if is_url(text):
         return _open_url(text, platform, sha256)
-    if sha256 is not None:
-        raise UsageError(f"{text} is no https source: a checksum is for one", hint="leave it out")
+    refuse_checksum(text, sha256)
     prefix, colon, rest = text.partition(":")
     named = _open_named(prefix, rest, platform) if colon else None
     if named is not None:
@@ -41,6 +56,35 @@ def open_source(text: str, platform: str = "", sha256: str | None = None) -> Sou
     from lxcast.sources.docker import open_word
 
     return open_word(text)
+
+
+def is_url(text: str) -> bool:
+    """Tell whether a user names what a web server has."""
+    return text.lower().startswith(("https://", "http://"))
+
+
+def shown(text: str) -> str:
+    """Return what a user names, without what may be secret in it."""
+    if not is_url(text):
+        return text
+    from lxcast.http.stream import redacted
+
+    return redacted(text)
+
+
+def is_prefixed(text: str) -> bool:
+    """Tell whether a user says what kind of source it is."""
+    prefix, colon, _ = text.partition(":")
+    return is_url(text) or (bool(colon) and prefix in _KINDS)
+
+
+def refuse_checksum(text: str, sha256: str | None) -> None:
+    """Raise UsageError where a checksum is said of a source that is no https one."""
+    if sha256 is not None and not is_url(text):
+        raise UsageError(f"{text} is no https source: a checksum is for one", hint="leave it out")
+
+
+_KINDS = ("docker-daemon", "docker-container", "docker-archive", "oci", "oci-archive", "bundle", "rootfs")
 
 
 def _open_named(prefix: str, name: str, platform: str) -> Source | None:
@@ -73,6 +117,47 @@ def settled(source: Source) -> Source:
     return source.opened() if isinstance(source, Remote) else source
 
 
+class Standing(NamedTuple):
+    """What is judged as it stands, and how it is opened for what a build would read of it."""
+
+    file: Archive | None
+    """None where it is no file: a folder, or what an engine has."""
+    path: Path | None
+    """Where that lies here; None where it is read while it comes."""
+    name: str
+    """The file's name, "" where it has none."""
+    content: Callable[[], Source]
+
+
+def open_standing(source: str | Path, platform: str = "", sha256: str | None = None) -> Standing:
+    """Return a file whatever it holds, or what else `open_source` takes by a prefix; a path is always that.
+
+    Raises UsageError, SourceError and its children.
+    """
+    refuse_checksum(str(source), sha256)
+    if source == "-":
+        stdin = open_stdin()
+        return Standing(stdin, None, "", lambda: stdin)
+    if isinstance(source, Path) or not is_prefixed(source):
+        path = Path(source).expanduser()
+        return Standing(_file_at(path), path, path.name, lambda: _open_path(path, platform))
+    opened = open_source(source, platform, sha256)
+    if not is_url(source):
+        at: Path | None = getattr(opened, "path", None)
+        return Standing(_file_at(at) if at else None, at, at.name if at else "", lambda: opened)
+    from lxcast.sources.remote import Remote
+
+    assert isinstance(opened, Remote)
+    streamed = opened.fetch()
+    file = streamed or (_file_at(opened.path) if opened.path else None)
+    name = posixpath.basename(urlsplit(opened.origin.reference).path)
+    return Standing(file, opened.path, name, lambda: streamed or opened.kept())
+
+
+def _file_at(path: Path) -> Archive | None:
+    return None if path.is_dir() else open_file(path)
+
+
 def _open_url(url: str, platform: str, sha256: str | None) -> Source:
     from lxcast.http.stream import redacted
 
@@ -83,8 +168,7 @@ def _open_url(url: str, platform: str, sha256: str | None) -> Source:
     if sha256 is None:
         raise UsageError(
             f"{redacted(url)}: no checksum is said that it must have",
-            hint="lxcast build URL --sha256 HEX, or --insecure-no-checksum for whatever the server gives; "
-            "for another command download it first",
+            hint="--sha256 HEX, or --insecure-no-checksum for whatever the server gives",
         )
     from lxcast.sources.packaged import is_packed
     from lxcast.sources.remote import Remote

@@ -51,15 +51,17 @@ def open_if_image(path: Path, platform: str) -> "ImageSource | None":
 def _layout(blobs: Blobs, path: Path, ref: str, platform: str) -> "ImageSource":
     if blobs.size("oci-layout") is None or blobs.size("index.json") is None:
         raise SourceError(f"{path}: is no OCI image layout: it has no oci-layout and index.json", hint=_OTHER)
-    image = find_in_layout(blobs, ref, Platform.parse(platform) if platform else None)
-    return ImageSource(Origin("oci" if path.is_dir() else "oci-archive", _named(path, ref), image.digest), blobs, image)
+    kind = "oci" if path.is_dir() else "oci-archive"
+    image = find_in_layout(blobs, ref, Platform.parse(platform) if platform else None, f"{kind}:{path}")
+    return ImageSource(Origin(kind, _named(path, ref), image.digest), path, blobs, image)
 
 
 def _docker_archive(blobs: Blobs, path: Path, ref: str, platform: str) -> "ImageSource":
     if blobs.size("manifest.json") is None:
         raise SourceError(f"{path}: is no archive of docker save: it has no manifest.json", hint=_OTHER)
-    image = find_in_docker_archive(blobs, ref, Platform.parse(platform) if platform else None)
-    return ImageSource(Origin("docker-archive", _named(path, ref), image.digest), blobs, image)
+    kind = "docker-archive"
+    image = find_in_docker_archive(blobs, ref, Platform.parse(platform) if platform else None, f"{kind}:{path}")
+    return ImageSource(Origin(kind, _named(path, ref), image.digest), path, blobs, image)
 
 
 _OTHER = "without the prefix, its content tells what kind of source it is"
@@ -89,12 +91,12 @@ def _blobs(path: Path) -> Blobs:
 
 
 class ImageSource:
-    """An image in a layout or an archive."""
+    """An image in a layout or an archive, which lies at `path`."""
 
     rereadable = True
 
-    def __init__(self, origin: Origin, blobs: Blobs, image: Image) -> None:
-        self.origin = origin
+    def __init__(self, origin: Origin, path: Path, blobs: Blobs, image: Image) -> None:
+        self.origin, self.path = origin, path
         self.config: ImageConfig | None = image.config
         self.warnings: list[str] = []
         self.size: int | None = 2 * sum(layer.size for layer in image.layers)

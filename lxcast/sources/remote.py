@@ -39,6 +39,8 @@ class Remote:
         """
         self.origin = Origin("https", redacted(url), f"sha256:{sha256}" if sha256 else "")
         self.warnings: list[str] = []
+        self.path: Path | None = None
+        """Where the file lies here, once it was fetched; None where it is read while it comes."""
         self._url, self._sha256 = url, sha256
         self._open_path, self._is_read_twice = open_path, is_read_twice
 
@@ -48,6 +50,13 @@ class Remote:
 
     def opened(self) -> Source:
         """Return what the file is, after a look at its start. Raises SourceError and its children."""
+        return self.fetch() or self.kept()
+
+    def fetch(self) -> Archive | None:
+        """Return the archive that is read while it comes; None where the file is kept, and `path` tells where.
+
+        Raises SourceError and its children.
+        """
         path = downloads.find(self._sha256) if self._sha256 else None
         if path is None:
             begun = Begun(Download(self._url))
@@ -59,9 +68,15 @@ class Remote:
                 begun.raw.close()
                 raise
             begun.raw.close()
-        source = self._open_path(path)
+        self.path = path
+        return None
+
+    def kept(self) -> Source:
+        """Return what the file is that was fetched and kept. Raises SourceError and its children."""
+        assert self.path is not None
+        source = self._open_path(self.path)
         # Each kind of source has it as an attribute, though those who read sources only look at it.
-        source.origin = replace(self.origin, digest=f"sha256:{path.name}")  # type: ignore[misc]
+        source.origin = replace(self.origin, digest=f"sha256:{self.path.name}")  # type: ignore[misc]
         return source
 
     def _streamed(self, begun: Begun[Download]) -> Archive:
