@@ -149,7 +149,9 @@ def open_standing(source: str | Path, platform: str = "", sha256: str | None = N
 
     assert isinstance(opened, Remote)
     streamed = opened.fetch()
-    file = streamed or (_file_at(opened.path) if opened.path else None)
+    file = streamed or (open_file(opened.path) if opened.path else None)
+    if file:
+        file.origin = opened.origin
     name = posixpath.basename(urlsplit(opened.origin.reference).path)
     return Standing(file, opened.path, name, lambda: streamed or opened.kept())
 

@@ -16,7 +16,8 @@ from lxcast.record import Origin
 from lxcast.tar.form import Form
 from lxcast.tar.reader import Limits, Reader
 
-_SQUASHFS = b"hsqs"  # its superblock, little endian (the kernel's squashfs_fs.h)
+SQUASHFS = b"hsqs"
+"""How a squashfs image begins: its superblock, little endian (the kernel's squashfs_fs.h)."""
 
 Opener = Callable[[], AbstractContextManager[Readable]]
 
@@ -139,7 +140,7 @@ def is_squashfs(path: Path) -> bool:
     if not path.is_file():
         return False
     with open_for_reading(path) as file:
-        return file.read(len(_SQUASHFS)) == _SQUASHFS
+        return file.read(len(SQUASHFS)) == SQUASHFS
 
 
 def open_for_reading(path: Path) -> io.FileIO:

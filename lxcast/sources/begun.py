@@ -12,7 +12,8 @@ class Begun(Generic[R]):
 
     def __init__(self, raw: R) -> None:
         self.raw = raw
-        self._start = bytearray()
+        self.start = bytearray()
+        """What was read of it before it was rewound, and not again since."""
         self._rewound = False
 
     def rewind(self) -> None:
@@ -21,12 +22,12 @@ class Begun(Generic[R]):
 
     def readinto(self, buffer: memoryview, /) -> int:
         """Fill the start of `buffer`; return how many bytes, 0 at the end."""
-        if self._rewound and self._start:
-            count = min(len(buffer), len(self._start))
-            buffer[:count] = self._start[:count]
-            del self._start[:count]
+        if self._rewound and self.start:
+            count = min(len(buffer), len(self.start))
+            buffer[:count] = self.start[:count]
+            del self.start[:count]
             return count
         got = self.raw.readinto(buffer) or 0
         if not self._rewound:
-            self._start += buffer[:got]
+            self.start += buffer[:got]
         return got

@@ -11,7 +11,7 @@ from lxcast.compression import Peeked, Readable, decompress
 from lxcast.errors import ArchiveError, SourceError
 from lxcast.incus.metadata import YAML
 from lxcast.incus.templates import missing
-from lxcast.sources.archive import Archive
+from lxcast.sources.archive import SQUASHFS, Archive
 from lxcast.sources.begun import Begun
 from lxcast.sources.packaged import PackagedSource, is_companion, is_in_rootfs, is_root, nested, unpacked
 from lxcast.tar.form import Form
@@ -27,7 +27,8 @@ _MAX_MEMBERS = 10_000
 def open_once(archive: Archive) -> Archive | PackagedSource:
     """Return what comes from a pipe: a root filesystem, or what that is packed in with nothing but its metadata.
 
-    Raises ArchiveError for malformed metadata, SourceError where more of it is needed than comes in time.
+    Raises ArchiveError for malformed metadata, SourceError for a squashfs image, and where more of the metadata is
+    needed than comes in time.
     """
     name = archive.origin.reference
     stack = ExitStack()
@@ -37,6 +38,8 @@ def open_once(archive: Archive) -> Archive | PackagedSource:
         first = _first_behind(begun, name, files)
     except (ArchiveError, OSError):
         first = b""  # told when it is read
+    if begun.start.startswith(SQUASHFS):
+        raise SourceError(f"{name}: is a squashfs image, which is no stream", hint=_SAVE)
     begun.rewind()
 
     @contextmanager
@@ -61,7 +64,7 @@ def open_once(archive: Archive) -> Archive | PackagedSource:
     return again
 
 
-_SAVE = "save it to a file, which is read in any order: cat > FILE, then `lxcast build FILE`"
+_SAVE = "save it to a file, which is read in any order: `cat > FILE`, then `lxcast build FILE`"
 
 
 def _first_behind(begun: Begun[Readable], name: str, files: dict[str, bytes]) -> bytes:

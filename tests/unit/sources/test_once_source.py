@@ -90,6 +90,12 @@ def test_templates_that_come_too_late_are_told_with_the_way(tmp_path: Path) -> N
     assert "save it to a file" in raised.value.hint
 
 
+def test_a_squashfs_image_is_told_with_the_way(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="squashfs image, which is no stream") as raised:
+        read(tmp_path, b"hsqs" + bytes(2000))
+    assert "save it to a file" in raised.value.hint
+
+
 def test_malformed_metadata_is_told(tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match=r"metadata\.yaml is no YAML"):
         read(tmp_path, layer([("metadata.yaml", "file", b"{"), *UNIFIED[2:]]))

@@ -4,6 +4,8 @@ import gzip
 import hashlib
 import lzma
 import os
+import shutil
+import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,7 +119,22 @@ def saved(tmp_path: Path) -> bytes:
     return docker_archive(tmp_path / "saved.tar", [ROOTFS]).read_bytes()
 
 
-@pytest.mark.parametrize("kind", [nested, saved])
+def squashed(tmp_path: Path) -> bytes:
+    subprocess.run(["tar2sqfs", "-q", tmp_path / "x.squashfs"], input=ROOTFS, check=True, capture_output=True)
+    return (tmp_path / "x.squashfs").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        nested,
+        saved,
+        pytest.param(
+            squashed,
+            marks=pytest.mark.skipif(shutil.which("tar2sqfs") is None, reason="needs squashfs-tools-ng"),
+        ),
+    ],
+)
 def test_what_is_read_twice_is_kept_under_its_digest(server: FileServer, tmp_path: Path, kind: type[bytes]) -> None:
     data = kind(tmp_path)
     digest = serve(server, data)
