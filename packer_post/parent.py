@@ -38,7 +38,7 @@ def _waiting() -> list[int]:
         # The name stands in parentheses and may hold anything; the parent's id is the second field after it (proc(5)).
         try:
             status = Path(f"/proc/{pids[-1]}/stat").read_text(errors="replace")
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):  # the second where it goes between open and read
             break
         name, _, rest = status.partition("(")[2].rpartition(")")
         if name not in _SHELLS:
@@ -54,7 +54,7 @@ def _is_orphan(parent: int) -> bool:
         return False
     try:
         return f"PACKER_RUN_UUID={run}" not in Path(f"/proc/{parent}/environ").read_text(errors="replace").split("\0")
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return True
     except PermissionError:
         # Another user's: sudo, which Packer may start, or init.

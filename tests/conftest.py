@@ -1,6 +1,7 @@
-"""Tests see none of the caller's settings, credentials and switches of the interpreter, nor the make around them."""
+"""Tests see none of the caller's settings, credentials, locale, ignored signals and switches, nor the make around."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -10,11 +11,24 @@ import pytest
 # Imported first: it reads LXCAST_TOOLS and LXCAST_REQUIRE_INTEGRATION, which go below.
 from tests.integration.tools import REPOSITORY
 
-_NOT_THEIRS = ("LXCAST_", "PM_", "PROXMOX_VE_", "TF_VAR_pm_", "MAKE", "MFLAGS", "PYTHONUNBUFFERED")
+_NOT_THEIRS = (
+    *("LXCAST_", "PM_", "PROXMOX_VE_", "TF_", "PACKER_", "PKR_VAR_", "MAKE", "MFLAGS"),
+    *("SOURCE_DATE_EPOCH", "XDG_", "NETRC", "TZ", "LANG", "LC_", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"),
+    *("PYTHONUNBUFFERED", "PYTHONWARNINGS", "PYTHONOPTIMIZE", "PYTHONDEVMODE", "PYTHONIOENCODING", "PYTHONUTF8"),
+)
 
 for name in [*os.environ]:
     if name.startswith(_NOT_THEIRS):
         del os.environ[name]
+os.environ["LANG"] = "C.UTF-8"
+
+# What nohup, a background job or a supervisor left ignored or blocked would be so in every program that a test starts.
+# SIGPIPE and SIGXFSZ are the interpreter's own to ignore; subprocess gives them back.
+for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+signal.pthread_sigmask(signal.SIG_SETMASK, ())
+os.umask(0o022)
 
 # CI tries the same examples each time, so that a failure is the change's own; elsewhere each run tries new ones. How
 # long an example takes says nothing on a busy machine.

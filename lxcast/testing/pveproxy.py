@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 BASE = "/api2/json"
 CALLS = (*nodes.CALLS, *content.CALLS, *containers.CALLS)
 # How long a refused upload is watched for more than the server's buffer, where the refusal is not delayed anyway.
-WATCH = 0.5
+WATCH = 10.0
 BACKLOG = 128
 
 
@@ -92,6 +92,9 @@ class Listener:
         try:
             if self.socket:
                 Session(self, connection).run()
+        except OSError:
+            if self.socket:  # else the server was stopped, and its folders may be gone
+                raise
         finally:
             self.connections.discard(connection)
             connection.close()

@@ -107,7 +107,7 @@ class Tasks:
         """Give the task of that UPID."""
         return next((task for task in self.all if task.upid == upid), None)
 
-    def wait(self, seconds: float = 10.0) -> None:
+    def wait(self, seconds: float = 60.0) -> None:
         """Wait until no task runs; raises TimeoutError."""
         end = time.monotonic() + seconds
         for task in [*self.all]:

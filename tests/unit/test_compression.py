@@ -209,21 +209,29 @@ def test_reading_ahead_gives_the_same_bytes_and_stays_at_the_end() -> None:
     ahead.close()
 
 
+def ended(before: set[threading.Thread]) -> bool:
+    """Whether every thread that began since then ends."""
+    for thread in set(threading.enumerate()) - before:
+        thread.join(60)
+    return set(threading.enumerate()) <= before
+
+
 def test_a_reader_that_stops_early_leaves_no_thread() -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     ahead = Prefetch(io.BytesIO(DATA))
     ahead.exchange(b"")
     ahead.close()
-    assert threading.active_count() == before
+    assert ended(before)
 
 
 def test_a_silent_pipe_does_not_hold_up_the_end() -> None:
+    before = set(threading.enumerate())
     reader, writer = os.pipe()
     with io.FileIO(reader) as silent:
         ahead = Prefetch(silent)
         ahead.close()
         os.close(writer)
-        time.sleep(0.1)
+        assert ended(before)
 
 
 class Full(io.RawIOBase):

@@ -68,7 +68,7 @@ def test_the_last_resort_leaves_no_empty_name_when_it_fails(tmp_path: Path) -> N
 def test_a_sweep_takes_what_the_dead_left_and_nothing_else(tmp_path: Path) -> None:
     program = (
         "import sys, time, pathlib; from lxcast import durable\n"
-        "t = durable.Temporary(pathlib.Path(sys.argv[1])); t.write(b'x'); print('ready', flush=True); time.sleep(60)"
+        "t = durable.Temporary(pathlib.Path(sys.argv[1])); t.write(b'x'); print('ready', flush=True); time.sleep(600)"
     )
     mine = durable.Temporary(tmp_path)
     with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE) as other:

@@ -144,7 +144,7 @@ def test_the_moment_is_source_date_epoch_or_now(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1795257180")
     assert rfc3339(moment()) == "2026-11-21T10:33:00Z"
     monkeypatch.delenv("SOURCE_DATE_EPOCH")
-    assert abs(moment() - time.time()) < 5
+    assert abs(moment() - time.time()) < 60
     for wrong in ("now", "-1", "1.5", "9999999999999"):
         monkeypatch.setenv("SOURCE_DATE_EPOCH", wrong)
         with pytest.raises(UsageError, match="SOURCE_DATE_EPOCH"):

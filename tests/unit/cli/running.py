@@ -37,7 +37,7 @@ def lxcast(
 
 def wait_for(text: str, log: Path, process: subprocess.Popen[Any]) -> None:
     """Wait until a command's log file has a text; fail where the command ends without it."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 240
     while text not in (log.read_text() if log.exists() else ""):
         assert process.poll() is None, f"it ended with {process.returncode} and never said {text!r}"
         assert time.monotonic() < end, f"it never said {text!r}"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lxcast.tar.member import Member, regular
-from tests.unit.cli.running import COMMAND, archive, environment, lxcast
+from tests.unit.cli.running import COMMAND, archive, environment, lxcast, wait_for
 from tests.unit.rootfs.filesystems import minimal_debian, without
 
 VOLID = "local:vztmpl/debian-12-v1.tar.zst"
@@ -183,18 +183,14 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path: Path, number: signal.Signa
         stderr=subprocess.PIPE,
         cwd=tmp_path,
         env=environment({}),
-        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # nohup has it ignored, which is kept
     )
     assert process.stdin is not None
     process.stdin.write(archive([*minimal_debian(), regular(b"srv", os.urandom(3 << 20))])[: 2 << 20])
     process.stdin.flush()
-    for _ in range(200):
-        if log.exists() and "begin   reading" in log.read_text():
-            break
-        time.sleep(0.05)
+    wait_for("begin   reading", log, process)
     time.sleep(0.2)
     process.send_signal(number)
-    out, talk = process.communicate(timeout=20)
+    out, talk = process.communicate(timeout=240)
     assert (process.returncode, out) == (code, b"")
     assert f"interrupted by {number.name}".encode() in talk
     assert b"Traceback" not in talk

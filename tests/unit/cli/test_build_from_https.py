@@ -62,12 +62,10 @@ def test_an_interrupt_ends_a_download_from_a_server_that_fell_silent(server: Fil
     words = ["build", f"{server.url}/x", "--name", "web", "--insecure-no-checksum"]
     environ = environment({"SSL_CERT_FILE": str(server.ca), "XDG_CACHE_HOME": str(tmp_path / "cache")})
     with subprocess.Popen([*COMMAND, *words], cwd=tmp_path, env=environ, stderr=subprocess.PIPE, text=True) as running:
-        assert server.stalling.wait(30)
+        assert server.stalling.wait(240)
         time.sleep(1)
-        began = time.monotonic()
         running.send_signal(signal.SIGTERM)
-        _, said = running.communicate(timeout=50)
-    assert time.monotonic() - began < 10
+        _, said = running.communicate(timeout=50)  # less than it waits for bytes
     assert running.returncode == 143
     assert "interrupted" in said
     assert files(tmp_path / "storage") == []

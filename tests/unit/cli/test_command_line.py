@@ -1,7 +1,6 @@
 import json
 import os
 import re
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -173,11 +172,7 @@ def test_completion_knows_commands_options_and_choices() -> None:
     assert "ssh-host-keys" in offered("lxcast build x --disable ssh-")
 
 
-def test_help_is_quick_and_loads_nothing_heavy() -> None:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    lxcast("--help")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5, "seconds of processor time"
+def test_help_loads_nothing_heavy() -> None:
     program = "import sys; from lxcast.cli import app; app.run(['--help']); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     heavy = {"rich", "docker", "requests", "zstandard", "isal", "hcl2", "tomllib", "lxcast.jobs.build", "lxcast.rootfs"}

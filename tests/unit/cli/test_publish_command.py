@@ -305,7 +305,7 @@ def test_an_interrupted_upload_leaves_nothing(server: Cluster, tmp_path: Path, t
     wait_for("begin   publishing", tmp_path / "log", process)
     time.sleep(0.5)
     process.send_signal(signal.SIGTERM)
-    out, talk = process.communicate(timeout=20)
+    out, talk = process.communicate(timeout=240)
     assert (process.returncode, out) == (143, b"")
     assert b"Traceback" not in talk
     assert held(server, NAME) is None
@@ -315,7 +315,7 @@ def test_an_interrupted_upload_leaves_nothing(server: Cluster, tmp_path: Path, t
 def test_an_interrupt_of_a_fan_out_waits_for_no_task_and_keeps_what_ended(tmp_path: Path, template: Path) -> None:
     with Cluster(("a", "b", "c")) as server:
         (server.storages["local"].folder("a") / NAME).write_bytes(template.read_bytes())
-        server.faults.tasks["imgcopy"] = TaskFault(seconds=60)
+        server.faults.tasks["imgcopy"] = TaskFault(seconds=600)
         process = subprocess.Popen(
             [*COMMAND, "publish", template, "--all-nodes", "--json"],
             env=environment(access(server, tmp_path)),
@@ -326,9 +326,12 @@ def test_an_interrupt_of_a_fan_out_waits_for_no_task_and_keeps_what_ended(tmp_pa
         while [task.type for task in server.tasks.all].count("imgcopy") < 2:
             assert process.poll() is None
             time.sleep(0.05)
-        time.sleep(1)
+        while not any(task.type == "download" and task.done.is_set() for task in server.tasks.all):
+            assert process.poll() is None
+            time.sleep(0.05)
+        time.sleep(5)  # in which it asks what became of the comparison on a
         process.send_signal(signal.SIGINT)
-        out, talk = process.communicate(timeout=10)
+        out, talk = process.communicate(timeout=240)
         assert (process.returncode, out) == (130, "")
         assert "hint: the same command again completes it" in talk
         assert "Traceback" not in talk

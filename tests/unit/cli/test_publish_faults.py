@@ -34,7 +34,7 @@ def large(tmp_path: Path) -> Path:
 
 
 def ended(process: subprocess.Popen[str], code: int, said: str) -> str:
-    out, talk = process.communicate(timeout=90)
+    out, talk = process.communicate(timeout=240)
     assert re.search(said, talk), talk
     assert process.returncode == code, talk
     assert "unexpected" not in talk
@@ -60,7 +60,7 @@ def test_bytes_that_change_on_their_way_are_found_by_the_node(server: Cluster, t
 
 
 def test_a_file_that_changes_while_it_is_sent_is_not_published(server: Cluster, tmp_path: Path, large: Path) -> None:
-    server.faults.read_rate = 8_000_000.0
+    server.faults.read_rate = 400_000.0
     process = start(server, tmp_path, "publish", large)
     receiving(server, process)
     with large.open("r+b") as opened:
@@ -70,7 +70,7 @@ def test_a_file_that_changes_while_it_is_sent_is_not_published(server: Cluster, 
 
 
 def test_a_server_that_restarts_during_the_upload_has_nothing(server: Cluster, tmp_path: Path, large: Path) -> None:
-    server.faults.read_rate = 4_000_000.0
+    server.faults.read_rate = 400_000.0
     process = start(server, tmp_path, "publish", large)
     receiving(server, process)
     server.stop("pve")
@@ -113,19 +113,19 @@ def test_of_two_publishers_at_once_never_two_succeed_with_other_bytes(tmp_path: 
             own = {"PM_API_TOKEN_ID": token.id, "PM_API_TOKEN_SECRET": token.secret, "HOME": str(tmp_path / token.user)}
             processes.append(start(server, tmp_path, "publish", file, "--node", node, **own))
             time.sleep(later)
-        told = [(process.communicate(timeout=90), process.returncode) for process in processes]
+        told = [(process.communicate(timeout=240), process.returncode) for process in processes]
         assert {code for _, code in told} <= {0, 7, 10}, told
         successes = [file for file, (_, code) in zip(files, told, strict=True) if code == 0]
         assert len(successes) < 2, told
         name = files[0].name
-        assert held(server, name, node) in [file.read_bytes() for file in files]
         server.tasks.wait()
+        assert held(server, name, node) in [file.read_bytes() for file in files]
         # The node's word settles what was unproven, for either of them.
         server.faults.tasks.clear()
         for token, file in zip(tokens, files, strict=True):
             own = {"PM_API_TOKEN_ID": token.id, "PM_API_TOKEN_SECRET": token.secret, "HOME": str(tmp_path / token.user)}
             again = start(server, tmp_path, "publish", file, "--node", node, **own)
-            again.communicate(timeout=60)
+            again.communicate(timeout=240)
             assert again.returncode == (0 if held(server, name, node) == file.read_bytes() else 7)
 
 
@@ -186,7 +186,9 @@ class Proxy:
     def _serve(self, client: socket.socket) -> None:
         head = b""
         while b"\r\n\r\n" not in head:
-            head += client.recv(4096)
+            if not (data := client.recv(4096)):
+                return
+            head += data
         self.seen += head
         self.asked.append(head.split(b"\r\n")[0].decode())
         client.sendall(self.answer)
@@ -230,7 +232,7 @@ def test_a_proxy_of_the_environment_is_gone_through_and_learns_nothing(
     pinned = start(
         server, tmp_path, "doctor", "--fingerprint", server.fingerprint, **through, SSL_CERT_FILE="/nonexistent"
     )
-    pinned.communicate(timeout=60)
+    pinned.communicate(timeout=240)
     assert pinned.returncode == 0
     assert len(proxy.asked) > asked
 

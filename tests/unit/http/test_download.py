@@ -42,7 +42,7 @@ def reset(server: FileServer) -> None:
     server.files["/x"] = DATA
 
 
-def read(server: FileServer, path: str = "/x", patience: float = 5.0) -> bytes:
+def read(server: FileServer, path: str = "/x", patience: float = 60.0) -> bytes:
     download = Download(server.url + path, patience)
     found = bytearray()
     buffer = memoryview(bytearray(70_000))
@@ -220,5 +220,5 @@ def test_an_unknown_name_a_closed_port_and_a_failing_proxy(server: FileServer, m
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("NO_PROXY", "")
     with pytest.raises(SourceError, match="the proxy fails") as caught:
-        read(server)
+        read(server, patience=0.1)
     assert "HTTPS_PROXY" in caught.value.hint

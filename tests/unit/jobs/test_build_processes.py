@@ -175,12 +175,13 @@ def test_an_interrupt_ends_the_threads_of_every_format(
     writer.flush()
     process.stdin.write(body[: 23 << 20])
     process.stdin.flush()
-    for _ in range(400):
-        if out.is_dir() and any(path.stat().st_size for path in out.iterdir()):
-            break
+    until = time.monotonic() + 240
+    while not (out.is_dir() and any(path.stat().st_size for path in out.iterdir())):
+        assert process.poll() is None
+        assert time.monotonic() < until
         time.sleep(0.05)
     process.send_signal(number)
-    _, talk = process.communicate(timeout=30)
+    _, talk = process.communicate(timeout=240)
     assert process.returncode == code, talk
     assert list(out.iterdir()) == []
 
@@ -200,7 +201,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("format", ["gz", "xz", "zst", "tar"])
 def test_a_full_disk_is_told_and_left_as_it_was(source: Path, small_disk: Path, format: str) -> None:
-    told = run(*command(str(source), "--storage", small_disk, "--format", format), timeout=60)
+    told = run(*command(str(source), "--storage", small_disk, "--format", format), timeout=240)
     assert (told.returncode, told.stdout) == (6, "")
     assert "the disk is full" in told.stderr
     assert "hint: free some space" in told.stderr

@@ -17,7 +17,7 @@ from packer_post.protocol.rpc import Client, serve
 from packer_post.protocol.server import COOKIE
 from packer_post.protocol.yamux import Stream
 
-PATIENCE = 60.0
+PATIENCE = 240.0
 CANCEL = 1 << 20
 NEW = ("start", "post-processor", "--protobuf", "-packer-default-plugin-name-")
 

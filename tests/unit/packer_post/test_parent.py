@@ -16,11 +16,11 @@ from packer_post.parent import end_with_parents
 end_with_parents()
 with open(sys.argv[1], "w") as note:
     note.write(str(os.getpid()))
-time.sleep(60)
+time.sleep(600)
 """
 
 # Stands in for Packer, so that the test itself is not what is watched.
-PACKER = "import subprocess, sys, time; subprocess.Popen(sys.argv[1:]); time.sleep(60)"
+PACKER = "import subprocess, sys, time; subprocess.Popen(sys.argv[1:]); time.sleep(600)"
 
 
 def start(script: str, note: Path) -> subprocess.Popen[bytes]:
@@ -40,7 +40,7 @@ def ended(pid: int) -> bool:
         return True
 
 
-def wait(condition: Callable[[], bool], seconds: float = 20) -> None:
+def wait(condition: Callable[[], bool], seconds: float = 120) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until
@@ -75,7 +75,7 @@ def test_it_ends_when_packer_was_killed_before_it_began() -> None:
     # The shell ends at once, and what adopts its child was not started by this run of Packer.
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PACKER_RUN_UUID": "a-run"}
     script = '(while kill -0 $$; do sleep 0.05; done; exec "$@") >/dev/null 2>&1 & echo $!'
-    late = "from packer_post.parent import end_with_parents\nend_with_parents()\nimport time\ntime.sleep(60)"
+    late = "from packer_post.parent import end_with_parents\nend_with_parents()\nimport time\ntime.sleep(600)"
     command = ["sh", "-c", script, "sh", sys.executable, "-c", late]
     done = subprocess.run(command, env=environ, stdout=subprocess.PIPE, check=True)
     wait(lambda: ended(int(done.stdout)))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -38,17 +39,11 @@ def names(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def test_describe_is_answered_within_the_start_of_an_interpreter(plugin: Path) -> None:
-    def seconds(*command: str | Path) -> float:
-        took = []
-        for _ in range(5):
-            began = time.monotonic()
-            subprocess.run(command, check=True, capture_output=True)
-            took.append(time.monotonic() - began)
-        return min(took)
-
-    assert seconds(plugin, "describe") < seconds(sys.executable, "-c", "pass") + 0.05
-    told = json.loads(subprocess.run([plugin, "describe"], check=True, capture_output=True).stdout)
+def test_describe_is_answered_without_an_interpreter(plugin: Path) -> None:
+    talkative = {**os.environ, "PYTHONPROFILEIMPORTTIME": "1"}
+    done = subprocess.run([plugin, "describe"], env=talkative, check=True, capture_output=True)
+    assert done.stderr == b""
+    told = json.loads(done.stdout)
     assert told["post_processors"] == ["-packer-default-plugin-name-"]
     assert re.fullmatch(r"\d+\.\d+\.\d+", told["version"])
     assert (told["api_version"], told["protocol_version"]) == ("x5.0", "v2")
@@ -222,6 +217,7 @@ def frame(kind: int, flags: int, content: bytes) -> bytes:
     return struct.pack(">BBHII", 0, kind, flags, 1, len(content)) + content
 
 
+NOISE = random.Random(3).randbytes(4096)
 OPENED = frame(0, 1, struct.pack("<I", 0))
 """The plugin's main stream, with its number of the broker."""
 
@@ -230,10 +226,10 @@ OPENED = frame(0, 1, struct.pack("<I", 0))
     "content",
     [
         b"",
-        os.urandom(4096),
+        NOISE,
         OPENED[:7],
-        OPENED + os.urandom(4096),
-        OPENED + frame(0, 0, os.urandom(4096)),
+        OPENED + NOISE,
+        OPENED + frame(0, 0, NOISE),
         OPENED + frame(0, 0, pack({"ServiceMethod": "PostProcessor.PostProcess", "Seq": 1}) + pack("no number")),
         OPENED + frame(0, 0, pack({"ServiceMethod": "PostProcessor.PostProcess", "Seq": 1}) + pack(7)),
         OPENED + frame(0, 0, pack({"ServiceMethod": "PostProcessor.Configure", "Seq": 1}) + b"\xdf\xff\xff\xff\xff"),
@@ -252,7 +248,11 @@ def test_rubbish_in_place_of_packer_ends_the_plugin(plugin: Path, content: bytes
 def test_a_vanished_installation_is_an_error_of_configure(folder: Path) -> None:
     site = folder / "site"
     for package in ("lxcast", "packer_post"):
-        shutil.copytree(Path(__file__).parents[3] / package, site / package)
+        shutil.copytree(
+            Path(__file__).parents[3] / package,
+            site / package,
+            ignore=shutil.ignore_patterns("__pycache__"),  # where other programs write meanwhile
+        )
     # An interpreter of its own: in the tests' one lxcast may be installed a second time.
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
     code = (

@@ -87,7 +87,7 @@ def test_two_writers_take_turns(tmp_path: Path) -> None:
     )
     root = Path(__file__).parents[3]
     running = [subprocess.Popen([sys.executable, "-c", program], cwd=root) for _ in range(3)]
-    assert [each.wait(60) for each in running] == [0, 0, 0]
+    assert [each.wait(240) for each in running] == [0, 0, 0]
     assert file.read_text() == "60"
 
 
@@ -103,7 +103,7 @@ def test_a_writer_waits_for_the_lock_of_the_folder(tmp_path: Path) -> None:
     time.sleep(0.5)
     assert file.read_bytes() == b"a"
     os.close(fd)
-    assert waiting.wait(30) == 0
+    assert waiting.wait(240) == 0
     assert file.read_bytes() == b"b"
 
 

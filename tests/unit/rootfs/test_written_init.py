@@ -220,6 +220,6 @@ def test_as_the_first_process_it_hands_signals_on_and_ends_with_the_programs_sta
     ask = f"(until [ -e {tmp_path}/up ]; do sleep 0.05; done; kill -{sent} 1) & " if sent else ""
     inside = f"{ask}exec {' '.join(shell)} {tmp_path}/init"
     done = subprocess.run(
-        ["unshare", "--pid", "--fork", "--mount-proc", "--mount", "--net", "bash", "-c", inside], timeout=60
+        ["unshare", "--pid", "--fork", "--mount-proc", "--mount", "--net", "bash", "-c", inside], timeout=240
     )
     assert done.returncode == status

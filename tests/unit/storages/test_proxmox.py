@@ -162,9 +162,10 @@ def test_a_server_that_restarts_while_the_task_runs_is_waited_for(server: Cluste
     thread = threading.Thread(target=lambda: results.append(put(server, file)))
     thread.start()
     while not server.tasks.all:
+        assert thread.is_alive()
         thread.join(0.05)
     server.stop("pve")
     thread.join(1.0)
     server.start("pve")
-    thread.join(30)
+    thread.join(240)
     assert [each.sent for each in results] == [True]

@@ -181,7 +181,7 @@ def test_on_a_terminal_it_shows_the_help_instead_of_waiting() -> None:
             stdin=theirs,
             capture_output=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            timeout=20,
+            timeout=240,
         )
     finally:
         os.close(ours)

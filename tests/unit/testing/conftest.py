@@ -9,5 +9,6 @@ from lxcast.testing import Cluster, Faults
 
 @pytest.fixture
 def server() -> Iterator[Cluster]:
-    with Cluster(faults=Faults(idle=1.0)) as running:
+    # Neither a slow client nor a late last record is taken for one that is silent.
+    with Cluster(faults=Faults(idle=60.0, late_wait=60.0)) as running:
         yield running

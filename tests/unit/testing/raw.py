@@ -31,7 +31,7 @@ class Reply:
 
 def connect(server: Cluster, tls: bool = True) -> socket.socket:
     sock = socket.create_connection(
-        (server.listeners[server.nodes[0]].host, server.listeners[server.nodes[0]].port), 20
+        (server.listeners[server.nodes[0]].host, server.listeners[server.nodes[0]].port), 240
     )
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if not tls:

@@ -68,6 +68,7 @@ def test_upload_content_length(server: Cluster) -> None:
     ],
 )
 def test_upload_content_type(server: Cluster, kind: str) -> None:
+    server.faults.idle = 1.0
     began = time.monotonic()
     assert upload(server, WHOLE, kind=kind) is None
     assert time.monotonic() - began >= 0.9
@@ -178,6 +179,7 @@ def test_the_refusal_waits_as_long_as_it_is_told_to(server: Cluster) -> None:
 
 
 def test_upload_no_tmpfilename(server: Cluster) -> None:
+    server.faults.idle = 1.0
     assert upload(server, WHOLE, path=f"{UPLOAD}?tmpfilename=/var/tmp/pveupload-0") is None
 
 

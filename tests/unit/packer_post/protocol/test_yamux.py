@@ -17,7 +17,7 @@ from packer_post.protocol.yamux import MAX_STREAMS, WINDOW, Session, Stream
 HEADER = struct.Struct(">BBHII")
 DATA, UPDATE, PING = 0, 1, 2
 SYN, ACK, FIN, RST = 1, 2, 4, 8
-PATIENCE = 30.0
+PATIENCE = 240.0
 
 
 def echo(stream: Stream) -> None:
