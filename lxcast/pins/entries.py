@@ -20,8 +20,17 @@ KEYS = ("template_id", "version", "sha256", "diff_id", "size", "ostype", "arch")
 FORMAT = "format"
 """The key that entries hold beside them, unless they were written without: of a .tar it tells what it is."""
 
-HINTS = {"disk_gb": int, "nesting": bool, "unprivileged": bool}
+HINTS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("nesting", "unprivileged", "host_managed"), (bool,)),
+    **dict.fromkeys(("disk_gb", "cores", "cpuunits", "memory", "swap", "uid", "gid"), (int,)),
+    "cpulimit": (int, float),
+    **dict.fromkeys(("hostname", "cmode", "init"), (str,)),
+    **dict.fromkeys(("features", "mounts", "entrypoint", "cmd", "env"), (list,)),
+}
 """The record's hints that an entry holds, where the record does: what makes a container of the template."""
+
+PROCESS = ("entrypoint", "cmd", "env", "uid", "gid")
+"""Those that matter only where Proxmox starts the program itself (init is app)."""
 
 HINT = "correct it by hand, or take it from an older commit"
 
@@ -116,10 +125,16 @@ def problems_of(entry: object, *, nested: bool = False) -> Iterator[str]:
     if not isinstance(hints, dict):
         yield f": hints is {short(hints)}, not an object"
     else:
-        wrong = [key for key in HINTS if key in hints and type(hints[key]) is not HINTS[key]]
+        wrong = [key for key in HINTS if key in hints and not _of_kind(key, hints[key])]
         yield from (f": hints: {key} is {short(hints[key])}, not of its kind" for key in wrong)
     if not nested and entry.get("previous") is not None:
         yield from (f": previous{problem}" for problem in problems_of(entry["previous"], nested=True))
+
+
+def _of_kind(key: str, value: object) -> bool:
+    if type(value) not in HINTS[key]:  # no bool for a number
+        return False
+    return not isinstance(value, list) or all(isinstance(each, dict if key == "mounts" else str) for each in value)
 
 
 def _problem(key: str, value: object) -> Iterator[str]:

@@ -11,7 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from lxcast.errors import PinError
-from lxcast.pins.entries import FORMAT, HINT, HINTS, KEYS, entries_of, find_entry, load, place_of, problems_of, valid
+from lxcast.pins.entries import (
+    FORMAT,
+    HINT,
+    HINTS,
+    KEYS,
+    PROCESS,
+    entries_of,
+    find_entry,
+    load,
+    place_of,
+    problems_of,
+    valid,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +39,7 @@ class Pin:
     arch: str
     format: str = ""
     """The record's; "" in a pin that was written without."""
-    hints: Mapping[str, int | bool] = field(default_factory=dict)
+    hints: Mapping[str, Any] = field(default_factory=dict)
     """Those of the record that make a container of the template."""
     previous: "Pin | None" = None
     """The pin before this one, without one of its own."""
@@ -35,7 +47,9 @@ class Pin:
     @classmethod
     def of(cls, known: Mapping[str, Any]) -> "Pin":
         """Return what a pin keeps of a record's keys; `previous` stays empty."""
-        hints = {key: known["hints"][key] for key in HINTS if key in known.get("hints", {})}
+        hints = {key: value for key, value in known.get("hints", {}).items() if key in HINTS}
+        if hints.get("init") != "app":
+            hints = {key: value for key, value in hints.items() if key not in PROCESS}
         return cls(**{key: known[key] for key in KEYS}, format=known.get(FORMAT, ""), hints=hints)
 
     def same(self, other: "Pin") -> bool:

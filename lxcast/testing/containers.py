@@ -84,14 +84,12 @@ def create(context: Context) -> str:
     if "rootdir" not in target.content:
         raise wrong(storage=f"storage '{disk}' does not support container directories")
     context.require(f"/storage/{disk}", "Datastore.AllocateSpace")
-    configuration = {name: value for name, value in given.items() if name not in ONCE}
+    configuration = {name: written(name, value, vmid) for name, value in given.items() if name not in ONCE}
     volume_name = f"{vmid}/vm-{vmid}-disk-0.raw" if target.type in FILE_BASED else f"vm-{vmid}-disk-0"
     container = Container(
         vmid, node, {**DEFAULTS, **configuration, "rootfs": f"{disk}:{volume_name}{options},size={size}G"}
     )
     container.template = given["ostemplate"]
-    for name in [name for name in configuration if re.fullmatch(r"net\d+", name)]:
-        container.configuration[name] = complete_net(configuration[name], vmid)
     cluster.containers[vmid] = container
     file = source.folder(node) / volume.removeprefix("vztmpl/")
 
@@ -124,8 +122,19 @@ def parse_rootfs(given: Mapping[str, str]) -> tuple[str, str, str]:
     return disk, size, "".join(f",{option}" for option in options if not option.startswith("size="))
 
 
-def complete_net(value: str, vmid: int) -> str:
-    """Add to an interface what Proxmox adds: an address and the type."""
+def written(name: str, value: str, vmid: int) -> str:
+    """Return a setting as Proxmox keeps it.
+
+    An interface gets an address and the type; a mount point has the volume first, without its key (PVE/JSONSchema.pm,
+    print_property_string).
+    """
+    if re.fullmatch(r"mp\d+", name):
+        options = value.split(",")
+        volumes = [each for each in options if each.startswith("volume=") or "=" not in each]
+        rest = sorted(each for each in options if each not in volumes)
+        return ",".join([*(each.removeprefix("volume=") for each in volumes), *rest])
+    if not re.fullmatch(r"net\d+", name):
+        return value
     added = (
         "" if "hwaddr=" in value else f",hwaddr=BC:24:11:{vmid >> 16 & 255:02X}:{vmid >> 8 & 255:02X}:{vmid & 255:02X}"
     )
@@ -149,10 +158,7 @@ def change(context: Context) -> None:
     given = {name: value for name, value in context.parameters.items() if name not in (*ONCE, "digest")}
     for name in re.split("[,; ]", given.pop("delete", "")):
         container.configuration.pop(name, None)
-    container.configuration |= {
-        name: complete_net(value, container.vmid) if re.fullmatch(r"net\d+", name) else value
-        for name, value in given.items()
-    }
+    container.configuration |= {name: written(name, value, container.vmid) for name, value in given.items()}
 
 
 def current(context: Context) -> dict[str, Any]:

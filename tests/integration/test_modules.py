@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from lxcast.jobs.promote import write_pin
 from lxcast.pins.entries import DEFAULT
 from lxcast.testing import Cluster
 from tests.integration.tools import REPOSITORY, Program, need_provider
@@ -128,22 +129,51 @@ def test_containers_are_made_kept_and_replaced_as_their_pattern_says(site: Site)
     assert site.containers() == {}
 
 
+HINTS = {
+    "disk_gb": 6,
+    "unprivileged": True,
+    "features": ["fuse=1"],
+    "hostname": "app.example",
+    "memory": 96,
+    "swap": 190,
+    "cores": 3,
+    "cpulimit": 2.5,
+    "cpuunits": 50,
+    "cmode": "console",
+    "host_managed": True,
+    "mounts": [{"destination": "/data", "type": "bind", "source": "/srv/my data", "options": ["rbind", "ro"]}],
+    "init": "app",
+    "entrypoint": ["/bin/app"],
+    "cmd": ["two words", ""],
+    "env": ["A=b=c", "KEY=***"],
+}
+
+
 @pytest.mark.parametrize("told_by", ["record", "pin"])
 def test_the_hints_of_a_record_make_the_container(site: Site, told_by: str) -> None:
-    hints = {"disk_gb": 6, "unprivileged": True}
+    main = site.folder / "main.tf"
+    secret = '  environment     = sensitive({ KEY = "x" })\n'
+    text = main.read_text().replace('  hostname        = "web"\n', secret)
+    main.write_text(text.replace('  hostname        = "database"\n', f'{secret}  hostname = "database"\n'))
+    file = site.storage / "template/cache/debian-12-v4.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"hints": HINTS}))
     if told_by == "record":
-        main = site.folder / "main.tf"
         storage = '  storage = "local=${path.module}/../../storage"\n'
         main.write_text(main.read_text().replace('  name   = "debian-12"\n', f'  name   = "debian-12"\n{storage}'))
-        file = site.storage / "template/cache/debian-12-v4.json"
-        file.write_text(json.dumps(json.loads(file.read_text()) | {"hints": hints}))
-    else:
-        pins = site.folder / DEFAULT
-        pins.write_text(pins.read_text().replace('"hints": {}', f'"hints": {json.dumps(hints)}'))
-    site.run("apply", "-auto-approve")
-    (web,) = (each for each in site.server.containers.values() if each.configuration["hostname"] == "web")
-    assert web.configuration["rootfs"].endswith("size=6G")
-    assert "nesting=1" not in web.configuration.get("features", "")
+    write_pin("debian-12", "v4", f"local={site.storage}", site.folder / DEFAULT)
+    assert "The record hides" not in site.run("apply", "-auto-approve")
+    (app,) = (each for each in site.server.containers.values() if each.configuration["hostname"] == "app.example")
+    made = app.configuration
+    assert made["rootfs"].endswith("size=6G")
+    assert "fuse=1" in made["features"]
+    assert "nesting=1" not in made["features"]
+    assert [made[key] for key in ("memory", "swap", "cores", "cpulimit", "cpuunits", "cmode")] == (
+        ["96", "190", "3", "2.5", "50", "console"]
+    )
+    assert "host-managed=1" in made["net0"]
+    assert {"/srv/my data", "mp=/data", "ro=1"} <= set(made["mp0"].split(","))
+    assert made["entrypoint"] == '/bin/app "two words" ""'
+    assert set(made["env"].split("\0")) == {"A=b=c", "KEY=x"}
     assert site.actions() == {}
 
 

@@ -6,9 +6,6 @@ locals {
   made_from = var.on_new_template == "keep" ? terraform_data.made_from[0].output : local.given
   template  = local.made_from.template
   hints     = local.template.hints
-
-  # A record always says whether it runs unprivileged: where that is unsaid, the pin was written without hints.
-  nesting = coalesce(var.nesting, local.hints.nesting, local.hints.unprivileged == null)
 }
 
 # What a kept container was made from. Proxmox stores neither template nor keys, and the provider replaces the container
@@ -34,6 +31,8 @@ resource "proxmox_virtual_environment_container" "container" {
   start_on_boot = var.start_on_boot
   protection    = var.protection
 
+  environment_variables = length(local.environment) == 0 ? null : local.environment
+
   operating_system {
     template_file_id = local.template.template_id
     type             = local.template.ostype == "" ? "unmanaged" : local.template.ostype
@@ -41,12 +40,14 @@ resource "proxmox_virtual_environment_container" "container" {
 
   cpu {
     architecture = local.template.arch == "" ? "amd64" : local.template.arch
-    cores        = var.cores
+    cores        = coalesce(var.cores, local.hints.cores, 1)
+    limit        = var.cpu_limit == null ? local.hints.cpulimit : var.cpu_limit
+    units        = var.cpu_units == null ? local.hints.cpuunits : var.cpu_units
   }
 
   memory {
-    dedicated = var.memory
-    swap      = var.swap
+    dedicated = coalesce(var.memory, local.hints.memory, 512)
+    swap      = coalesce(var.swap, local.hints.swap, 0)
   }
 
   disk {
@@ -56,6 +57,15 @@ resource "proxmox_virtual_environment_container" "container" {
 
   features {
     nesting = local.nesting
+    fuse    = local.fuse
+  }
+
+  dynamic "console" {
+    for_each = local.console == null ? [] : [local.console]
+
+    content {
+      type = console.value
+    }
   }
 
   dynamic "network_interface" {
@@ -63,16 +73,17 @@ resource "proxmox_virtual_environment_container" "container" {
     iterator = each
 
     content {
-      name        = each.value.name
-      bridge      = each.value.bridge
-      vlan_id     = each.value.vlan_id
-      mac_address = each.value.mac
-      firewall    = each.value.firewall
+      name         = each.value.name
+      bridge       = each.value.bridge
+      vlan_id      = each.value.vlan_id
+      mac_address  = each.value.mac
+      firewall     = each.value.firewall
+      host_managed = each.value.host_managed == null ? local.hints.host_managed : each.value.host_managed
     }
   }
 
   dynamic "mount_point" {
-    for_each = var.mount_points
+    for_each = local.mount_points
     iterator = each
 
     content {
@@ -85,7 +96,8 @@ resource "proxmox_virtual_environment_container" "container" {
   }
 
   initialization {
-    hostname = var.hostname
+    hostname   = local.hostname
+    entrypoint = local.entrypoint
 
     dynamic "ip_config" {
       for_each = var.networks
@@ -120,5 +132,26 @@ resource "proxmox_virtual_environment_container" "container" {
     user_account {
       keys = [for key in local.made_from.ssh_public_keys : trimspace(key)]
     }
+  }
+
+  lifecycle {
+    precondition {
+      condition     = local.hostname != null
+      error_message = "The template's record names no host: give hostname."
+    }
+  }
+}
+
+check "hidden" {
+  assert {
+    condition     = length(local.hidden) == 0
+    error_message = "The record hides the values of ${join(", ", local.hidden)}: give them in environment."
+  }
+}
+
+check "user" {
+  assert {
+    condition     = !local.app || local.user == "0:0"
+    error_message = "The program of ${local.template.template_id} is to run as ${local.user}, which bpg/proxmox cannot say, and would run as root: before its first start, append lxc.init.uid and lxc.init.gid to the container's configuration on the node."
   }
 }

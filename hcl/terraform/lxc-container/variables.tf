@@ -3,10 +3,32 @@ variable "template" {
     template_id = string
     ostype      = optional(string, "")
     arch        = optional(string, "")
+    format      = optional(string, "")
     hints = optional(object({
       disk_gb      = optional(number)
       nesting      = optional(bool)
       unprivileged = optional(bool)
+      features     = optional(list(string), [])
+      hostname     = optional(string)
+      cores        = optional(number)
+      cpulimit     = optional(number)
+      cpuunits     = optional(number)
+      memory       = optional(number)
+      swap         = optional(number)
+      cmode        = optional(string)
+      host_managed = optional(bool)
+      mounts = optional(list(object({
+        destination = string
+        type        = optional(string, "")
+        source      = optional(string, "")
+        options     = optional(list(string), [])
+      })), [])
+      init       = optional(string)
+      entrypoint = optional(list(string), [])
+      cmd        = optional(list(string), [])
+      env        = optional(list(string), [])
+      uid        = optional(number)
+      gid        = optional(number)
     }), {})
   })
   description = "The template: `module.NAME.template` of lxc-template, or `var.lxc_templates[\"NAME\"]` of the pin file."
@@ -45,7 +67,8 @@ variable "node_name" {
 
 variable "hostname" {
   type        = string
-  description = "The container's host name."
+  default     = null
+  description = "The container's host name. Unsaid: the template's hint, which few have."
 }
 
 variable "vm_id" {
@@ -83,36 +106,49 @@ variable "disk" {
 
 variable "cores" {
   type        = number
-  default     = 1
-  description = "Processor cores."
+  default     = null
+  description = "Processor cores. Unsaid: the template's hint, else 1."
+}
+
+variable "cpu_limit" {
+  type        = number
+  default     = null
+  description = "How many cores' time it may use at most, such as 1.5; 0 is no limit. Unsaid: the template's hint, else none."
+}
+
+variable "cpu_units" {
+  type        = number
+  default     = null
+  description = "Its weight where processors are short. Unsaid: the template's hint, else Proxmox's own."
 }
 
 variable "memory" {
   type        = number
-  default     = 512
-  description = "Memory in MB."
+  default     = null
+  description = "Memory in MB. Unsaid: the template's hint, else 512."
 }
 
 variable "swap" {
   type        = number
-  default     = 0
-  description = "Swap in MB."
+  default     = null
+  description = "Swap in MB. Unsaid: the template's hint, else 0."
 }
 
 variable "networks" {
   type = list(object({
-    name     = optional(string, "eth0")
-    bridge   = optional(string, "vmbr0")
-    vlan_id  = optional(number)
-    mac      = optional(string)
-    firewall = optional(bool, false)
-    ipv4     = optional(string, "dhcp")
-    gateway4 = optional(string)
-    ipv6     = optional(string)
-    gateway6 = optional(string)
+    name         = optional(string, "eth0")
+    bridge       = optional(string, "vmbr0")
+    vlan_id      = optional(number)
+    mac          = optional(string)
+    firewall     = optional(bool, false)
+    ipv4         = optional(string, "dhcp")
+    gateway4     = optional(string)
+    ipv6         = optional(string)
+    gateway6     = optional(string)
+    host_managed = optional(bool)
   }))
   default     = [{}]
-  description = "The interfaces: addresses are `dhcp`, ADDRESS/PREFIX, for IPv6 also `auto`."
+  description = "The interfaces: addresses are `dhcp`, ADDRESS/PREFIX, for IPv6 also `auto`. With `host_managed` (unsaid: the template's hint) the node sets it up, from Proxmox VE 9.1 on."
 }
 
 variable "dns" {
@@ -132,8 +168,8 @@ variable "mount_points" {
     read_only = optional(bool, false)
     backup    = optional(bool, false)
   }))
-  default     = []
-  description = "Volumes besides the root filesystem. What shall outlive a replaced container is a volume that exists already, or a folder of the node."
+  default     = null
+  description = "Volumes besides the root filesystem. What shall outlive a replaced container is a volume that exists already, or a folder of the node. Unsaid: the folders that the template's hints mount."
 }
 
 variable "unprivileged" {
@@ -146,6 +182,30 @@ variable "nesting" {
   type        = bool
   default     = null
   description = "Whether the container may mount what nested containers need, as systemd does. Unsaid: the template's hint; true where it has no hints."
+}
+
+variable "fuse" {
+  type        = bool
+  default     = null
+  description = "Whether the container may mount FUSE filesystems. Unsaid: the template's hint, else false."
+}
+
+variable "console" {
+  type        = string
+  default     = null
+  description = "What Proxmox's console shows: `tty`, `console` or `shell`. Unsaid: the template's hint, else tty."
+}
+
+variable "entrypoint" {
+  type        = string
+  default     = null
+  description = "What Proxmox VE starts in the place of an init, from 9.1 on. Unsaid: the template's program, where it was built with `--init app`."
+}
+
+variable "environment" {
+  type        = map(string)
+  default     = {}
+  description = "Variables for that program, besides those of the template and over them."
 }
 
 variable "started" {

@@ -11,6 +11,7 @@ output "template" {
     template_id = local.template_id
     ostype      = local.result.ostype
     arch        = local.result.arch
+    format      = local.result.format
     hints       = jsondecode(local.result.hints)
   }
   description = "What the module lxc-container takes as `template`."

@@ -97,8 +97,9 @@ def test_the_file_is_what_terraform_loads() -> None:
 
 
 def test_of_a_records_hints_a_pin_keeps_those_that_make_a_container() -> None:
-    hints = {"disk_gb": 2, "nesting": True, "unprivileged": True}
-    known = {**asdict(pin(3)), "hints": {**hints, "nodes": ["pve"], "cmd": ["sh"]}}
+    hints: dict[str, Any] = {"disk_gb": 2, "nesting": True, "unprivileged": True, "memory": 96, "cpulimit": 2.5}
+    hints |= {"features": ["fuse=1"], "mounts": [{"destination": "/data", "options": []}], "init": "auto"}
+    known = {**asdict(pin(3)), "hints": {**hints, "nodes": ["pve"], "cmd": ["sh"], "env": ["A=b"], "uid": 5}}
     assert Pin.of(known).hints == hints
     plain = json.loads(with_pin(with_pin(b"", FILE, "debian-12", pin(2)), FILE, "debian-12", pin(3)))
     del plain["lxc_templates"]["debian-12"]["hints"]  # as written by hand
@@ -107,8 +108,21 @@ def test_of_a_records_hints_a_pin_keeps_those_that_make_a_container() -> None:
     assert find_pin(data, FILE, "debian-12").previous == pin(2), "the same template, told in more detail"
 
 
+def test_a_pin_keeps_the_program_that_proxmox_is_to_start() -> None:
+    hints = {"init": "app", "entrypoint": ["/bin/app"], "cmd": ["x"], "env": ["A=b"], "uid": 5, "gid": 6}
+    assert Pin.of({**asdict(pin(3)), "hints": {**hints, "volumes": ["/data"]}}).hints == hints
+
+
 @pytest.mark.parametrize(
-    ("hints", "said"), [([], "hints is [], not an object"), ({"nesting": 1}, "hints: nesting is 1, not of its kind")]
+    ("hints", "said"),
+    [
+        ([], "hints is [], not an object"),
+        ({"nesting": 1}, "hints: nesting is 1, not of its kind"),
+        ({"memory": True}, "hints: memory is true, not of its kind"),
+        ({"cpulimit": "2"}, 'hints: cpulimit is "2", not of its kind'),
+        ({"features": [1]}, "hints: features is [1], not of its kind"),
+        ({"mounts": ["/srv"]}, 'hints: mounts is ["/srv"], not of its kind'),
+    ],
 )
 def test_hints_of_a_wrong_kind_are_told(hints: object, said: str) -> None:
     content = json.loads(with_pin(b"", FILE, "debian-12", pin(3)))

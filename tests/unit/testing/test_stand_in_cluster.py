@@ -87,7 +87,7 @@ def test_a_container_is_made_changed_and_destroyed(server: Cluster) -> None:
     server.tasks.wait()
     assert get(server, "/cluster/nextid").json["data"] == "100"
     call = "vmid=100&ostemplate=local:vztmpl/x.tar.zst&rootfs=volume%3Dlocal:8&hostname=web&start=1&memory=1024"
-    call += "&description=web+server"
+    call += "&description=web+server&mp0=ro%3D1,mp%3D/data,volume%3D/srv/data"
     reply = post(server, "/nodes/pve/lxc", f"{call}&net0=name%3Deth0,bridge%3Dvmbr0,ip%3D192.0.2.7/24&password=secret")
     assert reply.status == 200
     server.tasks.wait()
@@ -104,6 +104,7 @@ def test_a_container_is_made_changed_and_destroyed(server: Cluster) -> None:
     assert config["description"] == "web server\n"
     assert "password" not in config
     assert "hwaddr=BC:24:11" in config["net0"]
+    assert config["mp0"] == "/srv/data,mp=/data,ro=1"
     assert get(server, "/nodes/pve/lxc/100/status/current").json["data"]["status"] == "running"
     assert get(server, "/nodes/pve/lxc/100/interfaces").json["data"][0]["ip-addresses"][0]["ip-address"] == "192.0.2.7"
     assert get(server, "/cluster/nextid").json["data"] == "101"

@@ -56,6 +56,197 @@ run "what_is_said_wins" {
   }
 }
 
+run "a_programs_hints_are_defaults" {
+  command = plan
+
+  variables {
+    hostname = null
+    template = {
+      template_id = "local:vztmpl/app-v1.tar.zst"
+      format      = "zst"
+      hints = {
+        disk_gb      = 1
+        unprivileged = true
+        features     = ["fuse=1"]
+        hostname     = "app.example"
+        cores        = 3
+        cpulimit     = 2.5
+        cpuunits     = 50
+        memory       = 96
+        swap         = 190
+        cmode        = "console"
+        host_managed = true
+        mounts = [
+          { destination = "/data", type = "bind", source = "/srv/my data", options = ["ro"] },
+          { destination = "/out", source = "/srv/out", options = ["rbind"] },
+          { destination = "/scratch", type = "tmpfs", source = "tmpfs" },
+          { destination = "/volume", type = "volume" },
+        ]
+        init       = "app"
+        entrypoint = ["/bin/app", "two words", ""]
+        cmd        = ["say \"x\"", "it's", "'q'", "x\"y"]
+        env        = ["A=b=c", "B", "A=last", "C="]
+      }
+    }
+  }
+
+  assert {
+    condition     = proxmox_virtual_environment_container.container.initialization[0].hostname == "app.example"
+    error_message = "the host's name is not the hint"
+  }
+
+  assert {
+    condition     = jsonencode([for name in ["cores", "limit", "units"] : proxmox_virtual_environment_container.container.cpu[0][name]]) == "[3,2.5,50]"
+    error_message = "the processors are not the hints"
+  }
+
+  assert {
+    condition     = proxmox_virtual_environment_container.container.memory[0].dedicated == 96 && proxmox_virtual_environment_container.container.memory[0].swap == 190
+    error_message = "the memory is not the hints"
+  }
+
+  assert {
+    condition     = proxmox_virtual_environment_container.container.features[0].fuse && proxmox_virtual_environment_container.container.console[0].type == "console" && proxmox_virtual_environment_container.container.network_interface[0].host_managed
+    error_message = "FUSE, the console or the network is not the hint"
+  }
+
+  assert {
+    condition = [for each in proxmox_virtual_environment_container.container.mount_point : "${each.volume} ${each.path} ${each.read_only}"] == [
+      "/srv/my data /data true", "/srv/out /out false"
+    ]
+    error_message = "the folders are not those of the hints"
+  }
+
+  assert {
+    condition     = proxmox_virtual_environment_container.container.initialization[0].entrypoint == "/bin/app \"two words\" \"\" 'say \"x\"' it's \"'q'\" x\"y"
+    error_message = "the program is started as ${proxmox_virtual_environment_container.container.initialization[0].entrypoint}"
+  }
+
+  assert {
+    condition     = proxmox_virtual_environment_container.container.environment_variables == tomap({ A = "last", B = "", C = "" })
+    error_message = "the environment is ${jsonencode(proxmox_virtual_environment_container.container.environment_variables)}"
+  }
+}
+
+run "what_is_said_wins_over_a_programs_hints" {
+  command = plan
+
+  variables {
+    template = {
+      template_id = "local:vztmpl/app-v1.tar.zst"
+      hints = {
+        features     = ["fuse=1"]
+        hostname     = "app.example"
+        cores        = 3
+        cpulimit     = 2.5
+        cpuunits     = 50
+        memory       = 96
+        swap         = 190
+        cmode        = "console"
+        host_managed = true
+        mounts       = [{ destination = "/data", type = "bind", source = "/etc" }]
+        init         = "app"
+        entrypoint   = ["/bin/app"]
+        env          = ["A=b", "KEY=***"]
+      }
+    }
+    cores        = 1
+    cpu_limit    = 0
+    cpu_units    = 100
+    memory       = 512
+    swap         = 0
+    fuse         = false
+    console      = "tty"
+    networks     = [{ host_managed = false }]
+    mount_points = []
+    entrypoint   = "/bin/other"
+    environment  = { A = "x", KEY = "y" }
+  }
+
+  assert {
+    condition     = proxmox_virtual_environment_container.container.initialization[0].hostname == "web" && proxmox_virtual_environment_container.container.initialization[0].entrypoint == "/bin/other"
+    error_message = "the host's name or the program is not the one that is said"
+  }
+
+  assert {
+    condition     = jsonencode([for name in ["cores", "limit", "units"] : proxmox_virtual_environment_container.container.cpu[0][name]]) == "[1,0,100]"
+    error_message = "the processors are not those that are said"
+  }
+
+  assert {
+    condition     = proxmox_virtual_environment_container.container.memory[0].dedicated == 512 && proxmox_virtual_environment_container.container.memory[0].swap == 0
+    error_message = "the memory is not the one that is said"
+  }
+
+  assert {
+    condition     = !proxmox_virtual_environment_container.container.features[0].fuse && proxmox_virtual_environment_container.container.console[0].type == "tty" && !proxmox_virtual_environment_container.container.network_interface[0].host_managed
+    error_message = "FUSE, the console or the network is not the one that is said"
+  }
+
+  assert {
+    condition     = length(proxmox_virtual_environment_container.container.mount_point) == 0
+    error_message = "a folder is mounted though none is said"
+  }
+
+  assert {
+    condition     = proxmox_virtual_environment_container.container.environment_variables == tomap({ A = "x", KEY = "y" })
+    error_message = "the environment is not the one that is said"
+  }
+}
+
+run "an_image_says_itself_what_it_starts" {
+  command = plan
+
+  variables {
+    template = {
+      template_id = "local:vztmpl/app-v1.tar"
+      format      = "oci-archive"
+      hints       = { init = "app", entrypoint = ["/bin/app"], env = ["A=***"], uid = 5 }
+    }
+  }
+
+  assert {
+    condition     = proxmox_virtual_environment_container.container.initialization[0].entrypoint == null && proxmox_virtual_environment_container.container.environment_variables == null
+    error_message = "Proxmox is told what it reads in the archive"
+  }
+}
+
+run "a_hidden_value_is_asked_for" {
+  command = plan
+
+  variables {
+    template = {
+      template_id = "local:vztmpl/app-v1.tar.zst"
+      hints       = { init = "app", entrypoint = ["/bin/app"], env = ["KEY=***"] }
+    }
+  }
+
+  expect_failures = [check.hidden]
+}
+
+run "a_programs_user_is_told" {
+  command = plan
+
+  variables {
+    template = {
+      template_id = "local:vztmpl/app-v1.tar.zst"
+      hints       = { init = "app", entrypoint = ["/bin/app"], uid = 1000, gid = 100 }
+    }
+  }
+
+  expect_failures = [check.user]
+}
+
+run "without_a_hostname" {
+  command = plan
+
+  variables {
+    hostname = null
+  }
+
+  expect_failures = [proxmox_virtual_environment_container.container]
+}
+
 run "a_pin_without_hints" {
   command = plan
 
@@ -66,6 +257,11 @@ run "a_pin_without_hints" {
   assert {
     condition     = proxmox_virtual_environment_container.container.features[0].nesting && proxmox_virtual_environment_container.container.unprivileged && proxmox_virtual_environment_container.container.disk[0].size == 4
     error_message = "the defaults are not the safe ones"
+  }
+
+  assert {
+    condition     = proxmox_virtual_environment_container.container.memory[0].dedicated == 512 && proxmox_virtual_environment_container.container.cpu[0].cores == 1 && length(proxmox_virtual_environment_container.container.mount_point) == 0
+    error_message = "memory, processors or folders come from nowhere"
   }
 }
 

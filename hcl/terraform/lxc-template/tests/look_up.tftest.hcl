@@ -13,6 +13,7 @@ override_data {
       file        = "debian-12-v4.tar.zst"
       ostype      = "debian"
       arch        = "amd64"
+      format      = "zst"
       created     = "2020-01-01T00:00:00Z"
       hints       = "{\"disk_gb\":6,\"nesting\":true,\"unprivileged\":true}"
       warnings    = "[]"
@@ -33,8 +34,8 @@ run "outputs" {
   }
 
   assert {
-    condition     = output.template.hints.disk_gb == 6 && output.template.ostype == "debian"
-    error_message = "the record's hints and ostype are not handed on"
+    condition     = output.template.hints.disk_gb == 6 && output.template.ostype == "debian" && output.template.format == "zst"
+    error_message = "the record's hints, ostype and format are not handed on"
   }
 
   assert {
@@ -106,6 +107,7 @@ run "age_unknown" {
         file     = "debian-12-v4.tar.zst"
         ostype   = "debian"
         arch     = "amd64"
+        format   = "zst"
         created  = ""
         hints    = "{}"
         warnings = "[]"
@@ -129,6 +131,7 @@ run "latest_is_warned_of" {
         file     = "debian-12-v4.tar.zst"
         ostype   = "debian"
         arch     = "amd64"
+        format   = "zst"
         created  = "2020-01-01T00:00:00Z"
         hints    = "{}"
         warnings = "[\"version = latest gave debian-12-v4.tar.zst\"]"
