@@ -270,15 +270,29 @@ class ImageConfig:
             cmd=_texts(data, "Cmd"),
             entrypoint=_texts(data, "Entrypoint"),
             env=_texts(data, "Env"),
-            user=str(data.get("User") or ""),
-            working_dir=str(data.get("WorkingDir") or ""),
-            stop_signal=str(data.get("StopSignal") or ""),
-            volumes=tuple(sorted(data.get("Volumes") or ())),
-            labels=dict(data.get("Labels") or {}),
+            user=_text(data, "User"),
+            working_dir=_text(data, "WorkingDir"),
+            stop_signal=_text(data, "StopSignal"),
+            volumes=tuple(sorted(_mapping(data, "Volumes"))),
+            labels=_mapping(data, "Labels", str),
             architecture=architecture,
             created=created,
             history=history,
         )
+
+
+def _text(data: Mapping[str, Any], key: str) -> str:
+    value = data.get(key) or ""
+    if not isinstance(value, str):
+        raise ValueError(f"{key} is {value!r:.80}, not a text")
+    return value
+
+
+def _mapping(data: Mapping[str, Any], key: str, kind: type = object) -> dict[str, Any]:
+    value = data.get(key) or {}
+    if not isinstance(value, dict) or not all(isinstance(each, kind) for each in value.values()):
+        raise ValueError(f"{key} is {value!r:.80}, not an object{' of texts' if kind is str else ''}")
+    return value
 
 
 def _texts(data: Mapping[str, Any], key: str) -> tuple[str, ...]:

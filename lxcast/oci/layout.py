@@ -80,16 +80,18 @@ def find_in_layout(blobs: Blobs, ref: str, platform: Platform | None, place: str
             f"{blobs.name}: holds no image {ref!r}" if ref else f"{blobs.name}: holds no image",
             hint=_choices(place, map(_name, roots)),
         )
-    if len({each.get("digest") for each in chosen}) > 1 and len({tuple(_names(each)) for each in chosen}) > 1:
+    digests = dict.fromkeys(str(each.get("digest")) for each in chosen)
+    if len(digests) > 1 and len({tuple(_names(each)) for each in chosen}) > 1:
         raise SourceError(
             f"{blobs.name}: holds several images, and none was named", hint=_choices(place, map(_name, chosen))
         )
-    descriptor = _of_platform(blobs, [*_expand(blobs, chosen)], platform)
-    manifest = _blob(blobs, descriptor)
-    config = _mapping(blobs, manifest, "config")
-    return _image(
-        blobs, str(descriptor["digest"]), _blob(blobs, config), _list(blobs, manifest, "layers"), platform, ref
-    )
+    found = _of_platform(blobs, [*_expand(blobs, chosen)], platform)
+    if len(digests) > 1 and len(found) > 1:
+        raise SourceError(f"{blobs.name}: holds several images of one name and platform", hint=_choices(place, digests))
+    manifest = _blob(blobs, found[0])
+    config = _blob(blobs, _mapping(blobs, manifest, "config"))
+    layers = [{**each, "path": _path(blobs, each)} for each in _list(blobs, manifest, "layers")]
+    return _image(blobs, str(found[0]["digest"]), config, layers, platform, ref)
 
 
 def list_manifests(blobs: Blobs) -> list[dict[str, Any]]:
@@ -110,7 +112,7 @@ def find_in_docker_archive(blobs: Blobs, ref: str, platform: Platform | None, pl
     """
     manifest = _json(blobs, "manifest.json", blobs.read("manifest.json"), list)
     images = {id(each): each for each in manifest if isinstance(each, dict) and isinstance(each.get("Config"), str)}
-    tags = {key: [str(tag) for tag in each.get("RepoTags") or []] for key, each in images.items()}
+    tags = {key: _list(blobs, each, "RepoTags", str) if each.get("RepoTags") else [] for key, each in images.items()}
     ids = {key: _config_digest(str(each["Config"])) for key, each in images.items()}
 
     def is_meant(key: int) -> bool:
@@ -154,15 +156,15 @@ def _image(
             damaged.append(f"{where}: its diff id is {diff_id!r:.80}")
             continue
         kind = str(layer.get("mediaType") or "")
-        path = str(layer.get("path") or "") or _path(blobs, layer)
+        path = layer["path"]
         size = blobs.size(path)
         expected = layer.get("size", size)
         if refusal := _refusal(kind):
             refused.append(f"{where} ({layer.get('digest')}) {refusal}")
         elif size is None:
-            damaged.append(f"{where} is missing: there is no {path}")
+            damaged.append(f"{where} is missing: there is no {path:.200}")
         elif size != expected:
-            damaged.append(f"{where}, {path}, has {size} bytes, the manifest says {expected}")
+            damaged.append(f"{where}, {path:.200}, has {size} bytes, the manifest says {expected!s:.40}")
         else:
             made.append(Layer(path, size, str(layer.get("digest") or ""), diff_id))
     if refused:
@@ -183,8 +185,8 @@ def _refusal(kind: str) -> str:
 
 def _config(blobs: Blobs, config: Mapping[str, Any], platform: Platform) -> ImageConfig:
     history = config.get("history") or []
-    commands = tuple(str(each.get("created_by") or "") for each in history if isinstance(each, dict))
     try:
+        commands = tuple(str(each.get("created_by") or "") for each in history if isinstance(each, dict))
         return ImageConfig.parse(
             config.get("config") or {},
             "/".join(filter(None, (platform.architecture, platform.variant))),
@@ -195,32 +197,38 @@ def _config(blobs: Blobs, config: Mapping[str, Any], platform: Platform) -> Imag
         raise ArchiveError(f"{blobs.name}: its config is malformed: {error}", hint=_DAMAGED) from error
 
 
-def _expand(blobs: Blobs, descriptors: Sequence[dict[str, Any]], depth: int = 0) -> Iterator[dict[str, Any]]:
-    """Yield the manifests that descriptors lead to, nested indexes opened."""
-    if depth > 8:
-        raise ArchiveError(f"{blobs.name}: its indexes are nested too deeply")
-    for each in descriptors:
+def _expand(blobs: Blobs, descriptors: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the manifests that descriptors lead to; each nested index is opened once."""
+    opened = set()
+    left = [*descriptors][::-1]
+    while left:
+        each = left.pop()
         if _is_attestation(each):
             continue
-        if each.get("mediaType") in _INDEXES:
-            yield from _expand(blobs, _list(blobs, _blob(blobs, each), "manifests"), depth + 1)
-        else:
+        if each.get("mediaType") not in _INDEXES:
             yield each
+        elif (path := _path(blobs, each)) not in opened:
+            opened.add(path)
+            left += _list(blobs, _blob(blobs, each), "manifests")[::-1]
 
 
-def _of_platform(blobs: Blobs, manifests: list[dict[str, Any]], platform: Platform | None) -> dict[str, Any]:
+def _of_platform(blobs: Blobs, manifests: list[dict[str, Any]], platform: Platform | None) -> list[dict[str, Any]]:
+    """Return the manifests of a platform, at least one; without one this machine's, or the only one that there is."""
     unique = {str(each.get("digest")): each for each in manifests}
     if len(unique) == 1 and platform is None:
-        return manifests[0]  # whatever it is for: lxcast runs nothing of it
+        return manifests[:1]  # whatever it is for: lxcast runs nothing of it
     wanted = platform or Platform.machine()
     platforms = {digest: _platform(blobs, each) for digest, each in unique.items()}
-    matching = [digest for digest, found in platforms.items() if wanted.takes(found)]
+    matching = [unique[digest] for digest, found in platforms.items() if wanted.takes(found)]
     if not matching:
-        there = ", ".join(sorted({str(found) for found in platforms.values()}))
+        names = sorted({str(found) for found in platforms.values()})
+        more = f" and {len(names) - _MOST_TOLD} more" if len(names) > _MOST_TOLD else ""
+        there = ", ".join(names[:_MOST_TOLD])
         raise SourceError(
-            f"{blobs.name}: holds no image for {wanted}: there is {there or 'nothing'}", hint="name one by --platform"
+            f"{blobs.name}: holds no image for {wanted}: there is {there or 'nothing'}{more}",
+            hint="name one by --platform",
         )
-    return unique[matching[0]]
+    return matching
 
 
 def _platform(blobs: Blobs, descriptor: dict[str, Any]) -> Platform:
@@ -232,11 +240,16 @@ def _platform(blobs: Blobs, descriptor: dict[str, Any]) -> Platform:
 
 def _is_attestation(descriptor: dict[str, Any]) -> bool:
     # BuildKit puts provenance beside the images (docs/attestations/attestation-storage.md).
-    return (descriptor.get("annotations") or {}).get("vnd.docker.reference.type") == "attestation-manifest"
+    return _annotations(descriptor).get("vnd.docker.reference.type") == "attestation-manifest"
+
+
+def _annotations(descriptor: dict[str, Any]) -> dict[str, Any]:
+    found = descriptor.get("annotations")
+    return found if isinstance(found, dict) else {}
 
 
 def _names(descriptor: dict[str, Any]) -> list[str]:
-    annotations = descriptor.get("annotations") or {}
+    annotations = _annotations(descriptor)
     return [str(annotations[key]) for key in _NAMES if key in annotations]
 
 
@@ -272,7 +285,7 @@ def _blob(blobs: Blobs, descriptor: Mapping[str, Any]) -> dict[str, Any]:
 def _checked(blobs: Blobs, path: str, digest: str, size: int | None) -> bytes:
     data = blobs.read(path)
     if size is not None and len(data) != size:
-        raise ArchiveError(f"{blobs.name}: {path} has {len(data)} bytes, the one that names it says {size}")
+        raise ArchiveError(f"{blobs.name}: {path} has {len(data)} bytes, the one that names it says {size!s:.40}")
     verify(f"{blobs.name}: {path}", digest, hashlib.new(digest.partition(":")[0], data).hexdigest())
     return data
 
@@ -288,7 +301,7 @@ def _config_digest(path: str) -> str:
     """Return the digest that the path of a config in a docker archive tells; old ones name it HEX.json."""
     match = re.fullmatch(r"(?:blobs/sha256/)?([0-9a-f]{64})(?:\.json)?", path)
     if match is None:
-        raise SourceError(f"{path!r} is no path of a config in an archive of docker save", hint=_DAMAGED)
+        raise SourceError(f"{path!r:.100} is no path of a config in an archive of docker save", hint=_DAMAGED)
     return f"sha256:{match[1]}"
 
 

@@ -19,7 +19,8 @@ _ARCHITECTURES = {
     "i386": ("386", ""),
     "i686": ("386", ""),
 }
-_VARIANTS = {"arm64": "v8", "arm": "v7"}  # what containerd takes where none is said (platforms/database.go)
+_VARIANTS = {"amd64": "v1", "arm64": "v8", "arm": "v7"}
+"""What containerd takes where none is said (platforms/database.go)."""
 
 
 _WORD = re.compile(r"[a-z0-9][a-z0-9_.-]*")
@@ -46,7 +47,7 @@ class Platform:
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> "Platform":
         """Return what a descriptor's platform, or an image's config, says."""
-        return cls(*(str(data.get(key) or "") for key in ("os", "architecture", "variant")))
+        return cls(*(f"{data.get(key) or ''!s:.40}" for key in ("os", "architecture", "variant")))
 
     @classmethod
     def machine(cls) -> "Platform":
