@@ -8,6 +8,7 @@ from pathlib import Path
 from textwrap import indent
 from typing import TYPE_CHECKING
 
+from lxcast.forms import one_line
 from lxcast.model import IMAGE
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def next_step(record: "Record", path: Path | None) -> str:
     blocks.append(f"make a container of it on the node:\n{pct_create(record)}")
     if path is not None and record.template_id:
         blocks.append(f"or with Terraform:\n{hcl(record, place)}")
-    if raw := [f"  {key}: {value}" for key, value in _raw(record)]:
+    # A line end in a value must not make a line of its own in what people append.
+    if raw := [f"  {key}: {one_line(str(value))}" for key, value in _raw(record)]:
         blocks.append("before its first start, append to /etc/pve/lxc/VMID.conf:\n" + "\n".join(raw))
     return "\nNext: " + "\n\n".join(blocks)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from lxcast.model import ImageConfig
 from lxcast.rootfs.checks.rows import Check, Finding, Subject
 from lxcast.rootfs.container import systemd, systemd_version
 from lxcast.rootfs.distribution import READS, detect, machine
@@ -61,9 +62,7 @@ def _no_init(subject: Subject, message: str) -> Finding:
     if subject.init == "none":
         return Finding(message, INIT)
     if subject.init == "app":
-        unsaid = [each for each in (subject.process.env if subject.process else ()) if not each.isprintable()]
-        if entrypoint(process) is None or unsaid:
-            what = f"the variable {unsaid[0].partition('=')[0]}" if unsaid else "the command line"
+        if what := next(_untold(subject.process or ImageConfig()), ""):
             return Finding(f"{message}, and {what} cannot be told to Proxmox", INIT, hint=_UNTOLD)
         what = process[0] if process else "what its entrypoint names"
         return Finding(f"{message}: Proxmox VE 9.1 or later must start {what}", INIT, "warning", _ENTRYPOINT)
@@ -73,6 +72,17 @@ def _no_init(subject: Subject, message: str) -> Finding:
     if problems:
         return Finding(f"{message}, and none can be written: {'; '.join(problems)}", INIT, hint=_NONE_WRITTEN)
     return Finding(f"{message}: a build writes one that starts {process[0]}", INIT, "warning", "`lxcast build` does it")
+
+
+def _untold(config: ImageConfig) -> Iterator[str]:
+    """Yield what of a process a container's configuration, which holds a line for each, has no way to say."""
+    if entrypoint(config.process) is None:
+        yield "the command line"
+    yield from (f"the variable {each.partition('=')[0]}" for each in config.env if not each.isprintable())
+    if not config.working_dir.isprintable():
+        yield "the working directory"
+    if not config.stop_signal.isprintable():
+        yield "the stop signal"
 
 
 _STAYS = "make the program a service of it; or take it out of the image, and --init starts the program"

@@ -118,6 +118,13 @@ def test_a_folder_of_any_name_is_written_safely() -> None:
     assert r'storage = "pve-nfs=/srv/a \"b\" $${c}"' in text
 
 
+def test_no_value_makes_a_line_of_its_own_in_the_containers_configuration() -> None:
+    hints = {**PROGRAM, "stop_signal": "TERM\nlxc.hook.pre-start: /x", "env": ["A=\nlxc.hook.pre-start: /x"]}
+    lines = next_step(replace(RECORD, hints=hints), PATH).splitlines()
+    assert "  lxc.signal.halt: TERM\\nlxc.hook.pre-start: /x" in lines
+    assert [line for line in lines if line.lstrip().startswith("lxc.hook")] == []
+
+
 def test_what_a_bundle_says_becomes_options_of_the_container() -> None:
     text = next_step(replace(RECORD, ostype="", hints=PROGRAM), PATH)
     assert command(text) == {

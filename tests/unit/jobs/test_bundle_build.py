@@ -116,9 +116,17 @@ def test_app_leaves_the_start_to_proxmox(tmp_path: Path) -> None:
     assert "written-init" not in record["fit"]
 
 
-@pytest.mark.parametrize(("argument", "what"), [("a\nb", "the command line"), ("both \" and '", "the command line")])
-def test_app_tells_what_proxmox_cannot_be_told(tmp_path: Path, argument: str, what: str) -> None:
-    process = {**CONFIG["process"], "args": ["/bin/app", argument]}
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        ({"args": ["/bin/app", "a\nb"]}, "the command line"),
+        ({"args": ["/bin/app", "both \" and '"]}, "the command line"),
+        ({"env": ["A=b", "C=\nlxc.hook.pre-start = /x"]}, "the variable C"),
+        ({"cwd": "/srv\nlxc.hook.pre-start = /x"}, "the working directory"),
+    ],
+)
+def test_app_tells_what_proxmox_cannot_be_told(tmp_path: Path, changed: dict[str, Any], what: str) -> None:
+    process = {**CONFIG["process"], **changed}
     code, error, _ = build(tmp_path, bundle(tmp_path / "b", NO_INIT, process=process), "--init", "app")
     assert code == 5
     assert f"is missing, and {what} cannot be told to Proxmox" in error["error"]["message"]
