@@ -138,9 +138,9 @@ class Client:
         except (requests.RequestException, ValueError) as error:  # of an address in Location that is none, too
             raise self._unreachable(error, f"{method} {path}") from error
         if reply.is_redirect or reply.is_permanent_redirect:
+            place = self.profile.secret.hidden_in(reply.headers.get("Location", ""))[:200]
             raise ApiError(
-                f"{self.profile.url} points to {reply.headers.get('Location', '')[:200]!r} ({reply.status_code}); "
-                "the token is not sent there",
+                f"{self.profile.url} points to {place!r} ({reply.status_code}); the token is not sent there",
                 hint="set PM_API_URL to the address that answers itself, with https://",
                 status=reply.status_code,
             )
@@ -157,7 +157,7 @@ class Client:
         for cause in causes:
             if isinstance(cause, ssl.SSLCertVerificationError):
                 return self._distrusted(f"its certificate is not trusted: {cause.verify_message}")
-        reason = reason_of(causes)
+        reason = self.profile.secret.hidden_in(reason_of(causes))
         if isinstance(error, requests.exceptions.ProxyError):
             return ApiError(f"{url}: the proxy fails: {reason}", hint="see HTTPS_PROXY and NO_PROXY", lost=True)
         if isinstance(error, requests.ReadTimeout):
@@ -314,7 +314,7 @@ def _message(reply: "requests.Response", content: object, secret: Secret) -> str
         parts.append(title[1] if title else re.sub(r"<[^>]*>", " ", reply.text))
     said: list[str] = []
     # Hidden before anything is cut, so that no part of it is left.
-    for part in (" ".join(each.replace(secret.reveal(), "***").split())[:300] for each in parts):
+    for part in (" ".join(secret.hidden_in(each).split())[:300] for each in parts):
         if part and not any(part in each for each in said):
             said = [each for each in said if each not in part] + [part]
     return conceal("; ".join(said)) or "without a word"

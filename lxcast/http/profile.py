@@ -53,6 +53,10 @@ class Secret:
         """Return the text, for the one header that carries it."""
         return self._text
 
+    def hidden_in(self, text: str) -> str:
+        """Return what another program says without the text, which it may repeat."""
+        return text.replace(self._text, "***")
+
     def __repr__(self) -> str:
         return "***"
 
