@@ -13,7 +13,7 @@
     └── PinError                11   a pin in HCL or tfvars is missing, ambiguous, or cannot be edited
 
 A message says what failed, on which object, with both values; the hint says what to do next. An interrupt
-(Ctrl-C, SIGTERM) ends a command with 130 or 143 and is no LxcastError.
+(SIGHUP, Ctrl-C, SIGTERM) ends a command with 129, 130 or 143 and is no LxcastError.
 """
 
 

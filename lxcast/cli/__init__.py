@@ -12,8 +12,9 @@ __all__ = ["main"]
 def main() -> NoReturn:
     """Run the command of sys.argv and exit with its code.
 
-    0, or what `lxcast.errors` gives each class of errors; 1 where `diff` finds differences; 130 and 143 after Ctrl-C
-    and SIGTERM; 141 where standard output was closed, as a program that died of SIGPIPE.
+    0, or what `lxcast.errors` gives each class of errors; 1 where `diff` or a pin's `--check` finds a difference; 129,
+    130 and 143 after SIGHUP, Ctrl-C and SIGTERM; 141 where standard output was closed, as a program that died of
+    SIGPIPE.
     """
     gc.disable()  # a command ends before its few cycles weigh anything, and looking for them takes a tenth of its start
     raise_on_signals()
