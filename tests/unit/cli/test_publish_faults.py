@@ -160,7 +160,7 @@ def test_the_secret_is_in_no_output_file_or_process(server: Cluster, tmp_path: P
     server.faults.answers[:] = [Injected(Answer(200, "OK", b'{"data": [1]}'), times=9)]
     run("list", "--storage", "proxmox:", "--json", *log)
     text = (tmp_path / "log").read_text()
-    assert "Traceback" in text
+    assert "is this address that of a Proxmox VE" in text
     assert text.count("lxcast 0.1.0: ") == 12
     assert [each for each in shown if secret.encode() in each] == []
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -269,4 +269,4 @@ def test_each_state_of_a_storage_that_takes_no_template_has_its_words(tmp_path: 
         ended(start(server, tmp_path, "publish", template), 6, "is disabled")
         local.enabled = True
         told = lxcast("publish", template, "--json", environ=access(server, tmp_path))
-        assert json.loads(told.stdout)["nodes"] == [{"node": "pve", "state": "uploaded", "verified": True}]
+        assert json.loads(told.stdout)["nodes"] == [{"node": "pve", "state": "uploaded", "verified": True, "error": ""}]
