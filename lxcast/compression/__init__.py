@@ -6,6 +6,7 @@ reading thread nothing but the hand-over. A format's library is imported when it
 
 import io
 import os
+from collections.abc import Callable
 from typing import BinaryIO
 
 from lxcast.compression.ahead import Prefetch
@@ -21,10 +22,11 @@ __all__ = [
     "decompress",
     "describe",
     "sniff",
-    "window_log",
 ]
 
 _MAGIC = {b"\x28\xb5\x2f\xfd": "zstd", b"\x1f\x8b": "gzip", b"\xfd7zXZ\x00": "xz", b"BZh": "bzip2"}
+_SKIPPABLE = b"\x2a\x4d\x18"
+"""Behind a byte from 0x50 to 0x5f: a skippable frame (RFC 8878, 3.1.2), with which pzstd begins its files."""
 
 
 def sniff(start: bytes) -> str:
@@ -32,23 +34,16 @@ def sniff(start: bytes) -> str:
     for magic, name in _MAGIC.items():
         if start.startswith(magic):
             return name
+    if start[1:4] == _SKIPPABLE and start[0] >> 4 == 5:
+        return "zstd"
     looks_like_tar = start[257:262] == b"ustar" or (len(start) >= 512 and start[148:156].strip(b" \0").isdigit())
     return "tar" if looks_like_tar or (len(start) >= 512 and not any(start)) else ""
 
 
-def window_log(start: bytes) -> int:
-    """Return the base-2 logarithm of a zstd frame's window, rounded up; 0 for other content.
-
-    Raises ArchiveError for a malformed frame header.
-    """
-    from lxcast.compression import zstd
-
-    return zstd.window_log(start) if sniff(start) == "zstd" else 0
-
-
-def decompress(peeked: Peeked, name: str) -> Readable:
+def decompress(peeked: Peeked, name: str, see_window: Callable[[int], object] | None = None) -> Readable:
     """Return the uncompressed stream of what `peeked` holds, told by its content; `name` is for messages.
 
+    `see_window` is called with the base-2 logarithm of each zstd frame's window, rounded up, while the frame is read.
     Raises ArchiveError at once for content of no known kind, and while reading for corrupt or truncated data.
     """
     kind = sniff(peeked.start)
@@ -58,7 +53,7 @@ def decompress(peeked: Peeked, name: str) -> Readable:
     if kind == "zstd":
         from lxcast.compression import zstd
 
-        return Decompressed(zstd.reader(raw), zstd.ERRORS, kind, name)
+        return Decompressed(zstd.reader(raw, see_window), zstd.ERRORS, kind, name)
     if kind == "gzip":
         from lxcast.compression import gz
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, BinaryIO
 import zstandard
 
 from lxcast.compression.stream import READ, Readable
-from lxcast.errors import ArchiveError
 
 if TYPE_CHECKING:
     from lxcast.compression.stream import Buffer
@@ -23,25 +22,18 @@ _WINDOW_LOG = 24
 _JOB = 2 * 1024 * 1024
 
 
-def window_log(start: bytes) -> int:
-    """Return the base-2 logarithm of a zstd frame's window, rounded up. Raises ArchiveError for a bad frame header."""
-    try:
-        return max(zstandard.get_frame_parameters(start).window_size - 1, 0).bit_length()
-    except zstandard.ZstdError as error:
-        raise ArchiveError(f"zstd frame header is malformed: {error}") from error
-
-
 class _Frames(io.RawIOBase):
     """Passes zstd data on and follows its frames (RFC 8878, 3.1): the library takes a cut frame for a finished one."""
 
-    def __init__(self, raw: io.BufferedReader) -> None:
+    def __init__(self, raw: io.BufferedReader, see_window: Callable[[int], object] | None) -> None:
         super().__init__()
-        self._raw = raw
+        self._raw, self._see_window = raw, see_window
         self._skip = 0  # bytes until the next header
         self._header = b""
         self._next: Callable[[bytes], None] = self._magic
         self._wanted = 4
         self._checksum = 0
+        self._flags = b""
 
     def readable(self) -> bool:
         return True
@@ -71,8 +63,10 @@ class _Frames(io.RawIOBase):
     def _magic(self, header: bytes) -> None:
         if header == MAGIC:
             self._expect(self._descriptor, 1)
+        elif header[0] >> 4 == 5 and header[1:] == b"\x2a\x4d\x18":
+            self._expect(self._skippable, 4)
         else:
-            self._expect(self._skippable, 4)  # 0x184D2A5?; the library refuses anything else
+            raise EOFError(f"behind a frame comes {header.hex(' ')}, which begins none")
 
     def _skippable(self, header: bytes) -> None:
         self._skip = int.from_bytes(header, "little")
@@ -82,7 +76,13 @@ class _Frames(io.RawIOBase):
         flags = header[0]
         single = flags >> 5 & 1
         self._checksum = 4 * (flags >> 2 & 1)
-        self._skip = (1 - single) + (0, 1, 2, 4)[flags & 3] + (single, 2, 4, 8)[flags >> 6]
+        self._flags = header
+        self._expect(self._window, (1 - single) + (0, 1, 2, 4)[flags & 3] + (single, 2, 4, 8)[flags >> 6])
+
+    def _window(self, rest: bytes) -> None:
+        size = zstandard.get_frame_parameters(MAGIC + self._flags + rest).window_size
+        if self._see_window:
+            self._see_window(max(size - 1, 0).bit_length())
         self._expect(self._block, 3)
 
     def _block(self, header: bytes) -> None:
@@ -96,10 +96,10 @@ class _Frames(io.RawIOBase):
         self._next, self._wanted = what, wanted
 
 
-def reader(raw: io.BufferedReader) -> Readable:
-    """Return the uncompressed stream."""
+def reader(raw: io.BufferedReader, see_window: Callable[[int], object] | None = None) -> Readable:
+    """Return the uncompressed stream; `see_window` as for `decompress`."""
     decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 31)
-    frames = io.BufferedReader(_Frames(raw), READ)
+    frames = io.BufferedReader(_Frames(raw, see_window), READ)
     return decompressor.stream_reader(frames, read_size=READ, read_across_frames=True)
 
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lxcast.compression import Peeked, Prefetch, Readable, decompress, sniff, window_log
+from lxcast.compression import Peeked, Prefetch, Readable, decompress, sniff
 from lxcast.errors import SourceError
 from lxcast.model import ImageConfig
 from lxcast.record import Origin
@@ -57,10 +57,9 @@ class Archive:
         name = self.origin.reference
         with self.stored() as stored:
             peeked = Peeked(stored)
-            stream = decompress(peeked, name)
+            stream = decompress(peeked, name, form.see_window if form else None)
             if form is not None:
                 form.compression = sniff(peeked.start)
-                form.window_log = window_log(peeked.start)
             if stream is peeked and self.size is not None:
                 yield Reader(stream, name, limits, form)  # a plain file is read faster than a thread hands it over
             else:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import pytest
 import zstandard
 
-from lxcast.compression import Peeked, Prefetch, compress, decompress, describe, sniff, window_log
+from lxcast.compression import Peeked, Prefetch, compress, decompress, describe, sniff
 from lxcast.compression.stream import Compressor
 from lxcast.errors import ArchiveError
 
@@ -46,8 +46,8 @@ def packed(data: bytes, format: str, *, threads: int = 2, small: bool = False, s
     return out.getvalue()
 
 
-def unpacked(data: bytes) -> bytes:
-    stream = decompress(Peeked(io.BytesIO(data)), "the.tar")
+def unpacked(data: bytes, see_window: Callable[[int], object] | None = None) -> bytes:
+    stream = decompress(Peeked(io.BytesIO(data)), "the.tar", see_window)
     out, buffer = bytearray(), memoryview(bytearray(100_000))
     while got := stream.readinto(buffer):
         out += buffer[:got]
@@ -78,6 +78,7 @@ def test_the_programs_read_what_is_written(command: tuple[str, ...]) -> None:
         "zstd -3",
         "zstd -19 --long=27 --no-check",
         "zstd --single-thread",
+        "pzstd -p 2",
         "gzip -6",
         "pigz -9",
         "xz -1 -T2",
@@ -109,7 +110,24 @@ def test_joined_parts_are_one_stream(kind: str) -> None:
 def test_skippable_frames_are_skipped() -> None:
     frame = ONCE["zstd"]
     skippable = b"\x5a\x2a\x4d\x18" + (7).to_bytes(4, "little") + b"skipped"
-    assert unpacked(frame(SMALL[:5000]) + skippable + frame(SMALL[5000:]) + skippable) == SMALL
+    assert unpacked(skippable + frame(SMALL[:5000]) + skippable + frame(SMALL[5000:]) + skippable) == SMALL
+
+
+def test_zeros_by_fours_between_xz_streams_are_passed_over() -> None:
+    """As `xz -dc` passes over them; more than one reading's worth of them, too."""
+    zeros = bytes((2 << 20) + 4)
+    assert unpacked(lzma.compress(SMALL[:5000]) + zeros + lzma.compress(SMALL[5000:]) + zeros) == SMALL
+
+
+@pytest.mark.parametrize(
+    ("kind", "behind"),
+    [("xz", b"other data"), ("xz", bytes(511)), ("zstd", b"other data"), ("zstd", bytes(512)), ("gzip", b"other data")],
+)
+def test_what_is_no_stream_behind_one_is_an_error_as_the_programs_have_it(kind: str, behind: bytes) -> None:
+    told = subprocess.run([kind, "-dc"], input=ONCE[kind](SMALL) + behind, capture_output=True)
+    assert told.returncode != 0
+    with pytest.raises(ArchiveError, match=f"its {kind} data"):
+        unpacked(ONCE[kind](SMALL) + behind)
 
 
 @pytest.mark.parametrize("kind", ONCE)
@@ -164,10 +182,13 @@ def test_what_is_no_archive_is_told() -> None:
         decompress(Peeked(io.BytesIO(b"")), "a.tar")
 
 
-def test_the_window_of_a_frame() -> None:
-    assert window_log(packed(SMALL, "zst")) == 24
-    with pytest.raises(ArchiveError, match="frame header"):
-        window_log(b"\x28\xb5\x2f\xfd")
+def test_the_window_of_every_frame_is_told() -> None:
+    seen: list[int] = []
+    frames = (packed(SMALL, "zst"), zstandard.ZstdCompressor().compress(SMALL), packed(DATA, "zst"))
+    unpacked(b"".join(frames), seen.append)
+    assert seen == [24, (len(SMALL) - 1).bit_length(), 24]
+    with pytest.raises(ArchiveError, match="its zstd data"):
+        unpacked(frames[0] + b"\x28\xb5\x2f\xfd" + b"\xff" * 600)
 
 
 @pytest.mark.parametrize("format", FORMATS)
