@@ -116,13 +116,19 @@ class Matcher(Generic[Value]):
         return folder + b"/" if places is _NOWHERE and folder else b"/"
 
     def _enter(self, folder: bytes) -> _Places:
-        """Work out a folder's places from those of the folder above."""
-        above, _, name = folder.rpartition(b"/")
-        places = self._root if not above else self._folders.get(above) or self._enter(above)
+        """Work out a folder's places from those of the folders above, however many."""
+        unknown = []
+        while folder and folder not in self._folders:
+            unknown.append(folder)
+            folder = folder[: max(folder.rfind(b"/"), 0)]
+        places = self._folders[folder] if folder else self._root
         if len(self._folders) > _REMEMBERED:
             self._folders.clear()
-        found = self._folders[folder] = places if places is _NOWHERE else self._step(places, name)
-        return found
+        for folder in reversed(unknown):
+            if places is not _NOWHERE:
+                places = self._step(places, folder[folder.rfind(b"/") + 1 :])
+            self._folders[folder] = places
+        return places
 
     def _step(self, places: _Places, name: bytes) -> _Places:
         covered, before = places

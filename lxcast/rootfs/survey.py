@@ -85,9 +85,11 @@ class Survey:
     def see(self, member: Member) -> None:
         """Take note of a member that is about to be written; its body is only looked at, not consumed.
 
-        A path that stands twice and a hard link before its target are noted in `form`.
+        A path that stands twice, and a hard link before its target or to a folder, are noted in `form`.
         """
         path, type = member.path, member.type
+        if type == LNK and self.type(member.link) in (None, DIR):
+            self.form.forward_links.append(path)
         self._enter(member)
         if type == REG:
             self.unpacked_size += member.size
@@ -96,9 +98,7 @@ class Survey:
         elif type == SYM:
             self.links[path] = member.link
         elif type == LNK:
-            self.hard_links[path] = member.link
-            if self.type(member.link) is None:
-                self.form.forward_links.append(path)
+            self.hard_links[path] = self.hard_links.get(member.link, member.link)
         elif type in (CHR, BLK):
             self.devices.append(path)
 

@@ -16,6 +16,7 @@ from lxcast.tar.form import Form
 from lxcast.tar.header import BLOCK, FIELDS, ZEROS, checksum_holds, number, parse_pax, text
 from lxcast.tar.known import ODD, SUM, Known
 from lxcast.tar.member import BLK, CHR, DIR, FIFO, HEAD, LNK, REG, SYM, Member, printable
+from lxcast.tar.names import NAME_MAX, PATH_MAX, clipped, told, too_long
 
 BUFFER = 1024 * 1024
 
@@ -136,12 +137,12 @@ class Reader:
             if extended and is_file and b"mtime" in extended and not self._globals:
                 # What most pax headers are written for.
                 try:
-                    told = fields.whole(extended.pop(b"mtime"))
-                    fields.require(mtime=told)
+                    own = fields.whole(extended.pop(b"mtime"))
+                    fields.require(mtime=own)
                 except ValueError as error:
-                    raise self._error(f"{printable(path)} has a malformed header: {error}") from error
-                if told != mtime:
-                    mtime, front = told, front + ODD
+                    raise self._error(f"{told(path)} has a malformed header: {error}") from error
+                if own != mtime:
+                    mtime, front = own, front + ODD
                 alone = trusted and not extended
             start, _, leaf = path.rpartition(b"/")
             if is_file and alone and leaf:
@@ -194,10 +195,10 @@ class Reader:
         except ValueError as error:
             if not checksum_holds(header):
                 raise self._wrong_checksum(name) from error
-            raise self._error(f"{printable(text(name))} has a malformed header: {error}") from error
+            raise self._error(f"{told(text(name))} has a malformed header: {error}") from error
 
     def _wrong_checksum(self, name: bytes) -> ArchiveError:
-        return self._error(f"{printable(text(name))} has a wrong checksum in its header")
+        return self._error(f"{told(text(name))} has a wrong checksum in its header")
 
     def _unusual(
         self,
@@ -214,10 +215,10 @@ class Reader:
         records = {**self._globals, **extended} if self._globals else extended
         kind = _TYPES.get(type)
         if kind is None:
-            where = printable(records.get(b"path", path))
+            where = told(records.get(b"path", path))
             raise self._error(f"{where} has the type {type!r}, which no root filesystem holds")
+        path = records.get(b"GNU.sparse.name") or records.get(b"path", path)
         try:
-            path = records.get(b"GNU.sparse.name") or records.get(b"path", path)
             mode, uid, gid = meta
             if kind == REG and path.endswith(b"/") and type != b"S":
                 kind = DIR  # the oldest tar knew no other way to say so
@@ -237,6 +238,8 @@ class Reader:
                 raise ValueError(f"it links to {link[:40]!r}")
             if kind == SYM:
                 member.link = link
+                if len(link) > PATH_MAX:
+                    self._refuse_length(member.path, f"a target of {len(link)} bytes, and Linux takes {PATH_MAX}")
             elif kind == LNK:
                 member.link = self._path(link)
             elif kind in (CHR, BLK):
@@ -246,9 +249,8 @@ class Reader:
                 self._read_map(member, header if type == b"S" else None, records)
             if kind != REG:
                 member.size = 0
-        except (ValueError, ArchiveError) as error:
-            where = printable(records.get(b"path", path))
-            raise self._error(f"{where} has a malformed header: {error}") from error
+        except ValueError as error:
+            raise self._error(f"{told(path)} has a malformed header: {error}") from error
 
     def _extend(self, type: bytes, size: int, extended: dict[bytes, bytes]) -> None:
         """Read an extended header into `extended`, or into the globals."""
@@ -281,36 +283,52 @@ class Reader:
                 found, more = sparse.from_extension(self._take(BLOCK))
                 numbers += found
                 if len(numbers) > 2 * sparse.MAX_PIECES:
-                    raise ArchiveError(f"sparse map has more than {sparse.MAX_PIECES} pieces")
+                    raise ValueError(f"sparse map has more than {sparse.MAX_PIECES} pieces")
         elif b"GNU.sparse.map" in records:
             numbers = sparse.from_pax(records[b"GNU.sparse.map"])
             member.size = fields.whole(records.get(b"GNU.sparse.size", b""))
         else:
+            version = records[b"GNU.sparse.major"] + b"." + records.get(b"GNU.sparse.minor", b"0")
+            if version != b"1.0":
+                raise ValueError(f"its sparse format {version[:20]!r} is unknown")
             member.size = fields.whole(records.get(b"GNU.sparse.realsize", b""))
             numbers, length = sparse.from_body(self._take, self._body)
             self._body -= length
         member.sparse = sparse.pieces(numbers, member.size)
         stored = sum(length for _, length in member.sparse)
         if stored != self._body:
-            raise ArchiveError(f"sparse map names {stored} bytes of data, the archive stores {self._body}")
+            raise ValueError(f"sparse map names {stored} bytes of data, the archive stores {self._body}")
 
     def _path(self, name: bytes) -> bytes:
         """Return a member's path, or a hard link's target, without "./", "//" and a closing "/"."""
+        if len(name) > PATH_MAX:
+            self._refuse_length(name, f"a path of {len(name)} bytes, and Linux takes {PATH_MAX}")
         parts = [part for part in name.split(b"/") if part not in (b"", b".")]
         form = self._form
         if 0 in name:
-            raise self._error(f"{printable(name)[1:]!r} is no name: it holds a NUL")
+            raise self._error(f"{clipped(name)!r} is no name: it holds a NUL")
         if name.startswith(b"/") or b".." in parts:
             if form is None:
                 raise self._error(
-                    f"{printable(name)[1:]!r} leaves the root filesystem",
+                    f"{clipped(name)!r} leaves the root filesystem",
                     hint="a root filesystem's archive holds relative names only: write it again with ./ names",
                 )
             form.absolute.append(name)
             parts = [part for part in parts if part != b".."]
         elif form is not None and not name.startswith(b"./") and name != b".":
             form.unprefixed += 1
-        return b"/".join(parts)
+        path = b"/".join(parts)
+        if len(path) > NAME_MAX and (what := too_long(path)):
+            self._refuse_length(path, what)
+        return path
+
+    def _refuse_length(self, path: bytes, what: str) -> None:
+        """Note a member that cannot be unpacked; raise ArchiveError where the archive is not judged, or hostile."""
+        if self._form is None or len(path) > PATH_MAX:
+            raise self._error(
+                f"{told(path)} has {what}", hint="no filesystem of Linux holds it: make the archive again"
+            )
+        self._form.too_long.append((path, what))
 
     # The body of the current member: what lxcast.tar.member.Body promises.
 

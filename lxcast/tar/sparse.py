@@ -6,7 +6,6 @@ are described in the GNU tar manual, "Sparse Formats".
 
 from collections.abc import Callable
 
-from lxcast.errors import ArchiveError
 from lxcast.tar.header import BLOCK, number
 
 Map = tuple[tuple[int, int], ...]
@@ -35,54 +34,49 @@ def _numbers(field: bytes, pieces: int) -> list[int]:
 
 
 def from_pax(value: bytes) -> list[int]:
-    """Read the map of formats 0.0 and 0.1: numbers with commas between."""
-    try:
-        return [_decimal(part) for part in value.split(b",")]
-    except ValueError as error:
-        raise ArchiveError(f"sparse map is malformed: {error}") from error
+    """Read the map of formats 0.0 and 0.1: numbers with commas between. Raises ValueError."""
+    return [_decimal(part) for part in value.split(b",")]
 
 
 def from_body(take: Callable[[int], bytes], stored: int) -> tuple[list[int], int]:
     """Read the map of format 1.0, which stands before the data; return (numbers, bytes it takes).
 
-    `take` gives the next bytes of the `stored` ones that the archive has. Raises ArchiveError.
+    `take` gives the next bytes of the `stored` ones that the archive has. Raises ValueError.
     """
     start, count, lines = bytearray(), -1, 0
-    try:
-        while count < 0 or lines < 2 * count + 1:
-            if len(start) >= stored:
-                raise ArchiveError("sparse map does not end")
-            block = take(BLOCK)
-            start += block
-            lines += block.count(b"\n")
-            if count < 0:
-                count = _decimal(bytes(start.partition(b"\n")[0]))
-                if count > MAX_PIECES:
-                    raise ArchiveError(f"sparse map has {count} pieces, above {MAX_PIECES}")
-            elif len(start) > BLOCK + 2 * 21 * count:
-                raise ArchiveError(f"sparse map of {count} pieces does not end after {len(start)} bytes")
-        numbers = [_decimal(line) for line in bytes(start).split(b"\n", 2 * count + 1)[1 : 2 * count + 1]]
-    except ValueError as error:
-        raise ArchiveError(f"sparse map is malformed: {error}") from error
-    return numbers, len(start)
+    while count < 0 or lines < 2 * count + 1:
+        if len(start) >= stored:
+            raise ValueError("sparse map does not end")
+        block = take(BLOCK)
+        start += block
+        lines += block.count(b"\n")
+        if count < 0:
+            count = _decimal(bytes(start.partition(b"\n")[0]))
+            if count > MAX_PIECES:
+                raise ValueError(f"sparse map has {count} pieces, above {MAX_PIECES}")
+        elif len(start) > BLOCK + 2 * 21 * count:
+            raise ValueError(f"sparse map of {count} pieces does not end after {len(start)} bytes")
+    return [_decimal(line) for line in bytes(start).split(b"\n", 2 * count + 1)[1 : 2 * count + 1]], len(start)
 
 
 def _decimal(digits: bytes) -> int:
     if not digits.isdigit() or len(digits) > 20:
-        raise ValueError(f"{digits[:20]!r} is no number")
+        raise ValueError(f"sparse map holds {digits[:20]!r}, which is no number")
     return int(digits)
 
 
 def pieces(numbers: list[int], size: int) -> Map:
-    """Pair the numbers of a map and check them against the file's size in bytes. Raises ArchiveError."""
+    """Pair the numbers of a map and check them against the file's size in bytes. Raises ValueError."""
     found = tuple((at, length) for at, length in zip(numbers[::2], numbers[1::2], strict=False) if length)
     end = 0
     for at, length in found:
         if at < end or length < 0:
-            raise ArchiveError(f"sparse map has the piece ({at}, {length}) below the end of the one before, {end}")
+            raise ValueError(f"sparse map has the piece ({at}, {length}) below the end of the one before, {end}")
         end = at + length
-    if len(numbers) % 2 or end > size:
-        raise ArchiveError(f"sparse map ends at {end}, beyond the file's size {size}")
+    if len(numbers) % 2:
+        raise ValueError(f"sparse map has {len(numbers)} numbers, and each piece has two")
+    if end > size:
+        raise ValueError(f"sparse map ends at {end}, beyond the file's size {size}")
     return found
 
 

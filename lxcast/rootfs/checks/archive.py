@@ -39,6 +39,8 @@ def _names(subject: Subject) -> Iterator[Finding]:
             yield Finding("the name holds '..': tar refuses the member and fails", name)
         else:
             yield Finding("the name is absolute: tar cuts the '/' off", name, "warning")
+    for path, what in subject.survey.form.too_long:
+        yield Finding(f"has {what}: tar fails", path, hint="no filesystem of Linux holds it: make the archive again")
 
 
 def _repeated(subject: Subject) -> Iterator[Finding]:
@@ -56,7 +58,9 @@ def _forward_links(subject: Subject) -> Iterator[Finding]:
         if target is None:
             continue  # the path came again, as something else
         where = "comes later" if survey.type(target) else "is not in the archive"
-        yield Finding(f"is a hard link to {printable(target)}, which {where}", path)
+        if survey.type(target) == DIR:
+            where = "is a folder"
+        yield Finding(f"is a hard link to {printable(target)}, which {'is itself' if target == path else where}", path)
 
 
 def _through_links(subject: Subject) -> Iterator[Finding]:
@@ -135,7 +139,8 @@ def _file_name(subject: Subject) -> Iterator[Finding]:
     elif _SUFFIX.search(name[: match.start()]):
         yield Finding(f"{name!r} carries an ending twice", level="warning")
     elif match[0] == ".tar":
-        yield Finding(f"{name!r} is a plain .tar, which Proxmox VE takes from 9.1 on", level="warning")
+        hint = "older nodes refuse the upload: `lxcast build FILE` compresses it"
+        yield Finding(f"{name!r} is a plain .tar, which Proxmox VE takes from 9.1 on", level="warning", hint=hint)
     if name.startswith("."):
         yield Finding(f"{name!r} begins with a dot: Proxmox never lists it")
     stored = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
@@ -173,8 +178,11 @@ ARCHIVE = (
     Check(
         id="member-names",
         group="proxmox",
-        heading="Absolute names, and names with '..'",
-        why="tar refuses a name with '..' and exits with 2; of an absolute one it says that it removes the '/'.",
+        heading="Absolute names, names with '..', and names that are too long",
+        why=(
+            "tar refuses a name with '..' and exits with 2; of an absolute one it says that it removes the '/'. Linux "
+            "takes 255 bytes for a name and 4095 for a path or a link's target; tar fails on what is longer."
+        ),
         judge=_names,
         archive=True,
         hint="`lxcast build FILE` writes every name as ./path",
@@ -191,8 +199,11 @@ ARCHIVE = (
     Check(
         id="forward-hard-links",
         group="proxmox",
-        heading="Hard links before their target",
-        why="tar cannot link to a file that is not there yet: 'Cannot hard link', and the create fails.",
+        heading="Hard links before their target, or to no file",
+        why=(
+            "tar cannot link to a file that is not there yet, and Linux not to a folder: 'Cannot hard link', and the "
+            "create fails."
+        ),
         judge=_forward_links,
         archive=True,
         hint="write the target first; one that is missing was left out when the archive was made",
@@ -238,6 +249,6 @@ ARCHIVE = (
         ),
         judge=_file_name,
         archive=True,
-        hint="rename it to lower case, such as debian-12-v1.tar.zst",
+        hint="rename it: lower case, and one ending, of its compression, such as debian-12-v1.tar.zst",
     ),
 )

@@ -36,6 +36,13 @@ def test_the_first_of_several_patterns_wins() -> None:
     assert matcher.find(b"etc/a/x") == 3
 
 
+def test_a_path_of_thousands_of_folders_is_matched() -> None:
+    matcher = Matcher({"a/**/x": 1})
+    assert matcher.find(b"a/" * 2040 + b"x") == 1
+    assert matcher.find(b"b/" * 2040 + b"x") is None
+    assert matcher.silent_below(b"b/" * 2040 + b"x") == b"b/" * 2040
+
+
 @pytest.mark.parametrize("pattern", ["", "/", "../etc", "a//b", "a/./b", "a/**", "a[b"])
 def test_a_pattern_that_is_no_path_below_the_root_is_refused(pattern: str) -> None:
     with pytest.raises(UsageError, match="pattern"):

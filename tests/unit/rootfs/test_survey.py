@@ -77,3 +77,11 @@ def test_paths_are_found_by_a_part_of_them_and_never_across_two() -> None:
     survey = survey_of(*(regular(name, b"") for name in names))
     assert survey.paths_with(b"c/99") == [name for name in names if name.startswith(b"etc/99")]
     assert survey.paths_with(b"1etc") == []
+
+
+def test_a_link_to_a_hard_link_has_the_content_of_the_file() -> None:
+    links = [Member(b"b", LNK, link=b"a"), Member(b"c", LNK, link=b"b"), symlink(b"init", b"c")]
+    survey = survey_of(regular(b"a", b"\x7fELF", 0o755), *links)
+    assert survey.hard_links == {b"b": b"a", b"c": b"a"}
+    assert survey.executable(b"init") is not None
+    assert survey.form.forward_links == []

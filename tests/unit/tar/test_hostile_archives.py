@@ -86,7 +86,7 @@ def sparse_1_0(size: bytes, data: bytes) -> bytes:
 
 
 HOSTILE: dict[str, tuple[bytes, str]] = {
-    "checksum": (raw(b"etc/passwd")[:-1] + b"x" + END, "etc/passwd has a wrong checksum"),
+    "checksum": (raw(b"etc/passwd")[:-1] + b"x" + END, "/etc/passwd has a wrong checksum"),
     "text": (b"hello world\n" * 100, "wrong checksum"),
     "dots": (raw(b"a/../../etc/passwd") + END, r"a/\.\./\.\./etc/passwd' leaves the root"),
     "absolute": (raw(b"/etc/passwd") + END, "leaves the root"),
@@ -151,8 +151,16 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
         + raw(size=octal(1))
         + body(b"x")
         + END,
-        "beyond the file's size",
+        "3 numbers, and each piece has two",
     ),
+    "sparse in a form of the future": (
+        pax(pax_record(b"GNU.sparse.major", b"2") + pax_record(b"GNU.sparse.realsize", b"9")) + raw() + END,
+        "sparse format b'2.0' is unknown",
+    ),
+    "a long component": (pax(pax_record(b"path", b"a/" + b"n" * 256)) + raw() + END, "a name of 256 bytes"),
+    "a long path": (pax(pax_record(b"path", b"d/" * 2046 + b"nn")) + raw() + END, "a path of 4096 bytes"),
+    "a long name by GNU": (raw(type=b"L", size=octal(300)) + body(b"n" * 300) + raw() + END, "a name of 300 bytes"),
+    "a long target": (pax(pax_record(b"linkpath", b"t" * 4096)) + raw(type=b"2") + END, "a target of 4096 bytes"),
     "old sparse map that overlaps": (
         raw(
             type=b"S",
@@ -172,6 +180,38 @@ def test_a_hostile_archive_is_an_error_that_says_why(name: str) -> None:
     with pytest.raises(ArchiveError, match=message) as caught:
         read(data)
     assert caught.value.message.startswith("the.tar")
+
+
+@pytest.mark.parametrize("name", ["a/", "../"])
+def test_a_name_of_hundreds_of_kilobytes_is_cut_in_the_message(name: str) -> None:
+    data = pax(pax_record(b"path", name.encode() * 150_000 + b"x")) + raw() + END
+    for form in (None, Form()):
+        with pytest.raises(ArchiveError) as caught:
+            read(data, None, form)
+        assert len(caught.value.message) < 500
+
+
+def test_the_longest_names_that_linux_takes_are_taken() -> None:
+    path, target = b"d/" * 1919 + b"n" * 255, b"t" * 4095
+    assert len(b"./" + path) == 4095
+    (file,) = read(pax(pax_record(b"path", path)) + raw() + END)
+    (link,) = read(pax(pax_record(b"linkpath", target)) + raw(type=b"2") + END)
+    assert (file.path, link.link) == (path, target)
+
+
+def test_a_judged_archive_has_long_names_noted_instead() -> None:
+    form = Form()
+    name = b"n" * 256
+    members = read(
+        pax(pax_record(b"path", name)) + raw() + pax(pax_record(b"linkpath", b"t" * 4096)) + raw(type=b"2") + END,
+        None,
+        form,
+    )
+    assert [member.path for member in members] == [name, b"a"]
+    assert form.too_long == [
+        (name, "a name of 256 bytes, and Linux takes 255"),
+        (b"a", "a target of 4096 bytes, and Linux takes 4095"),
+    ]
 
 
 def small() -> bytes:
