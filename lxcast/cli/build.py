@@ -46,7 +46,7 @@ def build(
     Standard output holds the template's id alone (with --output its path), with --json its record; everything else
     goes to standard error. Where checks find errors nothing is published. --pin-file moves a pin once it is.
     """
-    from lxcast.cli.report import build_report, finding_text
+    from lxcast.cli.report import build_report
     from lxcast.jobs.build import build as cast
     from lxcast.jobs.options import build_options
     from lxcast.settings import load
@@ -55,7 +55,7 @@ def build(
     own = {"name": name, "output": output, "version": version, "dry_run": dry_run, **checksum}
     options = build_options(load(), {**said, **own})
     built = cast(source, options, console.progress)
-    found = [finding_text(finding, level=False) for finding in built.findings if not finding.allowed]
+    found = [finding.text for finding in built.findings if not finding.allowed]
     for warning in (*built.warnings, *found):
         console.progress.warn(warning)
     console.progress.say(build_report(built, published=not dry_run))

@@ -29,7 +29,7 @@ def repack(
     that is nested in an archive is taken out of it. The originals stay. Standard output holds a line for each file that
     became a template: its id, or its path outside of a storage. One that fails does not stop the others.
     """
-    from lxcast.cli.report import build_report, finding_text
+    from lxcast.cli.report import build_report
     from lxcast.jobs.repack import repack as run
     from lxcast.settings import load
 
@@ -37,7 +37,7 @@ def repack(
     code = 0
     for each in done:
         if each.built is not None:
-            found = [finding_text(finding, level=False) for finding in each.built.findings if not finding.allowed]
+            found = [finding.text for finding in each.built.findings if not finding.allowed]
             for warning in (*each.built.warnings, *found):
                 console.progress.warn(warning)
             console.progress.say(build_report(each.built))

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 from lxcast.cli.console import columns
 from lxcast.progress import amount
-from lxcast.tar.member import printable
 
 if TYPE_CHECKING:
     from lxcast.jobs.build import Built
@@ -40,10 +39,6 @@ def build_report(built: "Built", *, published: bool = True) -> str:
     return "\n".join(lines)
 
 
-def finding_text(finding: "Finding", *, level: bool = True) -> str:
-    """Return a finding: level, check, place, message, and below it the hint or the reason it is allowed."""
-    title = f"{'allowed' if finding.allowed else finding.level:7}  " if level else ""
-    place = "" if finding.path is None else f"{printable(finding.path)}: "
-    below = f"reason: {finding.allowed}" if finding.allowed else finding.hint
-    indented = "".join(f"\n         {line}" for line in below.splitlines())
-    return f"{title}{finding.check}: {place}{finding.message}{indented}"
+def finding_text(finding: "Finding") -> str:
+    """Return a finding with its level."""
+    return f"{'allowed' if finding.allowed else finding.level:7}  {finding.text}"

@@ -60,9 +60,8 @@ def build(source: str, options: BuildOptions, progress: Progress) -> Built:
     CheckError, StorageError, ApiError and their children. The source stays as it was,
     and a failure leaves nothing in the storage but, where the version had entered the content, its burnt number.
     """
-    checks.require(options.policy, options.allow)
+    validate(options)
     rules = Rules.chosen(options)
-    _look_at_pins(options)
     storage, upload = _place(options)
     if not upload:
         _tell_unused(options, progress)
@@ -134,7 +133,7 @@ def _judged(subject: checks.Subject, source: Source, options: BuildOptions, prog
         findings = checks.judge(subject, options.policy, options.allow)
     failure = checks.failure(findings, source.origin.reference)
     if failure:
-        for warning in (*source.warnings, *(f"{one.check}: {one.message}" for one in findings if not one.fails)):
+        for warning in (*source.warnings, *(one.text for one in findings if not one.fails)):
             progress.warn(warning)
         raise failure
     return findings
@@ -142,8 +141,7 @@ def _judged(subject: checks.Subject, source: Source, options: BuildOptions, prog
 
 def validate(options: BuildOptions) -> None:
     """Raise UsageError with everything that is wrong with the options and shows before a source or storage is asked."""
-    problems: dict[str, None] = {}
-    hints: dict[str, None] = {}
+    errors: list[UsageError | PinError] = []
     looks: tuple[Callable[[], object], ...] = (
         lambda: checks.require(options.policy, options.allow),
         lambda: Rules.chosen(options),
@@ -156,10 +154,12 @@ def validate(options: BuildOptions) -> None:
         try:
             look()
         except (UsageError, PinError) as error:
-            problems[error.message] = None
-            hints |= {error.hint: None} if error.hint else {}
+            errors.append(error)
+    problems, hints = (dict.fromkeys(getattr(error, name) for error in errors) for name in ("message", "hint"))
+    if len(problems) == 1:
+        raise errors[0]
     if problems:
-        raise UsageError("\n".join(problems), hint="; ".join(hints))
+        raise UsageError("\n".join(problems), hint="\n".join(filter(None, hints)))
 
 
 def _naming(options: BuildOptions) -> Naming:

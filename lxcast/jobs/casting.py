@@ -181,6 +181,7 @@ def run(archive: Source, rules: Rules, options: BuildOptions, file: Temporary | 
             made=rules.fit_options.epoch,
             clamp=rules.clamp,
             repairs=repairs,
+            name=archive.origin.reference,
         )
         progress.total(archive.size)
         with archive.members(rules.limits) as members:

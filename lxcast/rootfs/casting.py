@@ -1,7 +1,7 @@
 """Casting: the members of a source pass through cleanup, fit and survey to the writer, once."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -15,6 +15,9 @@ from lxcast.tar.writer import Writer
 
 _TOUCHED = frozenset((b"dev", b"etc"))
 """Folders whose time an engine changes when it starts a container (mount points are made in them)."""
+
+
+_TOLD = 10  # problems of one kind that an error tells
 
 
 class Members(Protocol):
@@ -77,11 +80,12 @@ class Casting:
         made: int = 0,
         clamp: int | None = None,
         repairs: Repairs | None = None,
+        name: str = "the source",
     ) -> None:
         self._cleanup, self._fitting, self._survey, self._writer = cleanup, fitting, survey, writer
         # Most members are of no interest to any table: one look-up tells, in most folders for all that is in them.
         self._interests = Matcher(dict.fromkeys(interests, True))
-        self._made, self._clamp = made, clamp
+        self._made, self._clamp, self._name = made, clamp, name
         self._repairs = repairs or Repairs()
         self._found = Repairs()
         self._left = dict(self._repairs.repeated)
@@ -122,14 +126,16 @@ class Casting:
             note(member)
             add(member)
         if self._waiting:
-            raise SourceError(_nowhere(self._waiting), hint="the archive was cut, or made from a part of a folder")
+            raise SourceError(
+                f"{self._name}: {_nowhere(self._waiting)}", hint="the archive was cut, or made from a part of a folder"
+            )
         if any(self._left.values()) or self._promoted - self._early:
-            raise SourceError("the source changed while it was read", hint="build it again")
+            raise SourceError(f"{self._name} changed while it was read", hint="build it again")
         for member in self._fitting.finish(survey):
             if not self._fitting.held(member.path):
                 survey.made.add(member.path)
             self._write(member)
-        _require_folders(survey)
+        _require_folders(survey, self._name)
         writer.finish()
         return self._result()
 
@@ -209,7 +215,7 @@ class Casting:
             self._waiting.setdefault(target, []).append(member.changed(link=target, body=b""))
         elif survey.type(target) == DIR:
             raise SourceError(
-                f"{printable(member.path)} is a hard link to the folder {printable(target)}",
+                f"{self._name}: {printable(member.path)} is a hard link to the folder {printable(target)}",
                 hint="no filesystem holds that: make the archive again",
             )
         else:
@@ -282,13 +288,17 @@ def _parents(path: bytes) -> list[bytes]:
     return [b"/".join(parts[:depth]) for depth in range(1, len(parts))]
 
 
-def _require_folders(survey: Survey) -> None:
-    above = {path.rpartition(b"/")[0] for path in survey.paths()}
-    wrong = sorted(path for path in above if survey.type(path) not in (None, DIR))
+def _require_folders(survey: Survey, name: str) -> None:
+    below = {path.rpartition(b"/")[0]: path for path in survey.paths()}
+    wrong = sorted(path for path in below if survey.type(path) not in (None, DIR))
     if wrong:
-        places = ", ".join(map(printable, wrong[:10])) + (", ..." if len(wrong) > 10 else "")
+        lines = []
+        for path in wrong[:_TOLD]:
+            target = survey.links.get(path, b"").decode("utf-8", "backslashreplace")
+            what = f"a link to {target}" if target else "no folder"
+            lines.append(f"{printable(path)} is {what}, and {printable(below[path])} lies below it")
         raise SourceError(
-            f"members lie below {places}: no folder, but a file or a link",
+            f"{name}: {'; '.join(lines)}{_more(wrong)}",
             hint="unpack the archive and pack the folder again: unpacked as it is, it would depend on the order",
         )
 
@@ -299,4 +309,8 @@ def _nowhere(waiting: dict[bytes, list[Member]]) -> str:
         for target, links in waiting.items()
         for link in links
     ]
-    return "; ".join(lines[:10]) + (f"; and {len(lines) - 10} more" if len(lines) > 10 else "")
+    return "; ".join(lines[:_TOLD]) + _more(lines)
+
+
+def _more(problems: Sequence[object]) -> str:
+    return f"; and {len(problems) - _TOLD} more" if len(problems) > _TOLD else ""

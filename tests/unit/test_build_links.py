@@ -161,13 +161,13 @@ def test_a_held_path_that_is_a_link_to_a_dropped_file(tmp_path: Path) -> None:
         ([("d", "dir", ""), ("a", "link", "d")], "/a is a hard link to the folder /d"),
         ([("a", "link", "d"), ("d", "dir", "")], "/a is a hard link to the folder /d"),
         ([("tmp/a", "link", "tmp/b"), ("tmp/b", "link", "tmp/a"), ("c", "link", "tmp/a")], "/c is a hard link to"),
-        ([("x", "file", "1"), ("x/a", "file", "2")], "members lie below /x"),
-        ([("lib", "symlink", "usr/lib"), ("lib/a", "file", "2")], "members lie below /lib"),
+        ([("x", "file", "1"), ("x/a", "file", "2")], "/x is no folder, and /x/a lies below it"),
+        ([("lib", "symlink", "usr/lib"), ("lib/a", "file", "2")], "/lib is a link to usr/lib, and /lib/a lies"),
         (
             [("lib", "symlink", "/etc"), ("lib/sub/a", "file", "2"), ("lib/sub", "symlink", "x")],
-            "members lie below /lib",
+            "/lib is a link to /etc, and /lib/sub lies below it",
         ),
-        ([("d", "dir", ""), ("d/a", "file", "1"), ("d", "file", "2")], "members lie below /d"),
+        ([("d", "dir", ""), ("d/a", "file", "1"), ("d", "file", "2")], "/d is no folder, and /d/a lies"),
     ],
 )
 def test_what_no_filesystem_holds_is_an_error(tmp_path: Path, entries: list[Entry], message: str) -> None:

@@ -19,7 +19,6 @@ from lxcast.rootfs.checks.secrets import SECRETS
 from lxcast.rootfs.checks.setup import SETUP
 from lxcast.rootfs.checks.sshd import SSH
 from lxcast.rootfs.checks.wrapping import WRAPPING, wrapping
-from lxcast.tar.member import printable
 
 __all__ = [
     "CHECKS",
@@ -125,8 +124,7 @@ def failure(findings: Iterable[Finding], what: str) -> CheckError | None:
         return None
     lines = [f"{what} has {len(failing)} {'error' if len(failing) == 1 else 'errors'}:"]
     for index, finding in enumerate(failing):
-        place = "" if finding.path is None else f"{printable(finding.path)}: "
-        lines.append(f"  {finding.check}: {place}{finding.message}")
+        lines.append(f"  {finding.sentence}")
         following = failing[index + 1 : index + 2]
         if finding.hint and not (following and following[0].hint == finding.hint):
             lines.append(f"    {finding.hint}")

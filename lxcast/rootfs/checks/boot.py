@@ -1,5 +1,6 @@
 """Checks that a container starts: an init that can be executed, on the right kind of processor."""
 
+import re
 from collections.abc import Iterator
 
 from lxcast.model import ImageConfig
@@ -12,6 +13,9 @@ from lxcast.rootfs.survey import Survey
 from lxcast.tar.member import DIR, LNK, REG, printable
 
 INIT = b"sbin/init"
+
+_INTERPRETER = re.compile(rb"#![ \t]*([^ \t\n\0]*)")
+"""What the kernel takes for it (binfmt_script.c): a carriage return is a part of the name."""
 
 OLDEST_SYSTEMD = 232
 """The first systemd that runs on the unified cgroup hierarchy alone, which is all that Proxmox VE 9 has."""
@@ -36,12 +40,13 @@ def _init(subject: Subject) -> Iterator[Finding]:
     if program is None:
         yield Finding(f"{where}is not executable", INIT, hint=f"chmod 0755 {printable(found)} in the image")
     elif program.head.startswith(b"#!"):
-        interpreter = program.head[2:].split(maxsplit=1)[:1]
+        interpreter = _INTERPRETER.match(program.head)[1]  # type: ignore[index] # it matches anything that begins so
         if systemd(survey) is not None:
             yield Finding(f"{where}is called systemd and is a script", INIT, hint=_OBJDUMP)
-        elif not interpreter or survey.executable(interpreter[0]) is None:
-            name = (interpreter or [b""])[0].decode("utf-8", "backslashreplace")
-            yield Finding(f"{where}is a script for {name!r}, which is missing or not executable", INIT)
+        elif not interpreter or survey.executable(interpreter) is None:
+            name = interpreter.decode("utf-8", "backslashreplace")
+            hint = "write the script with line feeds alone, as Unix does" if name.endswith("\r") else ""
+            yield Finding(f"{where}is a script for {name!r}, which is missing or not executable", INIT, hint=hint)
     elif not program.head.startswith(b"\x7fELF"):
         hint = _OBJDUMP if systemd(survey) is not None else ""
         yield Finding(f"{where}is neither an ELF program nor a script", INIT, hint=hint)

@@ -64,6 +64,18 @@ class Finding:
         """Whether it stops a build."""
         return self.level == "error" and not self.allowed
 
+    @property
+    def sentence(self) -> str:
+        """Check, place and message in one line."""
+        place = "" if self.path is None else f"{printable(self.path)}: "
+        return f"{self.check}: {place}{self.message}"
+
+    @property
+    def text(self) -> str:
+        """The sentence, and below it the hint, or the reason for which it is allowed."""
+        below = f"reason: {self.allowed}" if self.allowed else self.hint
+        return self.sentence + "".join(f"\n         {line}" for line in below.splitlines())
+
     def as_dict(self) -> dict[str, str]:
         """Return it as the record and --json tell it; keys without a value are left out."""
         path = "" if self.path is None else printable(self.path)

@@ -63,6 +63,8 @@ _ANY = Shape(least=0, most=None)
 _LINE = Shape(whole_line=True)
 _COMMAND = Shape(whole_line=True, form=re.compile("/.*|none", re.IGNORECASE))
 _NUMBER = Shape(form=re.compile(r"[+-]?\d+"))
+# A number that TCP has, or the name of a service (misc.c, a2port).
+_PORT = re.compile(r"(?!0+$)0*(\d{1,4}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])|[a-z][\w-]*", re.ASCII)
 _TIME = Shape(form=re.compile(r"(\d+[smhdw]?)+", re.IGNORECASE))
 
 AUTH_METHODS = {
@@ -88,7 +90,7 @@ _GLOBAL: dict[Shape, str] = {
         maxstartups gssapikexalgorithms syslogfacility pamservicename sshdsessionpath sshdauthpath
         persourcepenaltyexemptlist""",
     _TIME: "logingracetime",
-    Shape(form=re.compile(r"\d{1,5}")): "port",
+    Shape(form=_PORT): "port",
     Shape(form=re.compile(r"none|\d+")): "persourcemaxstartups",
     _SOME: "listenaddress persourcepenalties",
     Shape(least=2, most=None): "subsystem",

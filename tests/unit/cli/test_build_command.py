@@ -121,6 +121,22 @@ def test_failing_checks_are_told_at_once_and_publish_nothing(tmp_path: Path) -> 
     assert "reason: entrypoint is set" in allowed.stderr
 
 
+def test_warnings_beside_failing_checks_say_where_and_what_to_do(tmp_path: Path) -> None:
+    broken = without(minimal_debian(), b"usr/sbin/init", b"etc/ssh/sshd_config")
+    told = build(tmp_path, write(tmp_path / "x.tar", base=broken), "--quiet")
+    assert told.returncode == 5
+    assert "warning: ssh-config: /etc/ssh/sshd_config: missing" in told.stderr
+    assert "reinstall the package openssh-server" in told.stderr
+
+
+def test_all_that_is_wrong_with_the_options_is_told_at_once(tmp_path: Path, source: Path) -> None:
+    wrong = {"--allow": "nope=x", "--enable": "foo", "--pattern": "{nam}", "--storage": "word"}
+    told = build(tmp_path, source, *(word for pair in wrong.items() for word in pair))
+    assert told.returncode == 2
+    for what in ("no check is called 'nope'", "no row 'foo'", "{nam}", "'word' is no existing folder"):
+        assert what in told.stderr
+
+
 Break = Callable[[Path], list[str]]
 
 ERRORS: dict[str, tuple[Break, int, str]] = {

@@ -209,6 +209,13 @@ def test_everything_that_sshd_refuses_is_told_at_once_with_file_and_line() -> No
     }
 
 
+@pytest.mark.parametrize(
+    ("port", "taken"), [("22", True), ("065535", True), ("ssh", True), ("0", False), ("65536", False), ("22x", False)]
+)
+def test_a_port_is_a_number_of_tcp_or_the_name_of_a_service(port: str, taken: bool) -> None:
+    assert (ids(configured(f"{GOOD}Port {port}\n")) == []) is taken
+
+
 def test_an_included_file_that_was_not_kept_is_a_warning() -> None:
     found = configured(GOOD + "Include /opt/ssh.conf\n", regular(b"opt/ssh.conf", b"UsePAM yes\n"))
     assert [(finding.check, finding.level, finding.path) for finding in found] == [

@@ -70,6 +70,8 @@ OCI = [regular(b"oci-layout", b"{}"), regular(b"index.json", b"{}"), *folders("b
 SAVED = [regular(b"manifest.json", b"[]"), directory(b"abc"), regular(b"abc/layer.tar", b"")]
 BIG = Member(b"usr/big", REG, 0o644, size=5 << 30)
 
+TOO_LONG = "a name of 256 bytes, and Linux takes 255"
+
 FOUND = [
     # What the archive is
     Case("nested-archive", [regular(b"rootfs.tar.xz", b""), regular(b"meta.tar.xz", b"")], b"rootfs.tar.xz", "archive"),
@@ -96,6 +98,7 @@ FOUND = [
     Case("big-ids", debian(Member(b"srv", DIR, gid=4_000_000)), b"srv", "0:4000000"),
     Case("member-names", DEBIAN, b"etc/../x", "refuses", form={"absolute": [b"etc/../x"]}),
     Case("member-names", DEBIAN, b"/etc/x", "cuts", "warning", form={"absolute": [b"/etc/x"]}),
+    Case("member-names", DEBIAN, b"etc/x", "has a name of 256 bytes", form={"too_long": [(b"etc/x", TOO_LONG)]}),
     Case("repeated-paths", [*DEBIAN, regular(b"etc/hosts", b"x")], b"etc/hosts", "first one wins"),
     Case("repeated-paths", [*DEBIAN, directory(b"etc")], b"etc", "folder", "warning"),
     Case(
@@ -105,6 +108,8 @@ FOUND = [
         "/etc/b, which comes later",
     ),
     Case("forward-hard-links", debian(Member(b"etc/a", LNK, link=b"etc/b")), b"etc/a", "is not in the archive"),
+    Case("forward-hard-links", debian(Member(b"etc/a", LNK, link=b"etc/a")), b"etc/a", "/etc/a, which is itself"),
+    Case("forward-hard-links", debian(Member(b"etc/a", LNK, link=b"usr")), b"etc/a", "/usr, which is a folder"),
     Case("through-links", [*DEBIAN, symlink(b"a", b"/usr"), regular(b"a/x", b"")], b"a", "/usr, which tar makes last"),
     Case("through-links", [*DEBIAN, symlink(b"a", b"../usr"), regular(b"a/b/x", b"")], b"a", "/a/b/x cannot go"),
     Case("through-links", [*DEBIAN, symlink(b"a", b"{x}/.."), regular(b"a/x", b"")], b"a", "{x}/.."),
@@ -139,6 +144,7 @@ FOUND = [
     Case("init", debian(regular(b"usr/lib/systemd/systemd", b"MZ", 0o755)), b"sbin/init", "neither"),
     Case("init", init(regular(b"usr/sbin/init", b"", 0o755)), b"sbin/init", "neither"),
     Case("init", init(regular(b"usr/sbin/init", b"#!/gone -x\n", 0o755)), b"sbin/init", "'/gone', which is missing"),
+    Case("init", init(regular(b"usr/sbin/init", b"#!/bin/sh\r\n", 0o755)), b"sbin/init", r"'/bin/sh\r', which is"),
     Case("no-shell", without(DEBIAN, b"usr/bin/sh"), b"bin/sh", "missing", "warning"),
     Case("architecture", minimal_debian("arm64"), None, "for arm64, and amd64 was asked for", arch="amd64"),
     Case("architecture", minimal_debian("s390x"), b"bin/sh", "ELF machine 22", "warning", arch="amd64"),
