@@ -23,7 +23,7 @@ import pytest
 from lxcast.tar.member import directory, regular, symlink
 from lxcast.testing import Cluster
 from tests.integration.packer_templates import Templates
-from tests.integration.tools import CACHE, REPOSITORY, Program, cached, missing, on_path, with_post_processor
+from tests.integration.tools import CACHE, REPOSITORY, UNIQUE, Program, cached, missing, on_path, with_post_processor
 from tests.unit.cli.running import archive
 from tests.unit.rootfs.filesystems import minimal_debian, without
 
@@ -71,7 +71,7 @@ def service_image(base_image: str) -> str:
 @pytest.fixture(scope="session")
 def service_container(engine: Program, service_image: str) -> Iterator[str]:
     """The name of a created container of service_image, which never ran."""
-    name = f"lxcast-test-{os.getpid()}"
+    name = f"lxcast-test-{UNIQUE}"
     engine.run("create", "--name", name, service_image)
     yield name
     engine.run("rm", "--volumes", name)
@@ -142,7 +142,7 @@ def small_image(engine: Program, tmp_path_factory: pytest.TempPathFactory) -> It
     members += [regular(f"usr{path}".encode(), Path(path).read_bytes(), 0o755) for path in sorted(programs)]
     file = tmp_path_factory.mktemp("image") / "rootfs.tar"
     file.write_bytes(archive(members))
-    name = f"lxcast-test/small-{os.getpid()}"
+    name = f"lxcast-test/small-{UNIQUE}"
     engine.run("import", file, name)
     yield name
     engine.run("rmi", name)

@@ -12,6 +12,7 @@ The configuration is pve-container's (LXC.pm, update_lxc_config) with nesting=1,
 the stock seccomp filter. It needs root, user namespaces, cgroup v2 in the kernel, and veth where there is an address.
 """
 
+import errno
 import ipaddress
 import os
 import shlex
@@ -24,6 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.integration.proxmox_node import FIRST_ID, IDS
+from tests.integration.tools import UNIQUE
 
 CONFIGURATION = """\
 lxc.include = /usr/share/lxc/config/common.conf
@@ -58,7 +60,7 @@ SSH = {
     "UserKnownHostsFile": "/dev/null",
     "GlobalKnownHostsFile": "/dev/null",
     "LogLevel": "ERROR",
-    "ConnectTimeout": "10",
+    "ConnectTimeout": "60",
     "IdentitiesOnly": "yes",
 }
 KEY_ONLY = {"BatchMode": "yes"}
@@ -82,7 +84,7 @@ class Container:
         self._folder = folder
         self._start = start
         self._enter = ["nsenter", "--mount", "--net", "--target", str(start.pid), "--"]
-        init = self._lxc("lxc-info", "--pid", "--no-humanize", timeout=10).stdout.strip()
+        init = self._lxc("lxc-info", "--pid", "--no-humanize", timeout=60).stdout.strip()
         # From the container's own network namespace its loopback is reached; from lxc-start's its eth0.
         self._near = ["nsenter", "--net", "--target", init if host == "127.0.0.1" else str(start.pid), "--"]
 
@@ -91,7 +93,7 @@ class Container:
         return _run(line, timeout)
 
     def run(
-        self, argv: Sequence[str], *, check: bool = True, timeout: float = 60
+        self, argv: Sequence[str], *, check: bool = True, timeout: float = 240
     ) -> "subprocess.CompletedProcess[str]":
         """Run a command as the container's root, without the machine's environment."""
         done = self._lxc("lxc-attach", "--clear-env", "--", *argv, timeout=timeout)
@@ -99,7 +101,7 @@ class Container:
             raise AssertionError(f"{self.name}: {shlex.join(argv)}: {done.returncode}\n{done.stdout}{done.stderr}")
         return done
 
-    def wait_running(self, timeout: float = 90) -> None:
+    def wait_running(self, timeout: float = 240) -> None:
         """Wait until systemd has started everything; raises BootError with the failed units unless all is well."""
         deadline = time.monotonic() + timeout
         state = ""
@@ -124,14 +126,14 @@ class Container:
         )
         raise BootError(f"{self.name} is {state or 'silent'} after at most {timeout:g} s\n{told.stdout}{told.stderr}")
 
-    def _systemctl(self, *arguments: str, timeout: float = 20) -> str:
+    def _systemctl(self, *arguments: str, timeout: float = 120) -> str:
         return self.run(["systemctl", *arguments], check=False, timeout=timeout).stdout.strip()
 
-    def host_keys(self, timeout: float = 20) -> set[str]:
+    def host_keys(self, timeout: float = 120) -> set[str]:
         """Return the public host keys that sshd shows to a client; raises BootError where none answers in time."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            shown = _run([*self._near, "ssh-keyscan", "-T", "5", self.host], 10).stdout
+            shown = _run([*self._near, "ssh-keyscan", "-T", "5", self.host], 120).stdout
             if keys := {line.split(None, 1)[1] for line in shown.splitlines() if not line.startswith("#")}:
                 return keys
             time.sleep(0.2)
@@ -158,7 +160,7 @@ class Container:
         self, options: dict[str, str], user: str, command: str, environment: dict[str, str] | None = None
     ) -> "subprocess.CompletedProcess[str]":
         words = [f"-o{name}={value}" for name, value in {**SSH, **options}.items()]
-        return _run([*self._near, "ssh", "-F", "none", *words, f"{user}@{self.host}", command], 30, environment)
+        return _run([*self._near, "ssh", "-F", "none", *words, f"{user}@{self.host}", command], 240, environment)
 
     @contextmanager
     def near(self, *command: object) -> Iterator[None]:
@@ -169,11 +171,11 @@ class Container:
             finally:
                 process.terminate()
 
-    def stop(self, timeout: float = 20) -> None:
+    def stop(self, timeout: float = 60) -> None:
         """Shut the container down, as `pct shutdown` does; after the time it is ended as `pct stop` does."""
         try:
             how = ("--rcfile", str(self._folder / "config"), "--timeout", f"{timeout:.0f}")
-            self._lxc("lxc-stop", *how, timeout=timeout + 10)
+            self._lxc("lxc-stop", *how, timeout=timeout + 60)
         finally:
             _end(self._start)
 
@@ -185,7 +187,7 @@ def boot(
     *,
     address: str | None = None,
     unprivileged: bool = True,
-    timeout: float = 30,
+    timeout: float = 120,
     settings: Sequence[str] = (),
 ) -> Iterator[Container]:
     """Start a container on the tree `root` and shut it down at the end.
@@ -198,7 +200,7 @@ def boot(
         folder = Path(made)
         folder.chmod(0o755)
         # Two test runs at once do not share cgroups, which are named by the container.
-        unique = f"lxcast-{name}-{os.getpid()}"
+        unique = f"lxcast-{name}-{UNIQUE}"
         lines = [_configuration(root, name, unique, unprivileged, address is not None), *settings]
         (folder / "config").write_text("\n".join([*lines, ""]))
         (folder / "ids").write_text(f"root:{FIRST_ID}:{IDS}\n")
@@ -239,7 +241,7 @@ def _wait_started(start: "subprocess.Popen[bytes]", folder: Path, name: str, tim
     deadline = time.monotonic() + timeout
     command = ["nsenter", "--mount", "--net", "--target", str(start.pid), "--", "lxc-info"]
     while start.poll() is None and time.monotonic() < deadline:
-        if "RUNNING" in _run([*command, "--lxcpath", str(folder), "--name", name, "--state"], 10).stdout:
+        if "RUNNING" in _run([*command, "--lxcpath", str(folder), "--name", name, "--state"], 60).stdout:
             return
         time.sleep(0.1)
     said = [file.read_text(errors="replace")[-4000:] for file in (folder / "console", folder / "log") if file.exists()]
@@ -258,10 +260,10 @@ def _end(start: "subprocess.Popen[bytes]") -> None:
     """End lxc-start, and with it the container, where it is still there."""
     if start.poll() is None:
         try:
-            start.wait(5)
+            start.wait(30)
         except subprocess.TimeoutExpired:
             start.send_signal(signal.SIGKILL)
-            start.wait(10)
+            start.wait(60)
 
 
 def _remove_cgroups(name: str) -> None:
@@ -269,7 +271,17 @@ def _remove_cgroups(name: str) -> None:
     mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines() if " - cgroup2 " in line]
     for mount in mounts:
         for folder, _, _ in os.walk(Path(mount[4], name), topdown=False):
-            Path(folder).rmdir()
+            until = time.monotonic() + 60
+            while True:
+                try:
+                    Path(folder).rmdir()
+                except OSError as error:
+                    # What was killed is still on its way out.
+                    if error.errno != errno.EBUSY or time.monotonic() > until:
+                        raise
+                    time.sleep(0.1)
+                else:
+                    break
 
 
 def _run(

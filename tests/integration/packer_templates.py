@@ -114,7 +114,7 @@ def stop(
             start_new_session=True,
         )
     try:
-        until = time.monotonic() + 90
+        until = time.monotonic() + 240
         while not at_work(output.read_text()):
             assert packer.poll() is None, output.read_text()
             assert time.monotonic() < until, output.read_text()
@@ -123,10 +123,11 @@ def stop(
             os.killpg(packer.pid, number)  # Ctrl-C reaches every process of the terminal's group
         else:
             packer.send_signal(number)
-        assert packer.wait(timeout=20) != 0
+        assert packer.wait(timeout=240) != 0
     finally:
         packer.kill()
         packer.wait()
+    until = time.monotonic() + 60
     while templates.plugins():
         assert time.monotonic() < until
         time.sleep(0.02)

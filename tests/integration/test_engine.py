@@ -21,7 +21,7 @@ from lxcast.engine import connect
 from lxcast.errors import EngineError, SourceError
 from lxcast.sources.archive import Archive
 from lxcast.sources.docker import open_container, open_image, open_word
-from tests.integration.tools import Program
+from tests.integration.tools import UNIQUE, Program
 
 LABEL = "lxcast.export"
 
@@ -46,7 +46,7 @@ def import_image(engine: Program, folder: Path, name: str, *changes: str) -> str
 
 @pytest.fixture(scope="module")
 def image(engine: Program, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    name = f"lxcast-test/engine-{os.getpid()}"
+    name = f"lxcast-test/engine-{UNIQUE}"
     import_image(engine, tmp_path_factory.mktemp("image"), name, "VOLUME /data", "ENV A=b", "USER daemon")
     yield name
     engine.run("image", "rm", name)
@@ -54,7 +54,7 @@ def image(engine: Program, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture
 def container(engine: Program, image: str) -> Iterator[str]:
-    name = f"lxcast-test-engine-{os.getpid()}"
+    name = f"lxcast-test-engine-{UNIQUE}"
     engine.run("create", "--name", name, "--volume", "/extra", image, "x")
     yield name
     engine.run("rm", "--volumes", name)
@@ -106,7 +106,7 @@ def test_an_image_is_read_through_a_container_that_goes_again(engine: Program, i
 
 
 def test_an_image_without_a_command_and_one_that_is_left_early(engine: Program, tmp_path: Path) -> None:
-    name = f"lxcast-test/bare-{os.getpid()}"
+    name = f"lxcast-test/bare-{UNIQUE}"
     import_image(engine, tmp_path, name)
     try:
         assert "big" in names(content(open_image(name)))
@@ -182,13 +182,13 @@ def stop(number, frame):
     raise KeyboardInterrupt
 signal.signal(signal.SIGTERM, stop)
 source = open_image(sys.argv[1])
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     while True:
         with source.opener() as stream:
             while stream.readinto(memoryview(bytearray(65536))): pass
             print("read", flush=True)
-            if len(sys.argv) > 2: time.sleep(60)
+            if len(sys.argv) > 2: time.sleep(600)
 except KeyboardInterrupt:
     sys.exit(0)
 """
@@ -207,7 +207,7 @@ def test_an_interrupt_at_any_moment_leaves_no_container(engine: Program, image: 
         with reader(image) as process:
             time.sleep(0.015 * number)
             process.send_signal(signal.SIGTERM if number % 2 else signal.SIGINT)
-            process.communicate()
+            process.communicate(timeout=240)
         assert process.returncode == 0
     assert leftovers(engine) == ""
     assert volumes(engine) == before
@@ -219,12 +219,12 @@ def test_the_next_run_removes_what_a_killed_one_left_and_not_what_a_living_one_h
             assert process.stdout
             assert process.stdout.readline() == "read\n"
         killed.send_signal(signal.SIGKILL)
-        killed.wait()
+        killed.wait(240)
         assert len(leftovers(engine).split()) == 2
         open_image(image)
         assert len(leftovers(engine).split()) == 1
         living.send_signal(signal.SIGINT)
-        living.wait()
+        living.wait(240)
     assert leftovers(engine) == ""
 
 

@@ -218,7 +218,7 @@ def test_a_stopped_build_leaves_nothing(image: Image) -> None:
     try:
         wait(lambda: bool(shims(image)))
         packer.send_signal(signal.SIGTERM)
-        packer.communicate(timeout=60)
+        packer.communicate(timeout=240)
         wait(lambda: not shims(image))
     finally:
         packer.kill()
@@ -232,14 +232,14 @@ def shims(image: Image) -> list[int]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if "packer_post" in (process / "cmdline").read_text() and (process / "cwd").samefile(image.folder):
+            if b"packer_post" in (process / "cmdline").read_bytes() and (process / "cwd").samefile(image.folder):
                 found.append(int(process.name))
         except OSError:
             continue
     return found
 
 
-def wait(condition: object, seconds: float = 60) -> None:
+def wait(condition: object, seconds: float = 240) -> None:
     assert callable(condition)
     until = time.monotonic() + seconds
     while not condition():

@@ -61,7 +61,7 @@ def is_clean(templates: Templates, printed: str) -> None:
 def test_while_docker_provisions(
     templates: Templates, small_image: str, engine: Program, number: signal.Signals
 ) -> None:
-    shell = 'provisioner "shell" {\n inline = ["echo begun", "sleep 300"]\n}'
+    shell = 'provisioner "shell" {\n inline = ["echo begun", "sleep 3000"]\n}'
     docker = DOCKER % (small_image, 'export_path = "rootfs.tar"')
     templates.write(docker, chain('template_name = "debian-12"', provisioner=shell))
     is_clean(templates, stop(templates, number, lambda printed: "rootfs: begun" in printed))
@@ -121,7 +121,7 @@ def test_while_the_template_is_uploaded(
     printed = uploading(number, sends)
     assert server.token.secret not in printed
     is_clean(templates, printed)
-    until = time.monotonic() + 20
+    until = time.monotonic() + 120
     while list(node.iterdir()):
         assert time.monotonic() < until, "the node removes what it had, when the connection breaks"
         time.sleep(0.05)
@@ -137,10 +137,10 @@ def test_while_the_node_takes_what_was_uploaded(
     templates: Templates, server: Cluster, uploading: Callable[..., str], number: signal.Signals, tmp_path: Path
 ) -> None:
     """The node works on, and has the template whole; the printed command finds that it is the same."""
-    server.faults.tasks["imgcopy"] = TaskFault(seconds=3)
+    server.faults.tasks["imgcopy"] = TaskFault(seconds=15)
     printed = uploading(number, lambda _: server.tasks.all != [])
     is_clean(templates, printed)
-    server.tasks.wait()
+    server.tasks.wait(120)
     server.faults.tasks.clear()
     content = held(server, "debian-12-v1.tar.zst")
     goes_on(templates, printed, access(server, tmp_path))

@@ -167,13 +167,17 @@ def test_an_interrupt_leaves_no_program_behind(root: Root) -> None:
         start_new_session=True,
     )
     try:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 240
         while not readers(pipe):
             assert time.monotonic() < until
             assert running.poll() is None
             time.sleep(0.05)
         os.killpg(running.pid, signal.SIGINT)
-        shown, _ = running.communicate(timeout=60)
+        shown, _ = running.communicate(timeout=240)
+        until = time.monotonic() + 60
+        while readers(pipe):  # which nobody else would end, as the pipe is held open
+            assert time.monotonic() < until
+            time.sleep(0.05)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(running.pid, signal.SIGKILL)
@@ -181,7 +185,6 @@ def test_an_interrupt_leaves_no_program_behind(root: Root) -> None:
     assert running.returncode == 1
     assert "interrupt" in shown.lower()
     assert "Traceback" not in shown
-    assert readers(pipe) == []
 
 
 def readers(pipe: Path) -> list[str]:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from lxcast.jobs.diff import diff
 from lxcast.progress import Progress
 from tests.image_files import layout
-from tests.integration.tools import Program, missing, on_path
+from tests.integration.tools import UNIQUE, Program, missing, on_path
 from tests.random_layers import Stack, stacks
 
 DOCKERFILE = r"""
@@ -42,11 +42,11 @@ def forms(engine: Program, service_image: str, tmp_path_factory: pytest.TempPath
     """Return form -> source."""
     skopeo, umoci = _program("skopeo"), _program("umoci")
     folder = tmp_path_factory.mktemp("forms")
-    name = f"lxcast-test/forms-{os.getpid()}"
+    name = f"lxcast-test/forms-{UNIQUE}"
     (folder / "context").mkdir()
     (folder / "context/Dockerfile").write_text(DOCKERFILE.format(base=service_image))
     engine.run("build", "--tag", name, folder / "context")
-    container = f"lxcast-test-forms-{os.getpid()}"
+    container = f"lxcast-test-forms-{UNIQUE}"
     engine.run("create", "--name", container, name, "/sbin/init")
     try:
         engine.run("export", "--output", folder / "export.tar", container)

@@ -1,6 +1,7 @@
 """The real programs that the integration tests run, as scripts/setup-integration leaves them."""
 
 import os
+import secrets
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 CACHE = Path(
     os.environ.get("LXCAST_TOOLS") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lxcast-tools"
 )
+# Names on an engine that others use, and where a run that was killed left its own under a number that comes again.
+UNIQUE = f"{os.getpid()}-{secrets.token_hex(4)}"
 REQUIRED = os.environ.get("LXCAST_REQUIRE_INTEGRATION") == "1"
 
 
