@@ -31,9 +31,10 @@ signal.pthread_sigmask(signal.SIG_SETMASK, ())
 os.umask(0o022)
 
 # CI tries the same examples each time, so that a failure is the change's own; elsewhere each run tries new ones. How
-# long an example takes says nothing on a busy machine.
-hypothesis.settings.register_profile("new examples", deadline=None)
-hypothesis.settings.register_profile("same examples", deadline=None, derandomize=True, database=None)
+# long an example takes, to make or to try, says nothing on a busy machine.
+patient = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("new examples", patient)
+hypothesis.settings.register_profile("same examples", patient, derandomize=True, database=None)
 hypothesis.settings.load_profile("same examples" if os.environ.get("CI") else "new examples")
 
 

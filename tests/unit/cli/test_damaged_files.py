@@ -17,7 +17,9 @@ from tests.json_shapes import JSON, mutated
 from tests.published import publish
 
 PINS = "templates.auto.tfvars.json"
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 @pytest.fixture(scope="module")

@@ -62,7 +62,9 @@ LOOKING = {
 
 
 @pytest.mark.parametrize("path", LOOKING)
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(data=st.data())
 def test_whatever_a_question_is_answered_the_command_ends_in_its_own_words(
     server: Cluster, home: Path, capsys: pytest.CaptureFixture[str], path: str, data: st.DataObject
@@ -78,7 +80,9 @@ def test_whatever_a_question_is_answered_the_command_ends_in_its_own_words(
 
 
 @pytest.mark.parametrize("part", ["status", "log"])
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(data=st.data())
 def test_whatever_a_task_tells_the_publish_ends_in_its_own_words(
     server: Cluster, home: Path, capsys: pytest.CaptureFixture[str], part: str, data: st.DataObject

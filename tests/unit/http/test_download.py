@@ -61,7 +61,7 @@ def drain(download: Download) -> None:
         pass
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     cuts=st.lists(st.integers(0, len(DATA)), max_size=3),
     ranges=st.booleans(),

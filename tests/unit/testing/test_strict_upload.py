@@ -208,7 +208,9 @@ def test_an_upload_can_be_cut(server: Cluster, share: float) -> None:
     assert temporary(server) == []
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(data=st.binary(max_size=3000), cuts=st.lists(st.integers(0, 3000), max_size=6))
 def test_data_arrives_whole_wherever_its_records_end(server: Cluster, data: bytes, cuts: list[int]) -> None:
     body = form(CONTENT, FILE + data)
