@@ -28,8 +28,10 @@ ROWS: tuple[Setting, ...] = (
     *SETTINGS,
 )
 
-_ARGUMENTS = {row.name: "template_name" if row.name == "name" else row.name for row in ROWS}
-_BY_ARGUMENT = {_ARGUMENTS[row.name]: row for row in ROWS}
+ARGUMENTS = {row.name: "template_name" if row.name == "name" else row.name for row in ROWS}
+"""Row -> how Packer's templates call it."""
+
+_BY_ARGUMENT = {ARGUMENTS[row.name]: row for row in ROWS}
 _TYPES = {
     "text": "string",
     "url": "string",
@@ -121,7 +123,7 @@ def as_arguments(text: str) -> str:
 
 
 def _as_arguments(line: str) -> str:
-    options = {row.option: _ARGUMENTS[row.name] for row in ROWS}
+    options = {row.option: ARGUMENTS[row.name] for row in ROWS}
     line = re.sub(r"--allow ([\w-]+)=REASON", r'allow = { \1 = "REASON" }', line)
     return re.sub(r"--[a-z-]+", lambda match: options.get(match[0], match[0]), line)
 

@@ -12,7 +12,7 @@ from lxcast.interrupt import Interrupted
 from lxcast.jobs.build import Built
 from lxcast.jobs.promote import pin_built
 from lxcast.progress import Progress, safe
-from packer_post.arguments import ATTRIBUTES, Arguments, as_arguments, read_arguments
+from packer_post.arguments import ARGUMENTS, ATTRIBUTES, Arguments, as_arguments, read_arguments
 from packer_post.artifact import generated_data, source_of, template_artifact
 from packer_post.keep import kept
 from packer_post.protocol.rpc import Client
@@ -87,8 +87,9 @@ class _Work:
         with kept(self._source, self._progress.warn) as self._held:
             arguments = self._arguments
             if arguments.unknown:
+                names = ", ".join(ARGUMENTS[name] for name in arguments.unknown)
                 raise UsageError(
-                    f"{UNKNOWN} stands in {', '.join(arguments.unknown)}: Packer does not know a value of build there",
+                    f"{UNKNOWN} stands in {names}: Packer does not know a value of build there",
                     hint="only the first post-processor of a chain, and those behind one that tells, know build.*",
                 )
             self.built = make_template(self._source, arguments.options, arguments.record_file, self._progress)

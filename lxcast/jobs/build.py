@@ -16,6 +16,7 @@ from lxcast.jobs.packaged import beside, completed, metadata, named, with_templa
 from lxcast.jobs.reuse import find_made, rules_digest, still_holds
 from lxcast.model import FORMATS, DirectoryRef, Version, Volid, moment, parse_storage, rfc3339
 from lxcast.naming import Naming, naming
+from lxcast.oci.platform import Platform
 from lxcast.progress import Progress
 from lxcast.record import Record
 from lxcast.rootfs import checks
@@ -144,8 +145,9 @@ def validate(options: BuildOptions) -> None:
     errors: list[UsageError | PinError] = []
     looks: tuple[Callable[[], object], ...] = (
         lambda: checks.require(options.policy, options.allow),
-        lambda: Rules.chosen(options),
-        lambda: _place(options),
+        lambda: Rules.chosen(options).for_version(options, None),
+        lambda: Platform.parse(options.platform) if options.platform else None,
+        lambda: _look_at_folder(options),
         lambda: _look_at_pins(options),
         lambda: _naming(options),
         lambda: _require_volid(_naming(options), Version(1), _id(options)),
@@ -160,6 +162,13 @@ def validate(options: BuildOptions) -> None:
         raise errors[0]
     if problems:
         raise UsageError("\n".join(problems), hint="\n".join(filter(None, hints)))
+
+
+def _look_at_folder(options: BuildOptions) -> None:
+    """Raise UsageError where the template can go nowhere; a folder that is not there yet may come until the build."""
+    storage, upload = _place(options)
+    if not upload and storage.root.exists() and not storage.root.is_dir():
+        raise UsageError(f"{storage.root}: not a folder", hint="name a folder by --storage or --output")
 
 
 def _naming(options: BuildOptions) -> Naming:

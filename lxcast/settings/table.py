@@ -53,7 +53,14 @@ SETTINGS: tuple[Setting, ...] = (
         "",
         "What {release} in the pattern stands for; empty: what the source's metadata or else the distribution says.",
     ),
-    Setting("arch", "text", "", "The architecture that the template must have, such as amd64; empty: any."),
+    Setting(
+        "arch",
+        "text",
+        "",
+        "The architecture that the template must have; empty: any.",
+        ("amd64", "arm64", "armhf", "i386", "riscv32", "riscv64"),
+        unit="ARCH",
+    ),
     Setting(
         "platform",
         "text",

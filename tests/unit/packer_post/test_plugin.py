@@ -112,13 +112,18 @@ def test_all_that_is_wrong_with_the_arguments_is_told_by_their_names(core: Core,
         core.configure(template_name="debian 12")
     with pytest.raises(CallError, match="no-such-row"):
         core.configure(template_name="debian-12", disable=["no-such-row"])
+    wrong = {"arch": "x86_64", "platform": "linux/", "release_metadata": {"a b": "x"}, "output": "rootfs.tar"}
+    with pytest.raises(CallError) as raised:
+        core.configure(template_name="debian-12", **wrong)
+    for part in ('arch = "x86_64": should be one of amd64', "platform linux/", "cannot hold a b", "tar: not a folder"):
+        assert part in str(raised.value)
     assert names(folder) == ["rootfs.tar"], "nothing is written to find out"
 
 
 def test_what_packer_does_not_know_yet_is_no_error_before_the_work(core: Core, folder: Path) -> None:
     core.configure(template_name="debian-<unknown>", release_metadata={"COMMIT": "<unknown>"})
     answer = core.post_process(export("rootfs.tar"))
-    assert "<unknown> stands in name, release_metadata" in answer["Err"]["Message"]
+    assert "<unknown> stands in template_name, release_metadata" in answer["Err"]["Message"]
     assert names(folder) == ["rootfs-kept1.tar", "rootfs.tar"]
 
 
