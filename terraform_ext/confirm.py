@@ -1,12 +1,13 @@
 """A pinned template confirmed by the Proxmox API: its name is listed, with its size."""
 
+import re
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from lxcast import settings
-from lxcast.errors import ApiError, PinError, StorageError
+from lxcast.errors import ApiError, PinError, StorageError, UsageError
 from lxcast.http import Client, load_profile
 from lxcast.model import ProxmoxRef, Volid, parse_storage
 from lxcast.storages.proxmox import listing
@@ -34,9 +35,10 @@ def confirm(query: Query, pin: Mapping[str, Any]) -> dict[str, Any]:
         )
     values = settings.load().values
     name, url, ca_file, fingerprint = (str(values[key]) for key in ("profile", "api_url", "ca_file", "fingerprint"))
-    profile = load_profile(name, url, ca_file, fingerprint)
-    with _deadline(ref), Client(profile) as client:
-        listed = {each.volid: each for each in listing(client, f"/nodes/{ref.node}/storage/{ref.storage}")}
+    with _by_variables():
+        profile = load_profile(name, url, ca_file, fingerprint)
+        with _deadline(ref), Client(profile) as client:
+            listed = {each.volid: each for each in listing(client, f"/nodes/{ref.node}/storage/{ref.storage}")}
     found = listed.get(str(volid))
     if found is None:
         others = [each for each in sorted(listed) if f"/{query.name}-" in each]
@@ -60,6 +62,20 @@ def _storage(query: Query, pinned: str) -> ProxmoxRef:
     ref = parse_storage(text, query.node)
     assert isinstance(ref, ProxmoxRef)
     return ref
+
+
+@contextmanager
+def _by_variables() -> Iterator[None]:
+    """Name variables in the place of the command line's options, which the data source has none of."""
+    variables = {row.option: row.env for row in settings.SETTINGS}
+
+    def named(text: str) -> str:
+        return re.sub(r"--[a-z-]+", lambda match: variables.get(match[0], match[0]), text)
+
+    try:
+        yield
+    except (UsageError, ApiError) as error:
+        raise type(error)(named(error.message), hint=named(error.hint)) from error
 
 
 @contextmanager

@@ -27,6 +27,9 @@ _IN_PLAIN_TEXT = (
     "Terraform keeps a query in plain text in its state, even where the variable is marked sensitive. Put the secret "
     "into the environment that Terraform runs in, and take it out of the state, the plan and the configuration"
 )
+_LONGEST = 4095
+"""Characters of a value: a path has no more (limits.h, PATH_MAX)."""
+
 _FORMS = {
     "version": (f"{VERSION}|latest", 'neither "vN" nor "latest"'),
     "sha256": (SHA256, "not 64 hexadecimal digits in lower case"),
@@ -86,6 +89,8 @@ def _problems(key: str, value: object) -> Iterator[str]:
         yield f"{key} is {_kind(value)}, not a string: {KEYS[key]}"
     elif value == "":
         yield f"{key} is empty: {KEYS[key]}" + ("" if key == "name" else "; null leaves it out")
+    elif len(value) > _LONGEST:
+        yield f"{key} has {len(value)} characters, and may have {_LONGEST}: {KEYS[key]}"
     elif any(ord(character) < 0x20 or 0xD800 <= ord(character) <= 0xDFFF for character in value):
         yield f"{key} holds a control character: {value!a}"
     elif key in _FORMS and not re.fullmatch(_FORMS[key][0], value):
@@ -124,9 +129,10 @@ def _members(text: bytes) -> dict[str, object]:
 
 
 def _unknown(key: str) -> str:
+    shown = ascii(key) if len(key) <= 60 else f"{key[:60]!a}..."
     if re.search(_DELICATE, key):
-        return f"{key!a} looks like a secret, and a query must hold none. {_IN_PLAIN_TEXT}"
-    return f"{key!a} is no key of a query"
+        return f"{shown} looks like a secret, and a query must hold none. {_IN_PLAIN_TEXT}"
+    return f"{shown} is no key of a query"
 
 
 def _kind(value: object) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,9 +112,9 @@ def _pins_of(files: Sequence[Path], warn: Callable[[str], None], *, previous: bo
     contents = {}
     for file in files:
         try:
-            contents[file] = file.read_bytes()
-        except OSError as error:
-            warn(f"{file}: {error.strerror}")
+            contents[file] = _read(file)
+        except PinError as error:
+            warn(error.message)
     values: list[Value] = []
     relevant = any(_HINTS.search(data) for file, data in contents.items() if not tfvars.is_pin_file(file))
     for file, data in contents.items():
@@ -201,6 +202,8 @@ def _parse(data: bytes, file: Path) -> Document:
 
 def _read(file: Path) -> bytes:
     try:
+        if not stat.S_ISREG(file.stat().st_mode):  # a pipe would be waited for
+            raise PinError(f"{file} is no regular file", hint="name an HCL file")
         return file.read_bytes()
     except OSError as error:
         raise PinError(f"{file}: {error.strerror}", hint="name an HCL file") from error

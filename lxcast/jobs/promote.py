@@ -43,8 +43,6 @@ def check_pin_file(file: Path, name: str) -> None:
         return data
 
     entries.place_of(file)
-    if not file.parent.is_dir():
-        raise PinError(f"{file.parent} is no folder, and {file} shall be there", hint="make the folder first")
     edit(file, look, write=False, create=True)
 
 

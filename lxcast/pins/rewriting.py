@@ -49,6 +49,8 @@ def edit(path: Path, make: Callable[[bytes], bytes], *, write: bool = True, crea
     Raises PinError where it cannot be read or written, and where something else changed it meanwhile.
     """
     target = Path(os.path.realpath(path))
+    if create and not target.parent.is_dir():
+        raise PinError(f"{target.parent} is no folder, and {path} shall be there", hint="make the folder first")
     with _alone(path, target.parent) if write else nullcontext():
         with _told(path):
             before, state = _read(path, target, create)

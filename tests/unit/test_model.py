@@ -15,6 +15,7 @@ from lxcast.model import (
     parse_storage,
     rfc3339,
 )
+from lxcast.settings import BY_NAME
 
 
 def test_a_volid_reads_and_prints() -> None:
@@ -93,8 +94,9 @@ def test_architectures_of_docker_debian_and_uname() -> None:
         "i386",
         "riscv64",
     ]
-    with pytest.raises(UsageError, match="s390x"):
+    with pytest.raises(UsageError, match="s390x") as caught:
         parse_architecture("s390x")
+    assert caught.value.hint == f"one of: {', '.join(BY_NAME['arch'].choices)}"
 
 
 def test_storages_are_folders_or_of_a_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Pins in a tree, promotion and rollback, against a real storage folder."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,12 @@ def test_a_literal_is_set_and_read_back(name: str, text: str, address: str, tmp_
     set_value(file, address, lambda _: "v10")
     assert get_value(file, address).value == "v10"
     assert file.read_bytes() == text.replace("v3", "v10").encode()
+
+
+def test_a_pipe_is_no_file_to_read_a_value_of(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.tf")
+    with pytest.raises(PinError, match="no regular file"):
+        get_value(tmp_path / "x.tf", "local.v")
 
 
 def test_without_writing_the_change_is_known_and_not_made(tmp_path: Path) -> None:
@@ -187,6 +194,13 @@ def test_a_pin_without_a_previous_value_cannot_be_rolled_back(storage: str, tmp_
         rollback("debian-12", file, storage)
 
 
+def test_a_pin_file_in_a_folder_that_is_not_there_is_told(storage: str, tmp_path: Path) -> None:
+    for write_it in (True, False):
+        with pytest.raises(PinError, match="none is no folder") as caught:
+            write_pin("debian-12", "v4", storage, tmp_path / "none" / PIN_FILE, write=write_it)
+        assert caught.value.hint == "make the folder first"
+
+
 def test_two_writers_of_one_pin_file_lose_nothing(tmp_path: Path) -> None:
     for name in ("a1", "b1", "c1"):
         for number in range(1, 6):
@@ -231,6 +245,7 @@ def test_the_pins_of_a_tree_are_found_with_what_the_storage_has(
         "c/prod.tfvars:2 b": ("debian-12-v4.tar.zst", "present"),
         "d/image.pkr.hcl:2 local.t": ("pve-nfs:vztmpl/alpine-3-v1.tar.zst", "present"),
     }
+    os.mkfifo(tree / "pipe.tf")  # which would be waited for
     states = {each.state for each in list_pins(tree, f"pve-nfs={tmp_path / 'none'}", progress)}
     assert states == {"unknown", "newest"}
 

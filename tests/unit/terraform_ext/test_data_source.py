@@ -157,6 +157,13 @@ def test_a_name_cannot_leave_the_folder(storage: Path) -> None:
     refusal(query(storage, name="../../debian-12", version="v1"))
 
 
+def test_values_and_keys_of_any_length_give_a_short_answer(storage: Path) -> None:
+    text = refusal({"name": "x" * (1 << 20), "y" * 1000: "z"})
+    assert len(text) < 1000
+    assert "name has 1048576 characters, and may have 4095" in " ".join(text.split())
+    assert f"'{'y' * 60}'... is no key" in " ".join(text.split())
+
+
 def test_lines_are_as_narrow_as_terraform_shows_them(storage: Path) -> None:
     for line in refusal({"password": "x", "version": "x" * 10}).splitlines():
         assert len(line) <= 75

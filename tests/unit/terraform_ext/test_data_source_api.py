@@ -96,7 +96,19 @@ def test_a_server_that_is_down_is_told_and_the_pin_alone_answers(folder: Path, s
 
 def test_without_a_token_it_says_which_variables_are_missing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PM_API_TOKEN_SECRET")
-    assert "PM_API_TOKEN_SECRET" in refusal(NAMED, cwd=folder)
+    text = refusal(NAMED, cwd=folder)
+    assert "PM_API_TOKEN_SECRET" in text
+    assert "LXCAST_PROFILE" in text
+    assert "--" not in text, "the data source has no options"
+
+
+def test_a_certificate_that_nobody_vouches_for_is_told_with_the_variables(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LXCAST_CA_FILE")
+    text = refusal(NAMED, cwd=folder)
+    assert {"(LXCAST_CA_FILE,", "(LXCAST_FINGERPRINT);"} <= set(text.split())
+    assert "--" not in text
 
 
 def test_a_server_that_answers_too_late_is_given_up(folder: Path, server: Cluster) -> None:
