@@ -147,6 +147,13 @@ def naming(
     return Naming(name, form, variant, release, arch)
 
 
+def another(version: object) -> str:
+    """Return what makes a build of another name, where that of one with this version, or with none, is taken."""
+    if version:
+        return "build it again with another --version, or without one for the next number"
+    return "build it again with another --name, or with {version} in --pattern"
+
+
 def field_value(text: str) -> str:
     """Return a text as the value of a pattern's field; "" where it cannot stand in a file name."""
     return text if re.fullmatch(_VALUE, text) and not text.endswith(TEMPLATE_SUFFIXES) else ""

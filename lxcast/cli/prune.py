@@ -124,7 +124,7 @@ def _carry_out(
                 **{key: getattr(each.entry, key) for key in ("template_id", "file", "size", "ctime")},
                 "action": each.action,
                 "reasons": list(each.reasons),
-                "error": str(each.error or ""),
+                **({"error": str(each.error)} if each.error else {}),
             }
             for each in verdicts
         ]

@@ -55,7 +55,7 @@ def publish(
                 "node": each.node,
                 "state": each.state,
                 "verified": bool(each.put and each.put.verified),
-                "error": str(each.error or ""),
+                **({"error": str(each.error)} if each.error else {}),
             }
             for each in published.outcomes
         ]

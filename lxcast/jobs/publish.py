@@ -21,6 +21,7 @@ from lxcast.progress import Progress
 from lxcast.record import Origin, Record, parse_record
 from lxcast.rootfs import checks
 from lxcast.storages.preflight import Preflight
+from lxcast.storages.proxmox import TAKEN
 
 _BLOCK = 1 << 20
 
@@ -46,7 +47,7 @@ class Published:
             return None
         told = failed_nodes(failed, len(self.outcomes))
         if len(failed) == len(self.outcomes) and all(isinstance(error, ConflictError) for error in errors):
-            return ConflictError(told.message, hint="a published name never changes: take the next version")
+            return ConflictError(told.message, hint=TAKEN)
         return told
 
 
@@ -165,8 +166,8 @@ def _known(targets: Targets, file: File, volid: str) -> Record | None:
         return None
     if record.sha256 != file.sha256:
         raise ConflictError(
-            f"{volid} was published with sha256 {record.sha256}, {file.path} has {file.sha256}",
-            hint=f"a published name never changes: take the next version; the record is in {targets.records}",
+            f"{volid} was published with sha256 {record.sha256}, and ours has {file.sha256}",
+            hint=f"{TAKEN}; the record is in {targets.records}",
         )
     return record
 

@@ -1,12 +1,13 @@
 """The Proxmox storages that a job publishes to, and this machine's records of them."""
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from lxcast.errors import ApiError, LxcastError, UsageError
+from lxcast.errors import ApiError, ConflictError, LxcastError, UsageError
 from lxcast.http import PATIENCE, Answer, Client, Profile, Relay, load_profile
 from lxcast.model import ProxmoxRef, parse_storage
 from lxcast.progress import Progress
@@ -25,6 +26,8 @@ class Targets:
     """Whether `refs` stands for every node that has the storage."""
     relay: Relay | None = None
     """What the nodes fetch templates from; None where each is sent to."""
+    access: tuple[str, ...] = ()
+    """The command line's options that say how the cluster is reached, and where its records are."""
 
     @property
     def storage(self) -> str:
@@ -33,9 +36,11 @@ class Targets:
 
     @property
     def words(self) -> str:
-        """The command line's options that name them."""
-        nodes = [f"--node {ref.node}" for ref in self.refs if len(self.refs) > 1]
-        return " ".join([f"--storage {self.refs[0]}", *(["--all-nodes"] if self.all_nodes else nodes)])
+        """The command line's options that name and reach them; what is fetched from where may be a password."""
+        nodes = [word for ref in self.refs if len(self.refs) > 1 for word in ("--node", ref.node)]
+        return shlex.join(
+            ["--storage", str(self.refs[0]), *(["--all-nodes"] if self.all_nodes else nodes), *self.access]
+        )
 
 
 def find_targets(
@@ -68,7 +73,9 @@ def find_targets(
     names = list(dict.fromkeys(nodes)) or [ref.node]
     refs = tuple(_ref(node, ref.storage) for node in names)
     folder = Path(records).expanduser() if records else _state(known, ref.storage)
-    return Targets(known, refs, folder, all_nodes, relay)
+    said = {"profile": profile, "api-url": api_url, "ca-file": ca_file, "fingerprint": fingerprint, "records": records}
+    words = tuple(word for name, value in said.items() if value for word in (f"--{name}", value))
+    return Targets(known, refs, folder, all_nodes, relay, words)
 
 
 def diagnose(targets: Targets, progress: Progress, *, suffix: str = ".tar.zst", size: int = 0) -> list[Preflight]:
@@ -113,7 +120,11 @@ def failed_nodes(failed: Mapping[str, LxcastError], among: int) -> LxcastError:
     if among == 1:
         return next(iter(failed.values()))
     lines = "\n".join(f"{node}: {error}" for node, error in failed.items())
-    return ApiError(f"{len(failed)} of {among} nodes failed\n{lines}", hint="the same command again completes the rest")
+    taken = [node for node, error in failed.items() if isinstance(error, ConflictError)]
+    hint = "the same command again completes the rest"
+    if taken:
+        hint += f", but not {', '.join(taken)}, where the name is taken: publish another name or version everywhere"
+    return ApiError(f"{len(failed)} of {among} nodes failed\n{lines}", hint=hint)
 
 
 def look(targets: Targets, progress: Progress, *, suffix: str = ".tar.zst", size: int = 0) -> list[Preflight]:

@@ -1,5 +1,6 @@
 """The end of a build whose template goes to a Proxmox storage: numbers, records, and what is kept of a failure."""
 
+import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,7 @@ from lxcast.interrupt import Interrupted
 from lxcast.jobs.publish import read_record, send, write_record
 from lxcast.jobs.target import Targets, look
 from lxcast.model import FORMATS, Version, Volid
-from lxcast.naming import Naming
+from lxcast.naming import Naming, another
 from lxcast.progress import Progress
 from lxcast.record import Record
 from lxcast.storages.directory import Claim, DirectoryStorage
@@ -123,10 +124,15 @@ class Upload:
 
     def _keep(self, file: durable.Temporary, claim: Claim, record: Record, error: BaseException) -> None:
         """Leave the template beside the records, and let the error say how to go on."""
+        kept = ""
         with suppress(LxcastError):
             noted = read_record(self.targets.records, record.file)  # where some nodes have it
-            kept = self.folder.folder / self.folder.put(file, claim, record).file
+            kept = str(self.folder.folder / self.folder.put(file, claim, record).file)
             if noted:
                 write_record(self.targets.records, noted)
-            if isinstance(error, LxcastError | Interrupted):
-                error.hint = f"{error.hint}\nthe template is kept: lxcast publish {kept} {self.targets.words}".strip()
+        if isinstance(error, ConflictError):  # what is kept would find its name taken again
+            onward = another(record.version) + (f"; what was built is kept: {kept}" if kept else "")
+        else:
+            onward = f"the template is kept: lxcast publish {shlex.quote(kept)} {self.targets.words}" if kept else ""
+        if isinstance(error, LxcastError | Interrupted):
+            error.hint = f"{error.hint}\n{onward}".strip()

@@ -17,7 +17,7 @@ from lxcast import durable
 from lxcast.errors import ConflictError, StorageError, UsageError
 from lxcast.forms import TEMPLATE_SUFFIXES, suffix_of
 from lxcast.model import FORMATS, DirectoryRef, Version, Volid
-from lxcast.naming import Naming, Pattern
+from lxcast.naming import Naming, Pattern, another
 from lxcast.record import Record, parse_record
 from lxcast.storages.entry import Entry, select
 
@@ -176,7 +176,7 @@ class DirectoryStorage:
         os.close(held)
         raise ConflictError(
             f"{self.root}: {stem} is being built by another process",
-            hint=f"wait for it, or take the next version; where none runs any more: rm {record}",
+            hint=f"wait for it, or {another(version)}; where none runs any more: rm {record}",
         )
 
     @contextmanager
@@ -232,7 +232,7 @@ class DirectoryStorage:
         if present and present != [record.file]:
             raise ConflictError(
                 f"{self.folder}: {stem} is published as {', '.join(present)}, not as {record.file}",
-                hint="take the next version",
+                hint=another(record.version),
             )
         if not present and known is None:
             raise StorageError(f"{self.folder / record.file}: it was removed while this build ran", hint="run it again")
@@ -367,5 +367,5 @@ def _version_in(file: str, series: re.Pattern[str]) -> int:
 def _conflict(path: Path, digest: str, record: Record) -> ConflictError:
     return ConflictError(
         f"{path} is published with sha256 {digest}, this build has {record.sha256}",
-        hint="a published name never changes: take the next version",
+        hint=f"a published name never changes: {another(record.version)}",
     )

@@ -22,6 +22,8 @@ from lxcast.storages.tasks import Say, Watch, Writing, last, wait
 Advance = Callable[[int], None]
 Turn = AbstractContextManager[object]
 
+TAKEN = "a published name never changes: build the next version, or publish a copy of the file under another name"
+
 _NOWHERE = "http://127.0.0.1:9/"
 """What a node is told to download to where nothing shall be downloaded: port 9 is "discard" and closed."""
 
@@ -203,30 +205,28 @@ class ProxmoxStorage:
 
     def _same(self, file: File, there: Listed, known: Record | None) -> None:
         """Return where the name holds the file's bytes; ConflictError where it does not, or where nobody knows."""
-        hint = "a published name never changes: take the next version"
         if there.size != file.size:
             raise ConflictError(
-                f"{there.volid} is there on {self.ref.node} with {there.size} bytes, {file.path} has {file.size}",
-                hint=hint + "; where an upload of it was broken off: " + _remove(there),
+                f"{there.volid} is there on {self.ref.node} with {there.size} bytes, and ours has {file.size}",
+                hint=TAKEN + "; where an upload of it was broken off: " + _remove(there),
             )
         if self._found.confirms:
             other = self._confirmed(file)
             if other is None:
                 return
             raise ConflictError(
-                f"{there.volid} is there on {self.ref.node} with sha256 {other}, {file.path} has {file.sha256}",
-                hint=hint,
+                f"{there.volid} is there on {self.ref.node} with sha256 {other}, and ours has {file.sha256}",
+                hint=TAKEN,
             )
         if known is None:
             raise ConflictError(
-                f"{there.volid} is there on {self.ref.node} with as many bytes, and nothing tells whether they are "
-                f"those of {file.path}",
-                hint="give the token Sys.AccessNetwork on the node, so that it compares the checksum; "
-                "or take the next version",
+                f"{there.volid} is there on {self.ref.node} with as many bytes as ours, and nothing tells whether they "
+                "are the same",
+                hint=f"give the token Sys.AccessNetwork on the node, so that it compares the checksum; or: {TAKEN}",
             )
         if known.sha256 != file.sha256:
             raise ConflictError(
-                f"{there.volid} was published with sha256 {known.sha256}, {file.path} has {file.sha256}", hint=hint
+                f"{there.volid} was published with sha256 {known.sha256}, and ours has {file.sha256}", hint=TAKEN
             )
 
     def _confirmed(self, file: File) -> str | None:

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import time
@@ -81,19 +82,52 @@ def test_the_same_version_again_is_a_success_and_other_content_a_conflict(
     told = build(server, tmp_path, other, "--version", "v3")
     assert (told.returncode, told.stdout) == (7, "")
     assert held(server, "web-v3.tar.zst") == before
+    assert "lxcast publish" not in told.stderr
+    assert "build it again with another --version, or without one for the next number" in told.stderr
+    assert build(server, tmp_path, other, "--version", "v5").stdout == "local:vztmpl/web-v5.tar.zst\n"
+    assert build(server, tmp_path, other).stdout == "local:vztmpl/web-v6.tar.zst\n"
+
+
+def test_what_was_built_for_a_name_that_another_machine_took_is_kept(
+    server: Cluster, tmp_path: Path, source: Path
+) -> None:
+    (server.storages["local"].folder("pve") / "web-v3.tar.zst").write_bytes(b"of another machine")
+    told = build(server, tmp_path, source, "--version", "v3")
+    assert (told.returncode, "lxcast publish" in told.stderr) == (7, False)
+    kept = re.search(r"without one for the next number; what was built is kept: (\S+)", told.stderr)
+    assert kept, told.stderr
+    copy = (tmp_path / kept[1]).rename(tmp_path / "web-v9.tar.zst")
+    published = lxcast("publish", copy, cwd=tmp_path, environ=access(server, tmp_path))
+    assert published.stdout == "local:vztmpl/web-v9.tar.zst\n", published.stderr
+    assert build(server, tmp_path, source).stdout == "local:vztmpl/web-v10.tar.zst\n"
+
+
+def test_a_name_without_a_version_that_is_taken_leads_to_another(server: Cluster, tmp_path: Path, source: Path) -> None:
+    def dated(pattern: str = "{name}-{timestamp}") -> CompletedProcess[str]:
+        return build(server, tmp_path, source, "--pattern", pattern, SOURCE_DATE_EPOCH="0")
+
+    assert dated().returncode == 0
+    source.write_bytes(archive([*minimal_debian(), regular(b"srv", b"other")]))
+    told = dated()
+    assert told.returncode == 7
+    assert "build it again with another --name, or with {version} in --pattern" in told.stderr
+    assert dated("{name}-{timestamp}-{version}").returncode == 0
 
 
 def test_a_failing_upload_leaves_the_template_and_the_command_that_goes_on(
     server: Cluster, tmp_path: Path, source: Path
 ) -> None:
     server.faults.tasks["imgcopy"] = TaskFault(error="import failed: No space left on device")
-    told = build(server, tmp_path, source)
+    system = {"SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt"}
+    words = ("--ca-file", str(server.ca), "--records", str(tmp_path / "my records"))
+    told = build(server, tmp_path, source, *words, **system)
     assert (told.returncode, told.stdout) == (9, "")
-    found = re.search(r"lxcast (publish \S+ --storage \S+)", told.stderr)
+    found = re.search("the template is kept: lxcast (.*)", told.stderr)
     assert found, told.stderr
     server.faults.tasks.clear()
-    again = lxcast(*found[1].split(), cwd=tmp_path, environ=access(server, tmp_path))
+    again = lxcast(*shlex.split(found[1]), cwd=tmp_path, environ=access(server, tmp_path, **system))
     assert again.stdout == "local:vztmpl/web-v1.tar.zst\n", again.stderr
+    assert json.loads((tmp_path / "my records/web-v1.json").read_text())["template_id"] == again.stdout.strip()
 
 
 def test_what_forbids_the_upload_is_told_before_the_build(server: Cluster, tmp_path: Path, source: Path) -> None:
@@ -135,9 +169,13 @@ def overtaken(server: Cluster, tmp_path: Path, *more: str) -> tuple[int, bytes, 
         cwd=tmp_path,
         env=environment(access(server, tmp_path)),
     )
+    data = archive(minimal_debian())
+    assert process.stdin
+    process.stdin.write(data[:-1])  # what it is is told by its content, before the reading begins
+    process.stdin.flush()
     wait_for("begin   reading", log, process)
     (server.storages["local"].folder("pve") / "web-v1.tar.zst").write_bytes(b"of another machine")
-    out, talk = process.communicate(archive(minimal_debian()), timeout=240)
+    out, talk = process.communicate(data[-1:], timeout=240)
     return process.returncode, out, talk
 
 
@@ -194,8 +232,11 @@ def test_a_name_too_long_for_proxmox_is_refused_before_the_build(server: Cluster
 def test_a_number_that_stands_in_the_content_is_not_changed(server: Cluster, tmp_path: Path) -> None:
     code, out, talk = overtaken(server, tmp_path, "--enable", "release")
     assert (code, out) == (7, b""), talk.decode()
-    assert b"the template is kept" in talk
+    assert b"without one for the next number; what was built is kept: " in talk
     assert held(server, "web-v1.tar.zst") == b"of another machine"
+    source = tmp_path / "rootfs.tar"
+    source.write_bytes(archive(minimal_debian()))
+    assert build(server, tmp_path, source, "--enable", "release").stdout == "local:vztmpl/web-v2.tar.zst\n"
 
 
 def test_the_next_number_is_above_those_of_every_node(tmp_path: Path, source: Path) -> None:

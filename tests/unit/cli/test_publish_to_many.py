@@ -77,7 +77,7 @@ def test_a_run_after_a_failure_completes_the_rest(
     told = publish(server, web, tmp_path, template, "--all-nodes", "--json")
     document = json.loads(told.stdout)
     assert (told.returncode, document["error"]["exit_code"]) == (9, 9)
-    assert [bool(each["error"]) for each in document["nodes"]] == [False, False, True]
+    assert ["error" in each for each in document["nodes"]] == [False, False, True]
     assert states(told) == [each["state"] for each in document["nodes"]] == ["uploaded", "uploaded", "failed"]
     server.start("c")
     again = publish(server, web, tmp_path, template, "--all-nodes")
