@@ -85,7 +85,7 @@ class Answer:
         came = "nothing"
         if self._value is not _LACKING:
             # As in every answer, the secret may be told back; it is hidden before anything is cut.
-            came = conceal(json.dumps(self._value).replace(self._profile.secret.reveal(), "***"))[:80]
+            came = conceal(self._profile.secret.hidden_in(json.dumps(self._value)))[:80]
         return ApiError(
             f"{self._profile.url} answers {self._asked} in a shape that Proxmox VE does not have: "
             f"{conceal(place)[:80]} is {came}, not {expected}",
