@@ -65,3 +65,8 @@ image.upload: ## the template of IMAGE sent to UPLOAD: VERSION; unsaid: the newe
 
 image.build-upload: image.build ## image.build, and what it gave sent to UPLOAD
 	$(image_upload)
+
+# `make` alone stays what the including Makefile says: its own first target, and no build.
+ifeq ($(.DEFAULT_GOAL),image.build)
+.DEFAULT_GOAL :=
+endif

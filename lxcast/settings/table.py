@@ -38,7 +38,7 @@ class Setting:
 
 
 SETTINGS: tuple[Setting, ...] = (
-    Setting("storage", "text", "./storage", "Where templates go: PATH, ID=PATH or proxmox:NODE/STORAGE."),
+    Setting("storage", "text", "./storage", "Where templates are kept: PATH, ID=PATH or proxmox:NODE/STORAGE."),
     Setting(
         "pattern",
         "text",
@@ -181,11 +181,11 @@ SETTINGS: tuple[Setting, ...] = (
         "nodes",
         "list",
         (),
-        "The nodes of a Proxmox cluster that get the template, in place of the storage's one.",
+        "The nodes of a Proxmox cluster whose storage is meant, in place of the one that `storage` names.",
         unit="NODE",
         singular="node",
     ),
-    Setting("all_nodes", "flag", False, "Every node of the Proxmox cluster that has the storage gets the template."),
+    Setting("all_nodes", "flag", False, "Every node of the Proxmox cluster that has the storage is meant."),
     Setting(
         "put_url",
         "url",

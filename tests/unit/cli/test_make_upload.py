@@ -39,3 +39,13 @@ def test_what_make_built_is_uploaded(server: Cluster, tmp_path: Path, commands: 
     assert held(server, "web-v1.tar.zst") == (tmp_path / "store/template/cache/web-v1.tar.zst").read_bytes()
     assert make("image.upload") == "local:vztmpl/web-v1.tar.zst"
     assert make("image.upload", "VERSION=v1", "UPLOAD=proxmox:pve/local") == "local:vztmpl/web-v1.tar.zst"
+
+
+def test_make_alone_does_what_the_including_makefile_says_first_and_never_builds(tmp_path: Path) -> None:
+    makefile = tmp_path / "Makefile"
+    for rest, told in (("all:\n\t@echo mine\n", "mine\n"), ("", "")):
+        makefile.write_text(f"PACKER = touch built && echo\ninclude {REPOSITORY}/examples/make/lxcast.mk\n{rest}")
+        done = subprocess.run(["make"], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.stdout == told
+        assert (done.returncode == 0) == bool(told)
+        assert not (tmp_path / "built").exists()
