@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lxcast import __version__, compression
 from lxcast.errors import CheckError, PinError, UsageError
@@ -13,23 +12,16 @@ from lxcast.jobs.casting import Cast, Rules, run, what_starts
 from lxcast.jobs.hints import container_hints
 from lxcast.jobs.options import BuildOptions
 from lxcast.jobs.packaged import beside, completed, metadata, named, with_templates
+from lxcast.jobs.place import Place
 from lxcast.jobs.reuse import find_made, rules_digest, still_holds
-from lxcast.model import FORMATS, DirectoryRef, Version, Volid, moment, parse_storage, rfc3339
+from lxcast.model import FORMATS, Version, Volid, moment, rfc3339
 from lxcast.naming import Naming, naming
 from lxcast.oci.platform import Platform
 from lxcast.progress import Progress
 from lxcast.record import Record
 from lxcast.rootfs import checks
 from lxcast.rootfs.distribution import detect, machine
-from lxcast.settings import BY_NAME, TARGETS
 from lxcast.sources import Source, open_source, settled
-from lxcast.storages.directory import DirectoryStorage
-
-if TYPE_CHECKING:
-    from lxcast.jobs.upload import Upload
-
-_DELIVERY = ("nodes", "all_nodes", "put_url", "get_url")
-"""The options that say to which nodes a template goes, and how."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,69 +55,61 @@ def build(source: str, options: BuildOptions, progress: Progress) -> Built:
     """
     validate(options)
     rules = Rules.chosen(options)
-    storage, upload = _place(options)
-    if not upload:
-        _tell_unused(options, progress)
+    place = Place.of(options)
+    place.warn_of_unused(options, progress)
     template = _naming(options)
     asked = None if options.version == "next" else Version.parse(options.version)
     unsaid = "" if options.insecure_no_checksum else None
     found = open_source(source, options.platform, options.sha256 or unsaid)
     with ExitStack() as stack:
         if not options.dry_run:
-            if upload:
-                upload.prepare(FORMATS[options.format].suffix, progress)
-            storage.prepare()
+            place.prepare(options.format, progress)
         key = rules_digest(options, rules, found)
-        made = _made(found, key, rules, options, upload or storage, progress)
-        if made is not None:
-            return Built(made, None if upload else storage.folder / made.file, unchanged=True, reused=True)
+        if made := _made(found, key, rules, options, place, progress):
+            return Built(made, place.path(made), unchanged=True, reused=True)
         archive = settled(found)
         init = what_starts(options.init, archive, rules.fits, options.format)
         rules, template = with_templates(rules.starting(archive, init), archive), named(template, archive)
-        id = upload.targets.storage if upload else storage.id
-        _require_volid(template, asked or storage.next_version(template), id)
+        _require_volid(template, asked or place.folder.next_version(template), place.id)
         claim = None
         if options.release_metadata is not None:
             # The version enters the content, so it must be known, and be this build's alone, before the first byte.
             if not options.dry_run:
-                claim = stack.enter_context(storage.claimed(template, asked))
-            rules = rules.for_version(options, claim.version if claim else asked or storage.next_version(template))
-        file = None if options.dry_run else stack.enter_context(storage.open_temporary())
+                claim = stack.enter_context(place.folder.claimed(template, asked))
+            version = claim.version if claim else asked or place.folder.next_version(template)
+            rules = rules.for_version(options, version)
+        file = None if options.dry_run else stack.enter_context(place.folder.open_temporary())
         with progress.step(f"reading {archive.origin.kind} {archive.origin.reference}"):
             cast = run(archive, rules, options, file, progress)
-        dhcp = options.network == "dhcp"
-        subject = checks.Subject(cast.survey, arch=options.arch, init=init, process=archive.config, dhcp=dhcp)
+        subject = _subject(cast, archive, options, init)
         try:
             findings = _judged(subject, archive, options, progress)
         except CheckError:
             if claim is not None:
-                storage.burn(claim)
+                place.folder.burn(claim)
             raise
-        done = (findings, cast.cleanup, cast.fit, archive.warnings)
         if FORMATS[options.format].layer:
             cast = image.finish(cast, file, archive, options.arch, options.init)
         record = _record(cast, archive, options, subject, findings, key)
+        built = Built(record, place.folder.folder, findings, cast.cleanup, cast.fit, archive.warnings)
         template = completed(template, record)
-        known = (upload or storage).newest(template) if options.if_changed else None
+        known = place.listing.newest(template) if options.if_changed else None
         if known is not None and known.has_content_of(record):
-            return Built(known, None if upload else storage.folder / known.file, *done, unchanged=True)
+            return replace(built, record=known, path=place.path(known), unchanged=True)
         if file is None:
-            return Built(record, storage.folder, *done)
+            return built
         with progress.step("publishing"):
-            place = claim or stack.enter_context(storage.claimed(template, asked))
-            if upload:
-                renumber = claim is None and asked is None and place.version is not None
-                record, there = upload.put(file, template, place, record, progress, renumber=renumber)
-                return Built(record, None, *done, unchanged=there)
-            record = storage.put(file, place, record, beside(archive, options.output))
-        return Built(record, storage.folder / record.file, *done, unchanged=place.taken)
+            renumber = claim is None and asked is None
+            claim = claim or stack.enter_context(place.folder.claimed(template, asked))
+            further = beside(archive, options.output)
+            record, there = place.put(file, template, claim, record, further, progress, renumber=renumber)
+        return replace(built, record=record, path=place.path(record), unchanged=there)
 
 
-def _tell_unused(options: BuildOptions, progress: Progress) -> None:
-    unused = [BY_NAME[name].option for name in _DELIVERY if getattr(options, name)]
-    if unused:
-        place = options.output or options.storage or "./storage"
-        progress.warn(f"{', '.join(unused)}: of no use, since {place} is a folder")
+def _subject(cast: Cast, source: Source, options: BuildOptions, init: checks.Init) -> checks.Subject:
+    """Return what the checks are to judge."""
+    dhcp = options.network == "dhcp"
+    return checks.Subject(cast.survey, arch=options.arch, init=init, process=source.config, dhcp=dhcp)
 
 
 def _judged(subject: checks.Subject, source: Source, options: BuildOptions, progress: Progress) -> list[checks.Finding]:
@@ -150,7 +134,7 @@ def validate(options: BuildOptions) -> None:
         lambda: _look_at_folder(options),
         lambda: _look_at_pins(options),
         lambda: _naming(options),
-        lambda: _require_volid(_naming(options), Version(1), _id(options)),
+        lambda: _require_volid(_naming(options), Version(1), Place.of(options).id),
     )
     for look in looks:
         try:
@@ -166,9 +150,10 @@ def validate(options: BuildOptions) -> None:
 
 def _look_at_folder(options: BuildOptions) -> None:
     """Raise UsageError where the template can go nowhere; a folder that is not there yet may come until the build."""
-    storage, upload = _place(options)
-    if not upload and storage.root.exists() and not storage.root.is_dir():
-        raise UsageError(f"{storage.root}: not a folder", hint="name a folder by --storage or --output")
+    place = Place.of(options)
+    root = place.folder.root
+    if not place.upload and root.exists() and not root.is_dir():
+        raise UsageError(f"{root}: not a folder", hint="name a folder by --storage or --output")
 
 
 def _naming(options: BuildOptions) -> Naming:
@@ -188,29 +173,6 @@ def _look_at_pins(options: BuildOptions) -> None:
         from lxcast.jobs.promote import check_pin_file  # few builds name one
 
         check_pin_file(Path(options.pin_file), options.name)
-
-
-def _place(options: BuildOptions) -> tuple[DirectoryStorage, "Upload | None"]:
-    """Return the folder that the template is written to and, for a Proxmox storage, what sends it there."""
-    if options.output is not None:
-        return DirectoryStorage.plain(options.output), None
-    text = options.storage or "./storage"
-    if text.startswith("proxmox:"):
-        from lxcast.jobs.target import find_targets
-        from lxcast.jobs.upload import Upload
-
-        access = {name: getattr(options, name) for name in TARGETS}
-        upload = Upload.to(find_targets(text, **access))
-        return upload.folder, upload
-    ref = parse_storage(text)
-    assert isinstance(ref, DirectoryRef)
-    return DirectoryStorage(ref), None
-
-
-def _id(options: BuildOptions) -> str:
-    """Return the id that the template's volid will carry, "" outside of a storage."""
-    storage, upload = _place(options)
-    return upload.targets.storage if upload else storage.id
 
 
 def _require_volid(template: Naming, version: Version, id: str) -> None:
@@ -233,13 +195,13 @@ def _made(
     key: str,
     rules: Rules,
     options: BuildOptions,
-    place: "DirectoryStorage | Upload",
+    place: Place,
     progress: Progress,
 ) -> Record | None:
     """Return the record of the template that this build would make again, where there is one and it may be taken."""
     if options.dry_run or not options.reuse or not source.origin.digest:
         return None
-    found = find_made(place.records(), source, key, _naming(options), options.version)
+    found = find_made(place.listing.records(), source, key, _naming(options), options.version)
     return found if found and still_holds(found, source, rules, options, progress) else None
 
 
