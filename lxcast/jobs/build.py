@@ -134,7 +134,7 @@ def validate(options: BuildOptions) -> None:
         lambda: _look_at_folder(options),
         lambda: _look_at_pins(options),
         lambda: _naming(options),
-        lambda: _require_volid(_naming(options), Version(1), Place.of(options).id),
+        lambda: _require_short_name(options),
     )
     for look in looks:
         try:
@@ -173,6 +173,12 @@ def _look_at_pins(options: BuildOptions) -> None:
         from lxcast.jobs.promote import check_pin_file  # few builds name one
 
         check_pin_file(Path(options.pin_file), options.name)
+
+
+def _require_short_name(options: BuildOptions) -> None:
+    """Raise UsageError where the volid would be too long whatever the source tells, which may tell the variant, too."""
+    template = _naming(options)
+    _require_volid(replace(template, variant=template.variant or "0"), Version(1), Place.of(options).id)
 
 
 def _require_volid(template: Naming, version: Version, id: str) -> None:
