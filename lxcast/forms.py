@@ -60,6 +60,11 @@ def suffix_of(file: str) -> str:
     return next((suffix for suffix in TEMPLATE_SUFFIXES if file.endswith(suffix) and file != suffix), "")
 
 
+def stem_of(file: str) -> str:
+    """Return a file name without its template suffix, which the record beside it shares."""
+    return file.removesuffix(suffix_of(file))
+
+
 def split_volid(text: str) -> tuple[str, str]:
     """Return the storage's id and the file's name of a text that looks like a template's volid, else two empty ones."""
     storage, _, file = text.partition(":vztmpl/")

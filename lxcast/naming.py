@@ -154,6 +154,12 @@ def another(version: object) -> str:
     return "build it again with another --name, or with {version} in --pattern"
 
 
+def parts_of(stem: str) -> tuple[str, str]:
+    """Return name and version of a file name without suffix that has the usual form, else all of it and ""."""
+    match = Pattern().regex({}).fullmatch(stem)
+    return (match["name"], match["version"]) if match else (stem, "")
+
+
 def field_value(text: str) -> str:
     """Return a text as the value of a pattern's field; "" where it cannot stand in a file name."""
     return text if re.fullmatch(_VALUE, text) and not text.endswith(TEMPLATE_SUFFIXES) else ""

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from lxcast.errors import SourceError
-from lxcast.forms import suffix_of
+from lxcast.forms import stem_of
 from lxcast.jobs.build import Built
 from packer_post.protocol.rpc import CallError, Client
 from packer_post.protocol.server import Artifact
@@ -62,7 +62,7 @@ def template_artifact(built: Built, record_file: Path | None, inherited: dict[st
     On a Proxmox storage it has no file on this machine.
     """
     record, path = built.record, built.path.absolute() if built.path else None
-    beside = path.with_name(record.file.removesuffix(suffix_of(record.file)) + ".json") if path else None
+    beside = path.with_name(stem_of(record.file) + ".json") if path else None
     wrote = record_file.absolute() if record_file else beside if beside and beside.is_file() else ""
     generated = {
         **inherited,

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lxcast.errors import ApiError, LxcastError, StorageError
-from lxcast.forms import suffix_of
+from lxcast.forms import stem_of
 from lxcast.model import DirectoryRef, ProxmoxRef, StorageRef, Version, parse_storage
-from lxcast.naming import Pattern
+from lxcast.naming import parts_of
 from lxcast.record import Record
 from lxcast.storages.directory import DirectoryStorage
 from lxcast.storages.entry import Entry, select
@@ -141,9 +141,7 @@ def _list(client: "Client", ref: ProxmoxRef, targets: "Targets") -> list[Entry]:
 def _entry(listed: "Listed", targets: "Targets") -> Entry:
     from lxcast.jobs.publish import read_record
 
-    stem = listed.file.removesuffix(suffix_of(listed.file))
-    match = Pattern().regex({}).fullmatch(stem)
-    name, version = (match["name"], match["version"]) if match else (stem, "")
+    name, version = parts_of(stem_of(listed.file))
     record, problem = None, ""
     try:
         record = read_record(targets.records, listed.file)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lxcast import durable
 from lxcast.errors import ApiError, LxcastError, PinError, StorageError, UsageError
-from lxcast.forms import suffix_of
+from lxcast.forms import stem_of
 from lxcast.http import Client
 from lxcast.jobs.listing import Contents
 from lxcast.jobs.pin import find_pins
@@ -68,7 +68,7 @@ class Pins:
 
     def of(self, entry: Entry) -> list[str]:
         """Return where a template is pinned."""
-        names = dict.fromkeys((entry.file, f"{entry.name}-{entry.version}", _stem(entry)))
+        names = dict.fromkeys((entry.file, f"{entry.name}-{entry.version}", stem_of(entry.file)))
         return [place for name in names for place in self.named.get(name, ())]
 
 
@@ -199,17 +199,13 @@ def _burn(records: Path, file: str) -> None:
     with durable.explained(records):
         records.mkdir(parents=True, exist_ok=True)
     with suppress(FileExistsError):
-        os.close(durable.create_exclusive(records / f"{file.removesuffix(suffix_of(file))}.json"))
+        os.close(durable.create_exclusive(records / f"{stem_of(file)}.json"))
 
 
 def _used(place: Contents, entry: Entry) -> list[str]:
     return [f"container {each}" for each in (place.uses or {}).get(entry.file, ())]
 
 
-def _stem(entry: Entry) -> str:
-    return entry.file.removesuffix(suffix_of(entry.file))
-
-
 def _series(entry: Entry) -> str:
     """Return what all versions of a template's name share: variants of one name are series of their own."""
-    return re.sub(rf"(?<![A-Za-z0-9]){entry.version}(?![A-Za-z0-9])", "*", _stem(entry)) if entry.version else ""
+    return re.sub(rf"(?<![A-Za-z0-9]){entry.version}(?![A-Za-z0-9])", "*", stem_of(entry.file)) if entry.version else ""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lxcast import __version__, compression, durable
 from lxcast.errors import ConflictError, LxcastError, StorageError
-from lxcast.forms import suffix_of
+from lxcast.forms import stem_of, suffix_of
 from lxcast.http import File, stamp
 from lxcast.interrupt import Interrupted
 from lxcast.jobs.check import Checked
@@ -16,7 +16,7 @@ from lxcast.jobs.check import check as judge
 from lxcast.jobs.fan_out import Delivery, Outcome
 from lxcast.jobs.target import Targets, failed_nodes, look
 from lxcast.model import FORMATS, IMAGE, Volid, moment, rfc3339
-from lxcast.naming import Pattern
+from lxcast.naming import parts_of
 from lxcast.progress import Progress
 from lxcast.record import Origin, Record, parse_record
 from lxcast.rootfs import checks
@@ -142,7 +142,7 @@ def write_record(folder: Path, record: Record) -> None:
     """Write the record of what was published. Raises StorageError."""
     with durable.explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    stem = record.file.removesuffix(suffix_of(record.file))
+    stem = stem_of(record.file)
     with durable.Temporary(folder) as temporary:
         temporary.write(record.to_json().encode())
         temporary.sync()
@@ -151,7 +151,7 @@ def write_record(folder: Path, record: Record) -> None:
 
 def read_record(folder: Path, file: str) -> Record | None:
     """Return the record that a folder has of a template's file; None where there is none, or it is of another file."""
-    path = folder / f"{file.removesuffix(suffix_of(file))}.json"
+    path = folder / f"{stem_of(file)}.json"
     with durable.explained(path):
         if not path.is_file() or not path.stat().st_size:  # an empty one is a number that a build claimed
             return None
@@ -203,9 +203,7 @@ def _hash(path: Path, progress: Progress) -> File:
 def _make_record(path: Path, file: File, checked: Checked, policy: str) -> Record:
     """Return a record of a template that lxcast did not build."""
     suffix = suffix_of(path.name)
-    stem = path.name.removesuffix(suffix)
-    match = Pattern().regex({}).fullmatch(stem)
-    name, version = (match["name"], match["version"]) if match else (stem, "")
+    name, version = parts_of(stem_of(path.name))
     return Record(
         name=name,
         version=version,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lxcast.errors import LxcastError
-from lxcast.forms import suffix_of
+from lxcast.forms import stem_of
 from lxcast.jobs.build import Built, build
 from lxcast.jobs.options import build_options
 from lxcast.progress import Progress
@@ -44,7 +44,7 @@ def repack(files: Iterable[Path], settings: Settings, given: Mapping[str, Any], 
 def _place(file: Path) -> dict[str, Any]:
     """Return the name and the place that a file's own name and place give: NAME-v3.tar.xz is a version of NAME."""
     folder = file.absolute().parent
-    stem = file.name.removesuffix(suffix_of(file.name))
+    stem = stem_of(file.name)
     versioned = _VERSIONED.fullmatch(stem)
     name = versioned[1] if versioned else stem
     if folder.name == "cache" and folder.parent.name == "template":

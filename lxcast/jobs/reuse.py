@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 import lxcast
-from lxcast.forms import suffix_of
+from lxcast.forms import stem_of
 from lxcast.jobs.casting import Rules, run, what_starts
 from lxcast.jobs.options import BuildOptions
 from lxcast.jobs.packaged import metadata
@@ -96,15 +96,11 @@ def find_made(records: Iterable[Record], source: Source, rules: str, template: N
     """
     same = [each for each in records if (each.source.digest, each.rules) == (source.origin.digest, rules)]
     series = template.series()
-    named = [each for each in same if each.name == template.name and series.fullmatch(_stem(each.file))]
+    named = [each for each in same if each.name == template.name and series.fullmatch(stem_of(each.file))]
     for name in _image_names(source):
         named = named or [each for each in same if each.name == name]
     found = [each for each in named if version in ("next", each.version)]
     return max(found, key=lambda each: (each.created, each.file), default=None)
-
-
-def _stem(file: str) -> str:
-    return file.removesuffix(suffix_of(file))
 
 
 def _image_names(source: Source) -> list[str]:

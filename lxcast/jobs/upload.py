@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from lxcast import durable
 from lxcast.errors import ConflictError, LxcastError, StorageError
-from lxcast.forms import suffix_of
+from lxcast.forms import stem_of
 from lxcast.http import Client, File, stamp
 from lxcast.interrupt import Interrupted
 from lxcast.jobs.publish import read_record, send, write_record
@@ -59,7 +59,7 @@ class Upload:
         series = template.series()
         names = {}
         for file in self.folder.elsewhere:
-            if match := series.fullmatch(file.removesuffix(suffix_of(file))):
+            if match := series.fullmatch(stem_of(file)):
                 version = match.groupdict().get("version")
                 names[Version.parse(version).number if version else 0, file] = file
         if not names:

@@ -145,7 +145,7 @@ def _read_environment(environ: Mapping[str, str], problems: list[str]) -> list[F
 
 def _suggest(name: str) -> str:
     """Return the setting that an unknown name was perhaps meant to be, as a half sentence."""
-    import difflib  # as shlex above
+    import difflib  # only where a name is wrong
 
     near = difflib.get_close_matches(name, BY_NAME, n=1)
     return f"; is {near[0]} meant?" if near else ""

@@ -17,7 +17,7 @@ from lxcast import durable
 from lxcast.errors import ConflictError, StorageError, UsageError
 from lxcast.forms import TEMPLATE_SUFFIXES, suffix_of
 from lxcast.model import FORMATS, DirectoryRef, Version, Volid
-from lxcast.naming import Naming, Pattern, another
+from lxcast.naming import Naming, another, parts_of
 from lxcast.record import Record, parse_record
 from lxcast.storages.entry import Entry, select
 
@@ -323,8 +323,7 @@ class DirectoryStorage:
             record = None
         if record and record.size != size:
             problem, record = f"{file} has {size} bytes, its record says {record.size}", None
-        match = Pattern().regex({}).fullmatch(stem)
-        name, version = (match["name"], match["version"]) if match else (stem, "")
+        name, version = parts_of(stem)
         if record:
             name, version = record.name, record.version
         volid = f"{self.id}:vztmpl/{file}" if self.id else ""
