@@ -27,7 +27,8 @@ def make_template(
     for warning in built.warnings:
         progress.warn(warning)
     for finding in built.findings:
-        progress.warn(f"{finding.check}: {finding.message}")
+        if not finding.allowed:
+            progress.warn(finding.sentence)
     if built.unchanged:
         progress.say("the content is that of a template that is there: nothing was published")
     return built

@@ -61,6 +61,14 @@ def test_a_failed_check_keeps_the_export_and_drops_an_old_receipt(folder: Path) 
     assert names(folder) == ["rootfs-kept1.tar", "rootfs.tar"]
 
 
+def test_only_what_nobody_allowed_is_a_warning(folder: Path) -> None:
+    (folder / "rootfs.tar").write_bytes(
+        archive([*minimal_debian(), regular(b"root/.netrc", b"machine a password b\n")])
+    )
+    assert "lxcast: warning: netrc: /root/.netrc: line 1: a password" in run(folder).stderr
+    assert "warning" not in run(folder, LXCAST_ALLOW="netrc=of-the-mirror").stderr
+
+
 def test_a_wrong_variable_keeps_the_export_too(folder: Path) -> None:
     done = run(folder, LXCAST_POLICY="iron", LXCAST_FORMAT="zip")
     assert (done.returncode, done.stdout) == (2, "")
