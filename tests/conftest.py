@@ -14,13 +14,26 @@ from tests.integration.tools import REPOSITORY
 _NOT_THEIRS = (
     *("LXCAST_", "PM_", "PROXMOX_VE_", "TF_", "PACKER_", "PKR_VAR_", "MAKE", "MFLAGS"),
     *("SOURCE_DATE_EPOCH", "XDG_", "NETRC", "TZ", "LANG", "LC_", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *(
+        "SSL_CERT_",
+        "REQUESTS_CA_BUNDLE",
+        "CURL_CA_BUNDLE",
+        "GIT_",
+        "TAR_OPTIONS",
+        "GZIP",
+        "PIGZ",
+        "BZIP",
+        "XZ_",
+        "ZSTD_",
+    ),
     *("PYTHONUNBUFFERED", "PYTHONWARNINGS", "PYTHONOPTIMIZE", "PYTHONDEVMODE", "PYTHONIOENCODING", "PYTHONUTF8"),
 )
 
 for name in [*os.environ]:
     if name.startswith(_NOT_THEIRS):
         del os.environ[name]
-os.environ["LANG"] = "C.UTF-8"
+os.environ |= {"LANG": "C.UTF-8", "TERM": "xterm"}
 
 # What nohup, a background job or a supervisor left ignored or blocked would be so in every program that a test starts.
 # SIGPIPE and SIGXFSZ are the interpreter's own to ignore; subprocess gives them back.
