@@ -158,8 +158,15 @@ class Client:
             if isinstance(cause, ssl.SSLCertVerificationError):
                 return self._distrusted(f"its certificate is not trusted: {cause.verify_message}")
         reason = self.profile.secret.hidden_in(reason_of(causes))
-        if isinstance(error, requests.exceptions.ProxyError):
-            return ApiError(f"{url}: the proxy fails: {reason}", hint="see HTTPS_PROXY and NO_PROXY", lost=True)
+        if not isinstance(error, requests.RequestException):
+            return ApiError(
+                f"{url} points {what} to no address: {reason}", hint="is PM_API_URL that of Proxmox itself?"
+            )
+        # The address itself was looked at before: what is invalid is a proxy's.
+        invalid = isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema)
+        if invalid or isinstance(error, requests.exceptions.ProxyError):
+            hint = "see HTTPS_PROXY and NO_PROXY"
+            return ApiError(f"{url}: the proxy fails: {reason}", hint=hint, lost=not invalid)
         if isinstance(error, requests.ReadTimeout):
             return ApiError(
                 f"{url}: no answer to {what} within {READ:.0f} s", hint="is the node overloaded?", lost=True

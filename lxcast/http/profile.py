@@ -119,8 +119,8 @@ def load_profile(
         problems.append("the token's secret holds blanks or characters that no secret of Proxmox has")
     fingerprint = _parsed(parse_fingerprint, "fingerprint", fingerprint or found.get("fingerprint", ""), problems)
     authorities = ca_file or found.get("ca_file", "")
-    if authorities and not Path(authorities).expanduser().is_file():
-        problems.append(f"the file of certificate authorities {authorities} is not there")
+    if authorities:
+        problems += _problems_of_authorities(Path(authorities).expanduser())
     if problems:
         raise UsageError("\n".join(problems), hint=_hint(name, environ))
     return Profile(
@@ -195,7 +195,7 @@ def _parsed(parse: Callable[[str], str], name: str, text: str, problems: list[st
 def _read_environment(environ: Mapping[str, str], problems: list[str]) -> dict[str, str]:
     """Return what the first variable of each key says that is set."""
     found = {
-        key: next((environ[name] for name in names if name != _BOTH and environ.get(name)), "")
+        key: next((environ[name].strip() for name in names if name != _BOTH and environ.get(name, "").strip()), "")
         for key, (names, _) in VARIABLES.items()
     }
     file = found.pop("api_token_secret_file")
@@ -235,6 +235,18 @@ def _read_file(name: str, environ: Mapping[str, str], problems: list[str]) -> di
     if file := found.get("api_token_secret_file"):
         found["api_token_secret"] = _read_secret(path.parent / Path(file).expanduser(), problems)
     return found
+
+
+def _problems_of_authorities(path: Path) -> list[str]:
+    import ssl
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except ssl.SSLError:
+        return [f"the file of certificate authorities {path} holds no certificate in PEM"]
+    except OSError as error:
+        return [f"the file of certificate authorities {path}: {error.strerror}"]
+    return []
 
 
 def _read_secret(path: Path, problems: list[str]) -> str:

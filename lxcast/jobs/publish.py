@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lxcast import __version__, compression, durable
-from lxcast.errors import ConflictError, LxcastError, StorageError
+from lxcast.errors import ConflictError, LxcastError, StorageError, UsageError
 from lxcast.forms import stem_of, suffix_of
 from lxcast.http import File, stamp
 from lxcast.interrupt import Interrupted
@@ -68,6 +68,8 @@ def publish(
     Raises UsageError, SourceError, CheckError, StorageError, ConflictError and ApiError; where some of several nodes
     fail nothing is raised: `error` tells.
     """
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder, no template", hint="name the file, as `lxcast build --output` prints it")
     volid = str(Volid.make(targets.storage, path.name))
     checks.require(policy, allow or {})
     own = _read_record(path)

@@ -64,6 +64,11 @@ def find_made(client: Client, warn: Callable[[str], None]) -> list[Made]:
     return found
 
 
+def offline(client: Client) -> set[str]:
+    """Return the nodes that the cluster knows to be down: to ask one takes seconds. Raises ApiError."""
+    return {each["node"].node() for each in client.get("/nodes").list() if each["status"].text("") == "offline"}
+
+
 def is_shared(client: Client, ref: ProxmoxRef) -> bool:
     """Tell whether all nodes see the same files. Raises ApiError."""
     found = client.get(f"/nodes/{ref.node}/storage", storage=ref.storage, patience=2).list()
@@ -84,8 +89,11 @@ def uses_in(client: Client, ref: ProxmoxRef, made: Sequence[Made], *, shared: bo
 def _makers(client: Client, warn: Callable[[str], None]) -> Iterator[Task]:
     """Yield of each container the task that made it, where that is the last that is known of it."""
     last: dict[str, Task] = {}
+    down = offline(client)
     for node in (each["node"].node() for each in client.get("/nodes").list()):
         try:
+            if node in down:
+                raise ApiError("it is offline")
             tasks = list(_tasks(client, node))
         except ApiError as error:
             warn(f"what the node {node} made containers of is not known: {error.message}")

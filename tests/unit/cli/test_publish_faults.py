@@ -252,6 +252,22 @@ def test_a_proxy_that_refuses_or_is_down_is_told(server: Cluster, tmp_path: Path
     ended(start(server, tmp_path, "publish", template, **through), 9, "the proxy fails: Connection refused")
 
 
+@pytest.mark.parametrize("proxy", ["http://[proxy", "a proxy", "ftp://proxy"])
+def test_a_proxy_that_is_none_is_told(server: Cluster, tmp_path: Path, template: Path, proxy: str) -> None:
+    process = start(server, tmp_path, "publish", template, HTTPS_PROXY=proxy, NO_PROXY="")
+    talk = ended(process, 9, "the proxy fails: .*\nhint: see HTTPS_PROXY and NO_PROXY")
+    assert talk == ""
+
+
+def test_a_redirect_to_no_address_is_told(server: Cluster, tmp_path: Path, template: Path) -> None:
+    server.faults.answers.append(Injected(Answer(302, "Found", headers={"Location": "https://[bad"}), times=9))
+    ended(start(server, tmp_path, "publish", template), 9, "points GET /version to no address: Invalid IPv6 URL")
+
+
+def test_a_folder_is_no_template(server: Cluster, tmp_path: Path) -> None:
+    ended(start(server, tmp_path, "publish", "."), 2, r"\. is a folder, no template")
+
+
 def test_a_token_of_a_disabled_user_or_without_a_name_is_told(server: Cluster, tmp_path: Path, template: Path) -> None:
     server.token.enabled = False
     ended(start(server, tmp_path, "publish", template), 9, "401 Authentication failed!")
@@ -269,4 +285,4 @@ def test_each_state_of_a_storage_that_takes_no_template_has_its_words(tmp_path: 
         ended(start(server, tmp_path, "publish", template), 6, "is disabled")
         local.enabled = True
         told = lxcast("publish", template, "--json", environ=access(server, tmp_path))
-        assert json.loads(told.stdout)["nodes"] == [{"node": "pve", "state": "uploaded", "verified": True, "error": ""}]
+        assert json.loads(told.stdout)["nodes"] == [{"node": "pve", "state": "uploaded", "verified": True}]

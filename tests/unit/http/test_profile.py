@@ -37,6 +37,22 @@ def test_what_is_no_address_is_refused(text: str) -> None:
         parse_url(text)
 
 
+def test_blanks_around_what_a_variable_holds_are_no_part_of_it() -> None:
+    found = load_profile(environ={name: f" {value}\n" for name, value in PM.items()} | {"PM_NODE": "pve1\n"})
+    assert (found.url, found.token_id, found.node) == ("https://pve1:8006", "ci@pve!lxcast", "pve1")
+    assert found.secret.reveal() == SECRET
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [("no certificate", "holds no certificate in PEM"), (None, "No such file")]
+)
+def test_a_file_of_authorities_that_holds_none_is_told(content: str | None, said: str, tmp_path: Path) -> None:
+    if content:
+        (tmp_path / "ca.pem").write_text(content)
+    with pytest.raises(UsageError, match=f"certificate authorities {tmp_path}/ca.pem:? {said}"):
+        load_profile(ca_file=str(tmp_path / "ca.pem"), environ=PM)
+
+
 def test_a_fingerprint_is_read_as_proxmox_prints_it() -> None:
     assert parse_fingerprint(":".join(["AB"] * 32)) == "ab" * 32
     with pytest.raises(ValueError, match="32 pairs"):
