@@ -113,7 +113,7 @@ class Casting:
         self._write(directory(b"", 0o755, self._made))
         for member in members:
             path = member.path
-            if not plain or member.type != REG or path in waiting:
+            if not plain or member.type != REG or (waiting and path in waiting):
                 self._take(member)
                 continue
             if not path.startswith(silent):

@@ -9,7 +9,7 @@ from struct import Struct
 from zlib import adler32
 
 from lxcast.tar.header import BLOCK, USTAR, XATTR, ZEROS, byte_sum, pax_record
-from lxcast.tar.member import BLK, CHR, DIR, LNK, REG, Member
+from lxcast.tar.member import BLK, CHR, DIR, LNK, REG, Body, Member
 from lxcast.tar.sparse import to_body
 
 Sink = Callable[[memoryview | bytes], object]
@@ -45,10 +45,11 @@ class Writer:
 
     def add(self, member: Member) -> None:
         """Write one member: header, body and padding."""
-        body = member.body
-        if isinstance(body, bytes):
+        front = member.front
+        if front is None and isinstance(member.body, bytes):
             self._add_apart(member, self._header(member))
             return
+        body: Body = member.body  # type: ignore[assignment] # a member with a front streams
         at, buffer = body.at, body.buffer
         after = at + member.size
         end = after + 511 & -BLOCK
@@ -56,11 +57,14 @@ class Writer:
             self._add_apart(member, self._header(member))
             return
         start = at - BLOCK
-        front = member.front
         if front is not None:
-            _pack_back(buffer, at - _BACK.size, self._sums.get(front) or self._sum(front), _FILE)
+            try:
+                checksum = self._sums[front]
+            except KeyError:
+                checksum = self._sum(front)
+            _pack_back(buffer, at - _BACK, checksum, _FILE)
         elif usual := self._usual(member):
-            _pack_into(buffer, start, b"./", *usual, _FILE)
+            _pack_whole(buffer, start, b"./", *usual, _FILE)
         else:
             header = self._header(member)
             if len(header) != BLOCK:
@@ -171,10 +175,9 @@ _FILE = REG + b"\0" * 100 + _TAIL
 _DOT_SUM = byte_sum(b"./")
 _FILE_SUM = _back_sum(_FILE) - 1  # Adler-32 begins at 1
 _PADDING = [Struct(f"{length}x").pack_into for length in range(BLOCK)]  # quicker than an assignment to a slice
-_USUAL = Struct("2s98s24s12s12s8s356s")
-_pack_into = _USUAL.pack_into
-_BACK = Struct("8s356s")
-_pack_back = _BACK.pack_into
+_pack_whole = Struct("2s98s24s12s12s8s356s").pack_into
+_BACK = 364  # bytes from the checksum on
+_pack_back = Struct("8s356s").pack_into
 
 
 def _extended(member: Member, name: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """Images at rest: what their layers are together, and what is wrong with those that cannot be read."""
 
 import gzip
+import io
 import json
 import tempfile
 from collections.abc import Iterable
@@ -12,7 +13,8 @@ from hypothesis import given, settings
 from lxcast.errors import ArchiveError, SourceError, UsageError
 from lxcast.sources import open_source
 from lxcast.tar.member import DIR, LNK, SYM, Member
-from lxcast.tar.reader import Limits
+from lxcast.tar.reader import Limits, Reader
+from lxcast.tar.writer import Writer
 from tests.image_files import Layout, Line, config, digest, docker_archive, layer, layout, tarred
 from tests.random_layers import Stack, stacks
 
@@ -100,6 +102,19 @@ def test_the_data_goes_on_under_a_name_that_stays_even_in_a_later_folder(tmp_pat
         [(".wh.b", "file", b"")],
     )
     assert found == {"d": "dir 711", "d/c": "data"}
+
+
+def test_a_name_that_stays_is_the_one_that_is_written(tmp_path: Path) -> None:
+    layout(tmp_path / "image", [[("./a", "file", b"data"), ("./b", "link", "./a")], [("./.wh.a", "file", b"")]])
+    out = io.BytesIO()
+    writer = Writer(out.write)
+    with open_source(str(tmp_path / "image")).members() as members:
+        members.before_refill = writer.flush
+        for member in members:
+            writer.add(member)
+    writer.finish()
+    out.seek(0)
+    assert listing(member.held() for member in Reader(out, "written") if member.path) == {"b": "data"}
 
 
 def test_a_folder_without_an_entry_is_made_and_a_later_entry_counts(tmp_path: Path) -> None:
