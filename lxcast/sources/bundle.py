@@ -10,9 +10,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Any
 
 from lxcast.errors import SourceError
+from lxcast.forms import one_line
 from lxcast.model import ImageConfig, Mount, Resources
 from lxcast.record import Origin
 from lxcast.sources.archive import open_file
@@ -34,11 +36,15 @@ def _texts(value: Any) -> bool:
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**64
 
 
 def _natural(value: Any) -> bool:
     return _number(value) and value >= 0
+
+
+def _id(value: Any) -> bool:
+    return _natural(value) and value < 2**32 - 1  # the kernel's (uid_t) -1 is none
 
 
 def _absolute(value: Any) -> bool:
@@ -71,7 +77,25 @@ def _kinds(value: Any) -> bool:
 
 
 def _devices(value: Any) -> bool:
-    return isinstance(value, list) and all(_mapping(each) and _absolute(each.get("path")) for each in value)
+    return isinstance(value, list) and all(
+        _mapping(each) and _absolute(each.get("path")) and each.get("type") in ("c", "b", "u", "p") for each in value
+    )
+
+
+def _permissions(value: Any) -> bool:
+    return isinstance(value, list) and all(_mapping(each) and isinstance(each.get("allow"), bool) for each in value)
+
+
+def _capabilities(value: Any) -> bool:
+    return _mapping(value) and all(
+        each is None or (_texts(each) and all(name.startswith("CAP_") for name in each)) for each in value.values()
+    )
+
+
+def _id_maps(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        _mapping(each) and all(_natural(each.get(key)) for key in ("containerID", "hostID", "size")) for each in value
+    )
 
 
 def _variables(value: Any) -> bool:
@@ -84,6 +108,14 @@ def _processors(value: Any) -> bool:
 
 def _mapping(value: Any) -> bool:
     return isinstance(value, dict)
+
+
+def _mapping_of_texts(value: Any) -> bool:
+    return _mapping(value) and all(map(_text, value.values()))
+
+
+def _flag(value: Any) -> bool:
+    return isinstance(value, bool)
 
 
 _NAMESPACES = ("pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time")
@@ -106,29 +138,40 @@ _REQUIRED_OF_A_PROCESS = ("process.cwd", "process.args")
 _RULES: tuple[_Rule, ...] = (
     ("ociVersion", "a version 1.x", lambda value: _text(value) and re.match(r"1\.\d+\.\d+", value) is not None),
     ("hostname", "a text", _text),
-    ("annotations", "an object of texts", lambda value: _mapping(value) and all(map(_text, value.values()))),
+    ("domainname", "a text", _text),
+    ("annotations", "an object of texts", _mapping_of_texts),
     ("root", "an object", _mapping),
     ("root.path", "a path", lambda value: _text(value) and value != ""),
-    ("root.readonly", "true or false", lambda value: isinstance(value, bool)),
+    ("root.readonly", "true or false", _flag),
     ("process", "an object", _mapping),
     ("process.cwd", "an absolute path", _absolute),
     ("process.args", "a list of texts, not empty", lambda value: _texts(value) and value != []),
     ("process.env", "a list of NAME=VALUE", _variables),
-    ("process.terminal", "true or false", lambda value: isinstance(value, bool)),
+    ("process.terminal", "true or false", _flag),
     ("process.user", "an object", _mapping),
-    ("process.user.uid", "a number from 0 on", _natural),
-    ("process.user.gid", "a number from 0 on", _natural),
+    ("process.user.uid", "a number from 0 on", _id),
+    ("process.user.gid", "a number from 0 on", _id),
     (
         "process.user.additionalGids",
         "a list of numbers",
-        lambda value: isinstance(value, list) and all(map(_natural, value)),
+        lambda value: isinstance(value, list) and all(map(_id, value)),
     ),
+    ("process.capabilities", "an object of lists of CAP_*", _capabilities),
+    ("process.noNewPrivileges", "true or false", _flag),
+    ("process.oomScoreAdj", "a number", _number),
     ("process.rlimits", "a list of objects with type RLIMIT_*, soft and hard, soft below hard", _rlimits),
     ("mounts", "a list of objects, each with an absolute destination, and type, source and options as texts", _mounts),
     ("linux", "an object", _mapping),
     ("linux.namespaces", "a list of objects, each with a type that Linux has", _kinds),
-    ("linux.devices", "a list of objects, each with an absolute path", _devices),
+    ("linux.uidMappings", "a list of objects, each with containerID, hostID and size", _id_maps),
+    ("linux.gidMappings", "a list of objects, each with containerID, hostID and size", _id_maps),
+    ("linux.devices", "a list of objects, each with an absolute path and a type", _devices),
+    ("linux.sysctl", "an object of texts", _mapping_of_texts),
+    ("linux.cgroupsPath", "a text", _text),
+    ("linux.maskedPaths", "a list of texts", _texts),
+    ("linux.readonlyPaths", "a list of texts", _texts),
     ("linux.resources", "an object", _mapping),
+    ("linux.resources.devices", "a list of objects, each with allow", _permissions),
     ("linux.resources.memory", "an object", _mapping),
     ("linux.resources.memory.limit", "a number of bytes, or -1", lambda value: _number(value) and value >= -1),
     ("linux.resources.memory.swap", "a number of bytes, or -1", lambda value: _number(value) and value >= -1),
@@ -163,9 +206,13 @@ def open_bundle(text: str) -> Source:
     path = bundle / config["root"]["path"]
     origin = Origin("bundle", text, _digest(bundle, data))
     said = _said(config)
-    if not path.exists():
-        raise SourceError(f"{bundle}/config.json: root.path is {path}, where nothing is", hint=_WHOLE)
-    if path.is_dir():
+    try:
+        state = path.stat()
+    except OSError as error:
+        what = "where nothing is" if isinstance(error, FileNotFoundError) else error.strerror
+        told = one_line(f"{path!s:.300}")
+        raise SourceError(f"{bundle}/config.json: root.path is {told}, {what}", hint=_WHOLE) from error
+    if S_ISDIR(state.st_mode):
         with suppress(OSError):  # the reading tells what cannot be read
             if not any(path.iterdir()):
                 raise SourceError(f"{bundle}: its root filesystem {path} is empty", hint=_WHOLE)

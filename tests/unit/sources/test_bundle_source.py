@@ -4,6 +4,7 @@ import bz2
 import gzip
 import json
 import lzma
+import re
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,45 @@ def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
         "linux.resources.pids",
     ]  # fmt: skip
     assert problems[1] == "root.path is 3, not a path"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("domainname", 3),
+        ("annotations", {"a": 3}),
+        ("process.user.uid", 2**32 - 1),
+        ("process.user.additionalGids", [2**32]),
+        ("process.capabilities", {"bounding": ["KILL"]}),
+        ("process.capabilities", ["CAP_KILL"]),
+        ("process.noNewPrivileges", 1),
+        ("process.oomScoreAdj", "0"),
+        ("linux.uidMappings", [{"containerID": 0}]),
+        ("linux.devices", [{"path": "/dev/fuse", "type": "char"}]),
+        ("linux.sysctl", {"net.ipv4.ip_forward": 1}),
+        ("linux.maskedPaths", "/proc/kcore"),
+        ("linux.resources.devices", [{"access": "rwm"}]),
+        ("linux.resources.cpu.quota", 10**400),
+        ("linux.resources.memory.limit", 2**64),
+    ],
+)
+def test_what_the_specification_does_not_allow_is_told(tmp_path: Path, key: str, value: object) -> None:
+    config = json.loads(json.dumps(CONFIG))
+    *above, last = key.split(".")
+    place = config
+    for part in above:
+        place = place.setdefault(part, {})
+    place[last] = value
+    with pytest.raises(SourceError, match=re.escape(f"config.json: {key} is ")):
+        open_source(f"bundle:{bundle(tmp_path, config)}")
+
+
+@pytest.mark.parametrize("path", ["x" * 5000, "a/" * 3000, "a\nb"])
+def test_a_path_that_no_system_takes_is_told(tmp_path: Path, path: str) -> None:
+    with pytest.raises(SourceError, match=r"root\.path is ") as caught:
+        open_source(f"bundle:{bundle(tmp_path, {**CONFIG, 'root': {'path': path}}, 'other')}")
+    assert "\n" not in caught.value.message
+    assert len(caught.value.message) < 1000
 
 
 @pytest.mark.parametrize(
