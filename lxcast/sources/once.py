@@ -3,6 +3,7 @@
 Names, templates and record follow from the metadata, so it is heeded where it comes before the root filesystem.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -11,11 +12,11 @@ from lxcast.compression import Peeked, Readable, decompress
 from lxcast.errors import ArchiveError, SourceError
 from lxcast.incus.metadata import YAML
 from lxcast.incus.templates import missing
-from lxcast.sources.archive import SQUASHFS, Archive
+from lxcast.sources.archive import SQUASHFS, Archive, is_of_an_image
 from lxcast.sources.begun import Begun
 from lxcast.sources.packaged import PackagedSource, is_companion, is_in_rootfs, is_root, nested, unpacked
 from lxcast.tar.form import Form
-from lxcast.tar.member import REG, printable
+from lxcast.tar.member import DIR, REG, printable
 from lxcast.tar.reader import Reader
 
 _MAX_HELD = 4 * 1024 * 1024
@@ -27,12 +28,21 @@ _MAX_MEMBERS = 10_000
 def open_once(archive: Archive) -> Archive | PackagedSource:
     """Return what comes from a pipe: a root filesystem, or what that is packed in with nothing but its metadata.
 
-    Raises ArchiveError for malformed metadata, SourceError for a squashfs image, and where more of the metadata is
-    needed than comes in time.
+    Raises ArchiveError for malformed metadata, SourceError for an image of layers or squashfs, and where more of the
+    metadata is needed than comes in time.
     """
-    name = archive.origin.reference
     stack = ExitStack()
     begun = Begun(stack.enter_context(archive.opener()))
+    try:
+        return _told(archive, begun, stack)
+    except BaseException:
+        stack.close()
+        raise
+
+
+def _told(archive: Archive, begun: Begun[Readable], stack: ExitStack) -> Archive | PackagedSource:
+    """Return what a stream is by its start; it is read on from there, and `stack` then closed."""
+    name = archive.origin.reference
     files: dict[str, bytes] = {}
     try:
         first = _first_behind(begun, name, files)
@@ -40,6 +50,8 @@ def open_once(archive: Archive) -> Archive | PackagedSource:
         first = b""  # told when it is read
     if begun.start.startswith(SQUASHFS):
         raise SourceError(f"{name}: is a squashfs image, which is no stream", hint=_SAVE)
+    if _OF_LAYERS.match(first):
+        raise SourceError(f"{name}: is an image of layers, which are read twice", hint=_SAVE)
     begun.rewind()
 
     @contextmanager
@@ -64,18 +76,27 @@ def open_once(archive: Archive) -> Archive | PackagedSource:
     return again
 
 
+_OF_LAYERS = re.compile(rb"oci-layout$|(blobs/sha(256|512)/)?[0-9a-f]{64}")
+"""What the first file of an image's archive, or the folder around it, is called, and nothing in a root filesystem."""
+
 _SAVE = "save it to a file, which is read in any order: `cat > FILE`, then `lxcast build FILE`"
 
 
 def _first_behind(begun: Begun[Readable], name: str, files: dict[str, bytes]) -> bytes:
     """Return the path of what comes behind members that may be metadata, which go to `files`.
 
-    It is that of a root filesystem's archive, or one in a folder rootfs/; b"" for anything else.
+    It is that of a root filesystem's archive, one in a folder rootfs/, or that of an image's file; b"" for anything
+    else.
     """
     room = _MAX_HELD
     for number, member in enumerate(Reader(decompress(Peeked(begun), name), name, form=Form())):
         if is_root(member) or is_in_rootfs(member.path):
             return member.path
+        if is_of_an_image(member.path) and member.path:
+            if _OF_LAYERS.match(member.path):
+                return member.path
+            if member.type == DIR:
+                continue
         room -= member.size
         if room < 0 or number > _MAX_MEMBERS or not is_companion(member):
             break

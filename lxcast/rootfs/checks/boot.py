@@ -72,7 +72,7 @@ def _no_init(subject: Subject, message: str) -> Finding:
         what = process[0] if process else "what its entrypoint names"
         return Finding(f"{message}: Proxmox VE 9.1 or later must start {what}", INIT, "warning", _ENTRYPOINT)
     if not process or subject.process is None:
-        return Finding(f"{message}, and nobody names a process that could be started instead", INIT)
+        return Finding(f"{message}, and nobody names a process that could be started instead", INIT, hint=_NONE_NAMED)
     _, problems = write_init(subject.survey, subject.process, dhcp=subject.dhcp)
     if problems:
         return Finding(f"{message}, and none can be written: {'; '.join(problems)}", INIT, hint=_NONE_WRITTEN)
@@ -94,6 +94,10 @@ _STAYS = "make the program a service of it; or take it out of the image, and --i
 _ENTRYPOINT = "create containers with --entrypoint; the record's hints say what the image names"
 _UNTOLD = "its entrypoint and env know no escapes: --init auto hands everything on"
 _NONE_WRITTEN = "put into the image what is missing, or leave it to Proxmox VE 9.1 and later: --init app"
+_NONE_NAMED = (
+    "install an init system in the image, such as systemd-sysv or openrc; or name a process: by ENTRYPOINT or CMD of "
+    "an image, or process.args of a runtime bundle"
+)
 _OBJDUMP = "Proxmox runs objdump on an init called systemd, and the create fails where that fails: call it otherwise"
 
 

@@ -29,7 +29,7 @@ CONFIG: dict[str, Any] = {
     "mounts": [{"destination": "/data", "type": "bind", "source": "/srv/data", "options": ["ro"]}],
     "linux": {
         "namespaces": [{"type": "pid"}, {"type": "network"}],
-        "devices": [{"path": "/dev/fuse"}],
+        "devices": [{"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229}],
         "resources": {
             "memory": {"limit": 100_000_000, "swap": 300_000_000},
             "cpu": {"shares": 512, "quota": 250_000, "period": 100_000, "cpus": "0-1,1,4"},
@@ -179,6 +179,8 @@ def test_a_source_that_names_no_process_is_told_so(tmp_path: Path) -> None:
     code, error, _ = build(tmp_path, tmp_path / "rootfs.tar", "--init", "auto")
     assert code == 5
     assert "is missing, and nobody names a process that could be started instead" in error["error"]["message"]
+    assert "process.args of a runtime bundle" in error["error"]["message"]
+    assert "--init auto" not in error["error"]["message"]
 
 
 def test_the_row_can_be_turned_off(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import json
 import lzma
 import os
 import subprocess
+import tarfile
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from lxcast.errors import ArchiveError, SourceError
 from lxcast.sources import open_source
 from lxcast.tar.member import regular
-from tests.image_files import Line, layer
+from tests.image_files import Line, docker_archive, layer, layout
 from tests.unit.cli.running import COMMAND, archive, environment
 from tests.unit.rootfs.filesystems import minimal_debian
 
@@ -100,6 +101,27 @@ def test_a_squashfs_image_is_told_with_the_way(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="squashfs image, which is no stream") as raised:
         read(tmp_path, b"hsqs" + bytes(2000))
     assert "save it to a file" in raised.value.hint
+
+
+@pytest.mark.parametrize("kind", ["saved", "layout", "layout backwards"])
+def test_an_image_of_layers_is_told_with_the_way(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "x.tar"
+    if kind == "saved":
+        docker_archive(path, [INNER])
+    else:
+        made = layout(tmp_path / "image", [[("a", "file", b"")]])
+        names = ["blobs", "index.json", "oci-layout"]
+        with tarfile.open(path, "w") as tar:
+            for name in names if kind == "layout" else names[::-1]:
+                tar.add(made.folder / name, name)
+    with pytest.raises(SourceError, match="is an image of layers, which are read twice") as raised:
+        read(tmp_path, path.read_bytes())
+    assert "save it to a file" in raised.value.hint
+
+
+def test_a_root_filesystem_may_have_names_that_images_have(tmp_path: Path) -> None:
+    lines: list[Line] = [("blobs", "dir", 0o755), ("index.json", "file", b"{}"), ("etc", "dir", 0o755)]
+    assert read(tmp_path, layer(lines)) == ([(b"blobs", 0), (b"index.json", 2), (b"etc", 0)], [])
 
 
 def test_malformed_metadata_is_told(tmp_path: Path) -> None:
