@@ -8,7 +8,6 @@ Format").
 import hashlib
 import json
 import re
-import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -29,7 +28,7 @@ MAX_JSON = 8 * 1024 * 1024
 
 _MOST_TOLD = 20
 
-_DAMAGED = "write the image again: the copy was cut off or damaged"
+DAMAGED = "write the image again: the copy was cut off or damaged"
 
 
 class Blobs(Protocol):
@@ -146,7 +145,7 @@ def _image(
             hint="other artifacts (charts, signatures, SBOMs) lie in OCI layouts, too",
         )
     if len(diff_ids) != len(layers):
-        raise ArchiveError(f"{blobs.name}: has {len(layers)} layers, and {len(diff_ids)} diff ids", hint=_DAMAGED)
+        raise ArchiveError(f"{blobs.name}: has {len(layers)} layers, and {len(diff_ids)} diff ids", hint=DAMAGED)
     refused: list[str] = []
     damaged: list[str] = []
     made = []
@@ -171,7 +170,7 @@ def _image(
         told = one_line("; ".join(refused))
         raise SourceError(f"{blobs.name}: {told}", hint="have its builder write plain layers")
     if damaged:
-        raise ArchiveError(f"{blobs.name}: {one_line('; '.join(damaged))}", hint=_DAMAGED)
+        raise ArchiveError(f"{blobs.name}: {one_line('; '.join(damaged))}", hint=DAMAGED)
     return Image(digest, _config(blobs, config, found), tuple(made))
 
 
@@ -194,7 +193,7 @@ def _config(blobs: Blobs, config: Mapping[str, Any], platform: Platform) -> Imag
             commands,
         )
     except (ValueError, TypeError, AttributeError) as error:
-        raise ArchiveError(f"{blobs.name}: its config is malformed: {error}", hint=_DAMAGED) from error
+        raise ArchiveError(f"{blobs.name}: its config is malformed: {error}", hint=DAMAGED) from error
 
 
 def _expand(blobs: Blobs, descriptors: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -263,7 +262,9 @@ def _can_be_typed(name: str) -> bool:
 
 def _choices(place: str, names: Iterable[str]) -> str:
     """Return what the user may write in place of what was not clear."""
-    told = [shlex.quote(f"{place}:{name}") for name in dict.fromkeys(names)]
+    from shlex import quote  # only where something is wrong
+
+    told = [quote(f"{place}:{name}") for name in dict.fromkeys(names)]
     more = f" or one of {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""
     return one_line(f"say which: {', '.join(told[:_MOST_TOLD])}{more}") if told else "there is none in it"
 
@@ -271,7 +272,7 @@ def _choices(place: str, names: Iterable[str]) -> str:
 def _path(blobs: Blobs, descriptor: Mapping[str, Any]) -> str:
     digest = descriptor.get("digest")
     if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
-        raise ArchiveError(f"{blobs.name}: {digest!r:.100} is no digest of SHA-256 or SHA-512", hint=_DAMAGED)
+        raise ArchiveError(f"{blobs.name}: {digest!r:.100} is no digest of SHA-256 or SHA-512", hint=DAMAGED)
     return f"blobs/{digest.replace(':', '/')}"
 
 
@@ -290,18 +291,18 @@ def _checked(blobs: Blobs, path: str, digest: str, size: int | None) -> bytes:
     return data
 
 
-def verify(what: str, expected: str, hexdigest: str) -> None:
+def verify(what: str, expected: str, hexdigest: str, hint: str = DAMAGED) -> None:
     """Raise ArchiveError where `what` has another digest than it should."""
     algorithm = expected.partition(":")[0]
     if expected != f"{algorithm}:{hexdigest}":
-        raise ArchiveError(f"{what} is damaged: it has {algorithm}:{hexdigest}, not {expected}", hint=_DAMAGED)
+        raise ArchiveError(f"{what} is damaged: it has {algorithm}:{hexdigest}, not {expected}", hint=hint)
 
 
 def _config_digest(path: str) -> str:
     """Return the digest that the path of a config in a docker archive tells; old ones name it HEX.json."""
     match = re.fullmatch(r"(?:blobs/sha256/)?([0-9a-f]{64})(?:\.json)?", path)
     if match is None:
-        raise SourceError(f"{path!r:.100} is no path of a config in an archive of docker save", hint=_DAMAGED)
+        raise SourceError(f"{path!r:.100} is no path of a config in an archive of docker save", hint=DAMAGED)
     return f"sha256:{match[1]}"
 
 
@@ -309,21 +310,21 @@ def _json(blobs: Blobs, path: str, data: bytes, kind: Callable[..., Any] = dict)
     try:
         found = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise ArchiveError(f"{blobs.name}: {path} is no JSON: {error}", hint=_DAMAGED) from error
+        raise ArchiveError(f"{blobs.name}: {path} is no JSON: {error}", hint=DAMAGED) from error
     if type(found) is not kind:
-        raise ArchiveError(f"{blobs.name}: {path} holds no {kind.__name__} but {data[:60]!r}", hint=_DAMAGED)
+        raise ArchiveError(f"{blobs.name}: {path} holds no {kind.__name__} but {data[:60]!r}", hint=DAMAGED)
     return found
 
 
 def _mapping(blobs: Blobs, data: Mapping[str, Any], key: str) -> dict[str, Any]:
     value = data.get(key)
     if not isinstance(value, dict):
-        raise ArchiveError(f"{blobs.name}: {key} is {value!r:.60}, not an object", hint=_DAMAGED)
+        raise ArchiveError(f"{blobs.name}: {key} is {value!r:.60}, not an object", hint=DAMAGED)
     return value
 
 
 def _list(blobs: Blobs, data: Mapping[str, Any], key: str, kind: type = dict) -> list[Any]:
     value = data.get(key)
     if not isinstance(value, list) or not all(isinstance(each, kind) for each in value):
-        raise ArchiveError(f"{blobs.name}: {key} is {value!r:.60}, not a list of {kind.__name__}", hint=_DAMAGED)
+        raise ArchiveError(f"{blobs.name}: {key} is {value!r:.60}, not a list of {kind.__name__}", hint=DAMAGED)
     return value

@@ -3,11 +3,9 @@
 Each kind is imported when it is met: a build from an archive should not wait for what speaks with engines.
 """
 
-import posixpath
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from lxcast.errors import UsageError
 from lxcast.sources.archive import Archive, first_path, is_of_an_image, is_squashfs, open_file, open_stdin
@@ -42,10 +40,8 @@ def open_source(text: str, platform: str = "", sha256: str | None = None) -> Sou
     if is_url(text):
         return _open_url(text, platform, sha256)
     refuse_checksum(text, sha256)
-    prefix, colon, rest = text.partition(":")
-    named = _open_named(prefix, rest, platform) if colon else None
-    if named is not None:
-        return named
+    if is_prefixed(text):
+        return _open_named(text, platform)
     if not text:
         raise UsageError("the source's name is empty", hint="name a container, an image, an archive, or - for stdin")
     if text == "-":
@@ -53,6 +49,13 @@ def open_source(text: str, platform: str = "", sha256: str | None = None) -> Sou
     path = Path(text)
     if path.exists() or path.is_absolute() or text.startswith((".", "~")) or path.suffix in _ARCHIVE_SUFFIXES:
         return _open_path(path.expanduser(), platform)
+    if text.startswith(_OTHER_PLACES):
+        from shlex import quote
+
+        raise UsageError(
+            f"{text}: lxcast reads no image from there",
+            hint=f"skopeo copy {quote(text)} oci:image:latest, then oci:image:latest is the source",
+        )
     from lxcast.sources.docker import open_word
 
     return open_word(text)
@@ -84,28 +87,36 @@ def refuse_checksum(text: str, sha256: str | None) -> None:
         raise UsageError(f"{text} is no https source: a checksum is for one", hint="leave it out")
 
 
+_OTHER_PLACES = ("docker://", "containers-storage:", "dir:", "ostree:", "sif:", "tarball:")
+"""What skopeo reads images from, beside what is a source here (containers-transports(5))."""
+
 _KINDS = ("docker-daemon", "docker-container", "docker-archive", "oci", "oci-archive", "bundle", "rootfs")
 
 
-def _open_named(prefix: str, name: str, platform: str) -> Source | None:
-    """Return the source whose kind is said; None where `prefix` is no kind."""
-    if prefix in ("docker-daemon", "docker-container"):
+def _open_named(text: str, platform: str) -> Source:
+    """Return the source whose kind is said by its prefix."""
+    kind, _, name = text.partition(":")
+    if not name:
+        raise UsageError(f"{text} names no source", hint=f"write it behind the colon, as {kind}:NAME")
+    if kind in ("docker-daemon", "docker-container"):
         from lxcast.sources.docker import open_container, open_image
 
-        return open_image(name) if prefix == "docker-daemon" else open_container(name)
-    if prefix in ("docker-archive", "oci", "oci-archive"):
+        return open_image(name) if kind == "docker-daemon" else open_container(name)
+    if kind in ("docker-archive", "oci", "oci-archive"):
         from lxcast.sources.image import open_docker_archive, open_layout
 
-        return (open_docker_archive if prefix == "docker-archive" else open_layout)(name, platform)
-    if prefix == "bundle":
+        return (open_docker_archive if kind == "docker-archive" else open_layout)(name, platform)
+    return _open_folder(kind, name)
+
+
+def _open_folder(kind: str, name: str) -> Source:
+    if kind == "bundle":
         from lxcast.sources.bundle import open_bundle
 
         return open_bundle(name)
-    if prefix == "rootfs":
-        from lxcast.sources.folder import open_rootfs
+    from lxcast.sources.folder import open_rootfs
 
-        return open_rootfs(name)
-    return None
+    return open_rootfs(name)
 
 
 def settled(source: Source) -> Source:
@@ -145,6 +156,8 @@ def open_standing(source: str | Path, platform: str = "", sha256: str | None = N
     if not is_url(source):
         at: Path | None = getattr(opened, "path", None)
         return Standing(_file_at(at) if at else None, at, at.name if at else "", lambda: opened)
+    from urllib.parse import urlsplit
+
     from lxcast.sources.remote import Remote
 
     assert isinstance(opened, Remote)
@@ -152,7 +165,7 @@ def open_standing(source: str | Path, platform: str = "", sha256: str | None = N
     file = streamed or (open_file(opened.path) if opened.path else None)
     if file:
         file.origin = opened.origin
-    name = posixpath.basename(urlsplit(opened.origin.reference).path)
+    name = urlsplit(opened.origin.reference).path.rpartition("/")[2]
     return Standing(file, opened.path, name, lambda: streamed or opened.kept())
 
 
@@ -193,7 +206,7 @@ def _open_path(path: Path, platform: str) -> Source:
 
             found = open_if_pair(path)
         kind = "bundle" if (path / "config.json").is_file() else "rootfs"
-        return found or _open_named(kind, str(path), platform) or open_file(path)
+        return found or _open_folder(kind, str(path))
     first = b"" if is_squashfs(path) else first_path(path)
     if first and is_of_an_image(first):
         from lxcast.sources.image import open_if_image

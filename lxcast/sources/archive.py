@@ -75,9 +75,10 @@ class Archive:
             if not self.digest:
                 yield counted
                 return
+            from lxcast.sources.checksums import HINT
             from lxcast.sources.verified import Verified  # few sources have one
 
-            verified = Verified(counted, self.digest, self.origin.reference)
+            verified = Verified(counted, self.digest, self.origin.reference, hint=HINT)
             yield verified
             verified.finish()
 

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lxcast.errors import SourceError
-from lxcast.oci.layout import verify
 from lxcast.tar.member import REG, Member
 
 NAMES = ("SHA256SUMS", "sha256sums.txt")
 """As distributions call it, and as hakim does."""
+
+HINT = "copy it again; or take out its line in the checksum file, where that is of another file"
 
 _LINE = re.compile(r"([0-9a-fA-F]{64}) [ *](?:\./)?(.+)")
 _MAX = 4 * 1024 * 1024
@@ -80,13 +81,17 @@ class Sums:
 
     def compare(self, root: bytes) -> None:
         """Raise ArchiveError for a member that is not what a checksum file says; warn where none tells of `root`."""
+        if not self._listed:
+            return
+        from lxcast.oci.layout import verify
+
         for sums, digest, named in self._listed:
             if named in self._found:
                 what = f"{self._name}: {named}, by the {sums} in it,"
-                verify(what, f"sha256:{digest}", self._found[named])
+                verify(what, f"sha256:{digest}", self._found[named], HINT)
         told = {named for _, _, named in self._listed}
         unsaid = f"{self._name}: its checksums name no {_path(root)}, which was not compared"
-        if told and _path(root) not in told and unsaid not in self._warnings:
+        if _path(root) not in told and unsaid not in self._warnings:
             self._warnings.append(unsaid)
 
 

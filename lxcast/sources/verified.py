@@ -4,14 +4,21 @@ import hashlib
 from collections.abc import Callable
 
 from lxcast.compression import Readable
-from lxcast.oci.layout import verify
+from lxcast.oci.layout import DAMAGED, verify
 
 
 class Verified:
     """A stream whose digest is compared at its end; "" for one that need not be."""
 
-    def __init__(self, raw: Readable, digest: str, name: str, count: Callable[[int], None] | None = None) -> None:
-        self._raw, self._digest, self._name, self._count = raw, digest, name, count
+    def __init__(
+        self,
+        raw: Readable,
+        digest: str,
+        name: str,
+        count: Callable[[int], None] | None = None,
+        hint: str = DAMAGED,
+    ) -> None:
+        self._raw, self._digest, self._name, self._count, self._hint = raw, digest, name, count, hint
         self._hash = hashlib.new(digest.partition(":")[0]) if digest else None
 
     def readinto(self, buffer: memoryview, /) -> int:
@@ -33,4 +40,4 @@ class Verified:
             buffer = memoryview(bytearray(1 << 20))
             while self.readinto(buffer):
                 pass
-            verify(self._name, self._digest, self._hash.hexdigest())
+            verify(self._name, self._digest, self._hash.hexdigest(), self._hint)

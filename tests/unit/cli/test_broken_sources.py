@@ -10,7 +10,7 @@ from tests.image_files import Layout, config, docker_archive, layer, layout
 from tests.unit.cli.running import archive, lxcast
 from tests.unit.rootfs.filesystems import minimal_debian
 
-SOURCE, ARCHIVE, CHECK = 3, 4, 5
+USAGE, SOURCE, ARCHIVE, CHECK = 2, 3, 4, 5
 
 GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
 
@@ -108,6 +108,8 @@ BROKEN: dict[str, tuple[str, Callable[[Path], object], int, str]] = {
     "no image of that name": ("oci:x:v2", lambda folder: layout(folder, [[]], name="v1"), SOURCE, "no image 'v2'"),
     "no layout": ("oci:x", Path.mkdir, SOURCE, "is no OCI image layout"),
     "nothing": ("oci:x", lambda folder: None, SOURCE, "no such file or folder"),
+    "a prefix without a name": ("rootfs:", lambda folder: None, USAGE, "write it behind the colon, as rootfs:NAME"),
+    "a registry": ("docker://debian:12", lambda folder: None, USAGE, "skopeo copy docker://debian:12 oci:"),
     "no such bundle": ("bundle:x", lambda folder: None, SOURCE, "no such folder"),
     "no config.json": ("bundle:x", lambda folder: bundle(folder, None), SOURCE, "has no config.json"),
     "config.json is no JSON": ("bundle:x", lambda folder: bundle(folder, "{"), SOURCE, "is no JSON"),
