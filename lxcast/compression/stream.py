@@ -68,6 +68,8 @@ class Decompressed:
 
     def readinto(self, buffer: memoryview, /) -> int:
         """Fill the start of `buffer`. Raises ArchiveError."""
+        if not len(buffer):
+            return 0  # liblzma and libzstd call it an error
         try:
             return self._raw.readinto(buffer) or 0
         except self._errors as error:

@@ -107,6 +107,14 @@ def test_joined_parts_are_one_stream(kind: str) -> None:
     assert unpacked(b"".join(map(ONCE[kind], parts))) == SMALL
 
 
+@pytest.mark.parametrize("kind", ONCE)
+def test_no_bytes_can_be_asked_for_at_any_place(kind: str) -> None:
+    stream = decompress(Peeked(io.BytesIO(ONCE[kind](b"abc"))), "x")
+    buffer = memoryview(bytearray(10))
+    read = [stream.readinto(buffer[:size]) for size in (0, 2, 0, 10, 0, 10)]
+    assert (read, bytes(buffer[:1])) == ([0, 2, 0, 1, 0, 0], b"c")
+
+
 def test_skippable_frames_are_skipped() -> None:
     frame = ONCE["zstd"]
     skippable = b"\x5a\x2a\x4d\x18" + (7).to_bytes(4, "little") + b"skipped"
