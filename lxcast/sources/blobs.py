@@ -69,7 +69,7 @@ class FolderBlobs:
         """Do nothing: nothing is kept open."""
 
     def _file(self, path: str) -> Path | None:
-        file = (self._root / path).resolve()
+        file = Path(os.path.realpath(self._root / path))  # Path.resolve() raises for links that lead in a circle
         return file if file.is_relative_to(self._root) and file.is_file() else None
 
 

@@ -5,6 +5,7 @@ The keys are the OCI runtime specification's (config.md, config-linux.md, 1.0 to
 
 import hashlib
 import json
+import os
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -277,8 +278,7 @@ _HINT = "`runc spec` or `umoci unpack` writes one that is right"
 
 def _read(bundle: Path) -> bytes:
     try:
-        with (bundle / "config.json").open("rb") as file:
-            data = file.read(_MAX_CONFIG + 1)
+        data = _content(bundle / "config.json")
     except (FileNotFoundError, NotADirectoryError) as error:
         what = "has no config.json" if bundle.is_dir() else "is no folder" if bundle.exists() else "no such folder"
         raise SourceError(f"{bundle}: {what}", hint="a runtime bundle is a folder with config.json in it") from error
@@ -289,6 +289,12 @@ def _read(bundle: Path) -> bytes:
     return data
 
 
+def _content(path: Path) -> bytes:
+    """Return the start of a file, more than a config may have; of a pipe that nobody writes to, nothing."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        return file.read(_MAX_CONFIG + 1)
+
+
 def _digest(bundle: Path, config: bytes) -> str:
     """Return the digest of config.json; where umoci unpacked an image there, that of it and the manifest's digest.
 
@@ -296,7 +302,7 @@ def _digest(bundle: Path, config: bytes) -> str:
     """
     digest = hashlib.sha256(config)
     with suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
-        walk = json.loads((bundle / "umoci.json").read_bytes())["from_descriptor_path"]["descriptor_walk"]
+        walk = json.loads(_content(bundle / "umoci.json"))["from_descriptor_path"]["descriptor_walk"]
         digest.update(str(walk[-1]["digest"]).encode())
     return f"sha256:{digest.hexdigest()}"
 

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import json
 import lzma
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,15 @@ def test_a_path_that_no_system_takes_is_told(tmp_path: Path, path: str) -> None:
 def test_what_is_no_config_is_told(tmp_path: Path, content: str, said: str) -> None:
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(SourceError, match=said):
+        open_source(f"bundle:{tmp_path}")
+
+
+def test_a_pipe_that_nobody_writes_to_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "umoci.json")
+    assert open_source(f"bundle:{bundle(tmp_path)}").origin.digest
+    (tmp_path / "config.json").unlink()
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(SourceError, match=r"config\.json is no JSON"):
         open_source(f"bundle:{tmp_path}")
 
 

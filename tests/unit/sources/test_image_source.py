@@ -302,6 +302,16 @@ def test_what_is_no_image_is_told(tmp_path: Path) -> None:
         open_source(str(made.folder))
 
 
+@pytest.mark.parametrize("name", ["index.json", "oci-layout", "blob"])
+def test_a_link_that_leads_to_itself_is_no_file(tmp_path: Path, name: str) -> None:
+    made = layout(tmp_path / "image", [LOW])
+    path = made.path(made.manifests[0]["digest"]) if name == "blob" else made.folder / name
+    path.unlink()
+    path.symlink_to(path.name)
+    with pytest.raises(SourceError, match=r"there is no|is no OCI image layout"):
+        open_source(f"oci:{made.folder}")
+
+
 def test_a_docker_archive_with_several_images_asks_which(tmp_path: Path) -> None:
     saved = docker_archive(tmp_path / "saved.tar", [layer(LOW)], ["one:latest", "two:v1"])
     assert list(listing(read(f"docker-archive:{saved}:one"))) == ["a", "b"]
