@@ -17,6 +17,7 @@ __all__ = [
     "Packaged",
     "Source",
     "Standing",
+    "comes",
     "is_url",
     "open_file",
     "open_source",
@@ -45,7 +46,7 @@ def open_source(text: str, platform: str = "", sha256: str | None = None) -> Sou
     if not text:
         raise UsageError("the source's name is empty", hint="name a container, an image, an archive, or - for stdin")
     if text == "-":
-        return _opened_once(open_stdin())
+        return _once(open_stdin())
     path = Path(text)
     if path.exists() or path.is_absolute() or text.startswith((".", "~")) or path.suffix in _ARCHIVE_SUFFIXES:
         return _open_path(path.expanduser(), platform)
@@ -120,12 +121,19 @@ def _open_folder(kind: str, name: str) -> Source:
 
 
 def settled(source: Source) -> Source:
-    """Return the source that a remote one is, told by its content; any other as it is. Raises SourceError."""
-    if source.origin.kind != "https":
-        return source
-    from lxcast.sources.remote import Remote
+    """Return the source that a remote one is, or one from a pipe, told by its content; any other as it is.
 
-    return source.opened() if isinstance(source, Remote) else source
+    That may take as long as a download. Raises SourceError and its children.
+    """
+    if not comes(source):
+        return source
+    opened: Source = source.opened()  # type: ignore[attr-defined] # such sources have it
+    return opened
+
+
+def comes(source: Source) -> bool:
+    """Tell whether a source has to be waited for before it is known what it is."""
+    return hasattr(source, "opened")
 
 
 class Standing(NamedTuple):
@@ -216,10 +224,10 @@ def _open_path(path: Path, platform: str) -> Source:
         from lxcast.sources.packaged import is_packed, open_if_packed, open_with_metadata
 
         found = (open_if_packed(path) if first and is_packed(first) else None) or open_with_metadata(path)
-    return found or _opened_once(open_file(path))
+    return found or _once(open_file(path))
 
 
-def _opened_once(archive: Archive) -> Source:
-    from lxcast.sources.once import open_once
+def _once(archive: Archive) -> Source:
+    from lxcast.sources.once import Once
 
-    return open_once(archive)
+    return Once(archive)

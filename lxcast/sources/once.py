@@ -5,7 +5,7 @@ Names, templates and record follow from the metadata, so it is heeded where it c
 
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 
 from lxcast.compression import Peeked, Readable, decompress
@@ -15,9 +15,10 @@ from lxcast.incus.templates import missing
 from lxcast.sources.archive import SQUASHFS, Archive, is_of_an_image
 from lxcast.sources.begun import Begun
 from lxcast.sources.packaged import PackagedSource, is_companion, is_in_rootfs, is_root, nested, unpacked
+from lxcast.sources.source import Members
 from lxcast.tar.form import Form
 from lxcast.tar.member import DIR, REG, printable
-from lxcast.tar.reader import Reader
+from lxcast.tar.reader import Limits, Reader
 
 _MAX_HELD = 4 * 1024 * 1024
 """Bytes of the members that may be metadata, and lie before what tells that they are."""
@@ -25,19 +26,41 @@ _MAX_HELD = 4 * 1024 * 1024
 _MAX_MEMBERS = 10_000
 
 
-def open_once(archive: Archive) -> Archive | PackagedSource:
-    """Return what comes from a pipe: a root filesystem, or what that is packed in with nothing but its metadata.
+class Once:
+    """What comes from a pipe. It is waited for when it is opened."""
 
-    Raises ArchiveError for malformed metadata, SourceError for an image of layers or squashfs, and where more of the
-    metadata is needed than comes in time.
-    """
-    stack = ExitStack()
-    begun = Begun(stack.enter_context(archive.opener()))
-    try:
-        return _told(archive, begun, stack)
-    except BaseException:
-        stack.close()
-        raise
+    config = None
+    rereadable = False
+    size = None
+
+    def __init__(self, archive: Archive) -> None:
+        self.origin, self.warnings = archive.origin, archive.warnings
+        self._archive = archive
+        self._opened: Archive | PackagedSource = archive
+
+    @property
+    def read(self) -> int:
+        """Bytes that were read so far."""
+        return self._opened.read
+
+    def members(self, limits: Limits | None = None) -> AbstractContextManager[Members]:
+        """Open it and yield its members."""
+        return self.opened().members(limits)
+
+    def opened(self) -> Archive | PackagedSource:
+        """Return what it is: a root filesystem, or what that is packed in with nothing but its metadata.
+
+        Raises ArchiveError for malformed metadata, SourceError for an image of layers or squashfs, and where more of
+        the metadata is needed than comes in time.
+        """
+        stack = ExitStack()
+        begun = Begun(stack.enter_context(self._archive.opener()))
+        try:
+            self._opened = _told(self._archive, begun, stack)
+        except BaseException:
+            stack.close()
+            raise
+        return self._opened
 
 
 def _told(archive: Archive, begun: Begun[Readable], stack: ExitStack) -> Archive | PackagedSource:
