@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 from urllib.parse import urlsplit
 
+from lxcast.causes import causes_of, reason_of
 from lxcast.engine.endpoint import Endpoint
 from lxcast.errors import EngineError
 
@@ -217,7 +218,7 @@ def _sdk(endpoint: Endpoint) -> Call:
             url = client.base_url + path
             response = client.request(method, url, json=body, stream=True, timeout=timeout, verify=verify, cert=cert)
         except OSError as error:  # requests' exceptions are OSErrors
-            raise EngineError(str(error)) from error
+            raise EngineError(reason_of([*causes_of(error)])) from error
         return _SdkReply(response)
 
     return call
@@ -232,4 +233,4 @@ def transport(endpoint: Endpoint) -> Call:
         return _ssh(endpoint.host)
     if scheme in ("tcp", "http", "https"):
         return _sdk(endpoint)
-    raise EngineError(f"{endpoint.named_by} names {endpoint.host!r}", hint="it starts with unix://, tcp:// or ssh://")
+    raise EngineError("an engine's address begins with unix://, tcp:// or ssh://")

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
+from lxcast.causes import causes_of, reason_of
 from lxcast.errors import ApiError
 from lxcast.http.answer import Answer
 from lxcast.http.body import File, FileBody, UploadBody, stamp
-from lxcast.http.causes import causes_of, reason_of
 from lxcast.http.profile import Profile, Secret, load_profile
 from lxcast.http.relay import Relay
 from lxcast.model import conceal

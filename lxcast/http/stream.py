@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+from lxcast.causes import causes_of, reason_of
 from lxcast.errors import SourceError
 from lxcast.http import get_file
-from lxcast.http.causes import causes_of, reason_of
 
 _REDIRECTS = 10
 _MOVED = "name the address where the file lies"

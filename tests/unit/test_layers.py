@@ -23,7 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     # The ground is laid in three courses, so that it too has a direction.
     ("lxcast.naming", "lxcast.settings"),
     ("lxcast.model", "lxcast.progress", "lxcast.interrupt"),
-    ("lxcast.errors", "lxcast.forms"),
+    ("lxcast.errors", "lxcast.forms", "lxcast.causes"),
     ("lxcast",),  # the version, and nothing that imports
 )
 # Stands beside the house: it shares no code with it, so that a mistake of the client is not its stand-in server's too.

@@ -70,6 +70,19 @@ def test_a_socket_without_a_listener_is_an_engine_that_does_not_run(tmp_path: Pa
     assert "start it" in caught.value.hint
 
 
+def test_an_address_where_nobody_listens_is_told_in_plain_words() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        host = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+    with pytest.raises(EngineError) as caught:
+        connect({"DOCKER_HOST": host})
+    assert caught.value.message == f"no container engine answers: {host} (from DOCKER_HOST): Connection refused"
+
+
+def test_an_address_of_no_kind_is_told_which_there_are() -> None:
+    with pytest.raises(EngineError, match=r"engine (\(from DOCKER_HOST\)): .* begins with unix://, tcp:// or ssh://"):
+        connect({"DOCKER_HOST": "engine"})
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who is refused")
 def test_a_socket_of_others_is_permission_denied(tmp_path: Path, serve: Serve) -> None:
     environ = serve({"/_ping": OK})
