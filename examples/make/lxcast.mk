@@ -10,6 +10,7 @@
 # UPLOAD is the Proxmox storage that image.upload sends to: PM_NODE and PM_STORAGE name it, unless it says
 # proxmox:NODE/STORAGE; PM_API_URL, PM_API_TOKEN_ID and PM_API_TOKEN_SECRET come from the environment, and UPLOAD_FLAGS
 # goes to `lxcast publish`. The last line of standard output is the template's id.
+# SOURCE_DATE_EPOCH unsaid is the last commit to the image's folder: the same files and packages are the same content.
 # Once on each machine: `lxcast packer install`, and for Packer 1.10 and newer `packer init` in the image's folder.
 
 IMAGE ?= debian-12
@@ -27,7 +28,8 @@ image_dir = $(IMAGES)/$(IMAGE)
 image_template = $(if $(filter v1.6.%,$(shell $(PACKER) version)),$(image_dir)/packer.pkr.hcl,$(image_dir))
 # A virtual environment beside the Makefile wins, for this recipe and for the commands that Packer runs.
 image_env = PATH="$(CURDIR)/.venv/bin:$$PATH" CHECKPOINT_DISABLE=1
-image_packer = $(image_env) $(PACKER) build -var name=$(IMAGE) -var version=$(VERSION) -var storage=$(STORAGE)
+image_epoch = SOURCE_DATE_EPOCH="$${SOURCE_DATE_EPOCH-$$(git -C $(image_dir) log -1 --format=%ct . 2>/dev/null)}"
+image_packer = $(image_epoch) $(image_env) $(PACKER) build -var name=$(IMAGE) -var version=$(VERSION) -var storage=$(STORAGE)
 image_ask = printf '{"name":"%s","version":"%s","storage":"%s"}' '$(IMAGE)' '$(1)' '$(STORAGE)' | $(image_env) lxcast-data
 image_newest = $(call image_ask,latest)
 image_number = $(filter v%,$(VERSION))

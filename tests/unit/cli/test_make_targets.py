@@ -1,8 +1,11 @@
-"""The image.upload targets, with a small program in Packer's place."""
+"""The targets of lxcast.mk, with a small program in Packer's place."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
+
+import pytest
 
 from lxcast.testing import Cluster
 from tests.documents import REPOSITORY
@@ -49,3 +52,27 @@ def test_make_alone_does_what_the_including_makefile_says_first_and_never_builds
         assert done.stdout == told
         assert (done.returncode == 0) == bool(told)
         assert not (tmp_path / "built").exists()
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="git is missing")
+def test_the_last_commit_dates_what_is_built_unless_a_time_is_said(tmp_path: Path) -> None:
+    (tmp_path / "images/web/output").mkdir(parents=True)
+    (tmp_path / "images/web/packer.pkr.hcl").touch()
+    (tmp_path / "images/web/output/receipt.json").write_text("{}")
+    (tmp_path / "Makefile").write_text(f"IMAGE := web\ninclude {REPOSITORY}/examples/make/lxcast.mk\n")
+    packer = tmp_path / "packer"
+    packer.write_text('#!/bin/sh\ntest "$1" = version || echo "$SOURCE_DATE_EPOCH" > epoch\n')
+    packer.chmod(0o755)
+
+    def epoch(**environ: str) -> str:
+        env = environment({"GIT_CEILING_DIRECTORIES": str(tmp_path.parent), **environ})
+        subprocess.run(["make", "-s", "image.build", f"PACKER={packer}"], cwd=tmp_path, env=env, check=True)
+        return (tmp_path / "epoch").read_text().strip()
+
+    assert epoch() == ""
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.org"]
+    dated = {**os.environ, "GIT_COMMITTER_DATE": "1760000000 +0000"}
+    for words in (["init", "-q"], ["add", "images/web/packer.pkr.hcl"], ["commit", "-q", "-m", "An image"]):
+        subprocess.run([*git, *words], cwd=tmp_path, env=dated, check=True)
+    assert epoch() == "1760000000"
+    assert epoch(SOURCE_DATE_EPOCH="5") == "5"
