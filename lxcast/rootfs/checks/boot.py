@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from lxcast.model import ImageConfig
 from lxcast.rootfs.checks.rows import Check, Finding, Subject
 from lxcast.rootfs.container import systemd, systemd_version
-from lxcast.rootfs.distribution import READS, detect, machine
+from lxcast.rootfs.distribution import READS, machine
 from lxcast.rootfs.init import READS as INIT_READS
 from lxcast.rootfs.init import entrypoint, is_written, write_init
 from lxcast.rootfs.survey import Survey
@@ -130,8 +130,7 @@ def _architecture(subject: Subject) -> Iterator[Finding]:
         else:
             message = "is no ELF program: Proxmox finds no architecture and takes amd64"
         yield Finding(message, b"bin/sh", "warning")
-    unmanaged = not subject.managed or detect(survey).ostype == "unmanaged"
-    if unmanaged and found not in ("", "amd64"):
+    if not subject.managed and found not in ("", "amd64"):
         message = f"Proxmox makes an unmanaged container an amd64 one, and the programs are for {found}"
         yield Finding(message, level="warning", hint=f"create the container with `--arch {found}`")
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lxcast.model import ImageConfig
+from lxcast.rootfs.distribution import detect
 from lxcast.rootfs.init import is_written
 from lxcast.rootfs.survey import Survey
 from lxcast.tar.member import printable
@@ -21,8 +22,6 @@ class Subject:
     survey: Survey
     arch: str = ""
     """The architecture that was asked for, in Proxmox's words (amd64, arm64, ...); "" where none was."""
-    ostype: str = ""
-    """"unmanaged" where a container without Proxmox's set-up was asked for, else ""."""
     init: Init = "none"
     """What starts the container where there is no init: nothing, a written one, or Proxmox itself."""
     process: ImageConfig | None = None
@@ -32,8 +31,11 @@ class Subject:
 
     @property
     def managed(self) -> bool:
-        """Whether Proxmox is to set the container up: network, hostname, password and keys."""
-        return self.ostype != "unmanaged"
+        """Whether Proxmox sets the container up: network, hostname, password and keys.
+
+        A row that asks reads `distribution.READS`.
+        """
+        return detect(self.survey).ostype != "unmanaged"
 
     @property
     def starts_program(self) -> bool:

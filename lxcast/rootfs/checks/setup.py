@@ -34,14 +34,8 @@ _MANAGERS = {
 """Programs that tell a network manager."""
 
 
-def _judged(subject: Subject) -> Distribution | None:
-    """Return the distribution where Proxmox is to set the container up, else None."""
-    return detect(subject.survey) if subject.managed else None
-
-
 def _distribution(subject: Subject) -> Iterator[Finding]:
-    found = _judged(subject)
-    for problem in found.problems if found else ():
+    for problem in detect(subject.survey).problems:
         if problem.about == "distribution":
             # What Proxmox would set up, a single program has no use for.
             level: Level = "warning" if subject.starts_program else problem.level
@@ -49,8 +43,7 @@ def _distribution(subject: Subject) -> Iterator[Finding]:
 
 
 def _version(subject: Subject) -> Iterator[Finding]:
-    found = _judged(subject)
-    for problem in found.problems if found else ():
+    for problem in detect(subject.survey).problems:
         if problem.about == "version":
             yield Finding(problem.message, problem.path, problem.level)
 
@@ -118,9 +111,9 @@ def _has(survey: Survey, manager: str) -> bool:
 
 
 def _network(subject: Subject) -> Iterator[Finding]:
-    found = _judged(subject)
-    wanted = _wanted(found) if found else ()
-    if found is None or not wanted or any(_has(subject.survey, manager) for manager in wanted):
+    found = detect(subject.survey)
+    wanted = _wanted(found)
+    if not wanted or any(_has(subject.survey, manager) for manager in wanted):
         return
     # Proxmox's preset turns networkd off on Debian, where it comes with systemd and is no choice of anybody.
     useless = ("systemd-networkd",) if found.ostype == "debian" else ()
@@ -197,6 +190,7 @@ SETUP = (
         ),
         judge=_blocked_files,
         hint="remove the folder: it is left where a mount of the build had no file to cover",
+        reads=READS,
     ),
     Check(
         id="root-home",
@@ -208,7 +202,7 @@ SETUP = (
         ),
         judge=_root_home,
         hint="make the folder, mode 0700",
-        reads=("etc/passwd",),
+        reads=(*READS, "etc/passwd"),
     ),
     Check(
         id="network-manager",
@@ -229,6 +223,7 @@ SETUP = (
         why="A file .pve-ignore.NAME beside NAME keeps Proxmox from writing NAME (PVE/LXC/Setup/Base.pm).",
         judge=_ignored,
         hint="fine where it is meant; each container then has the template's own file",
+        reads=READS,
     ),
     Check(
         id="root-disk",

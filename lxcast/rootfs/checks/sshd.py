@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from lxcast.rootfs.checks.rows import Check, Finding, Subject
 from lxcast.rootfs.checks.sshd_config import MAIN, READS, Configuration, Setting, evaluate, groups_of, main_file
 from lxcast.rootfs.checks.sshd_match import Connection, matches, matches_address, matches_list
+from lxcast.rootfs.distribution import READS as DISTRIBUTION
 from lxcast.rootfs.survey import Survey
 from lxcast.tar.member import printable
 
@@ -355,6 +356,6 @@ SSH = (
             f"{_VERDICT}"
         ),
         judge=_let_in,
-        reads=(*READS, "etc/shadow"),
+        reads=(*READS, *DISTRIBUTION, "etc/shadow"),
     ),
 )
