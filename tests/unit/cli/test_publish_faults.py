@@ -114,7 +114,8 @@ def test_of_two_publishers_at_once_never_two_succeed_with_other_bytes(tmp_path: 
             processes.append(start(server, tmp_path, "publish", file, "--node", node, **own))
             time.sleep(later)
         told = [(process.communicate(timeout=240), process.returncode) for process in processes]
-        assert {code for _, code in told} <= {0, 7, 10}, told
+        # 9: what the other one had only begun to copy was seen
+        assert all(code in (0, 7, 10) or (code == 9 and "were sent" in talk) for (_, talk), code in told), told
         successes = [file for file, (_, code) in zip(files, told, strict=True) if code == 0]
         assert len(successes) < 2, told
         name = files[0].name
