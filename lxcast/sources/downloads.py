@@ -77,7 +77,8 @@ def keep(stream: Readable, name: str, expected: str, digest: Callable[[], str]) 
     there = folder()
     try:
         with durable.explained(there):
-            there.mkdir(parents=True, exist_ok=True)
+            # Closed to others: what a server gives for a password must not be readable here without it.
+            there.mkdir(mode=0o700, parents=True, exist_ok=True)
         durable.sweep(there)
         with durable.Temporary(there) as file:
             buffer = memoryview(bytearray(_READ))

@@ -142,6 +142,7 @@ def test_what_is_read_twice_is_kept_under_its_digest(server: FileServer, tmp_pat
     made = cast(server, tmp_path, digest)
     assert (made.record.source.kind, made.record.source.digest) == ("https", f"sha256:{digest}")
     assert [each.sha256 for each in downloads.kept()] == [digest]
+    assert downloads.folder().stat().st_mode & 0o077 == 0
     asked = len(server.requests)
     assert cast(server, tmp_path, digest, remove=("srv",)).volid == "local:vztmpl/web-v2.tar.zst"
     assert len(server.requests) == asked, "it is there"
