@@ -76,7 +76,6 @@ class Distribution:
     """The number that Proxmox compares; 0 where it has none."""
     release: str
     """What people call the version: VERSION_ID of os-release, else `version`; "" where there is neither."""
-    codename: str
     problems: tuple[Problem, ...]
 
 
@@ -110,7 +109,7 @@ def detect(survey: Survey) -> Distribution:
     except _RefusedError as refused:
         problems.append(refused.problem)
     release = _plain(text, "VERSION_ID") or (f"{version:g}" if version else "")
-    return Distribution(ostype, id, version, release, _plain(text, "VERSION_CODENAME"), tuple(problems))
+    return Distribution(ostype, id, version, release, tuple(problems))
 
 
 def os_release(text: str) -> dict[str, str]:

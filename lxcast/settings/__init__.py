@@ -53,12 +53,6 @@ class Settings:
         """Return the value of a setting whose kind is text."""
         return str(self.values[name])
 
-    def table(self, name: str) -> Mapping[str, str]:
-        """Return the value of a setting whose kind is table."""
-        value = self.values[name]
-        assert isinstance(value, Mapping)
-        return value
-
 
 def load(folder: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
     """Read the settings that hold in `folder` (default: where the command runs).

@@ -38,7 +38,7 @@ def test_lists_are_joined_and_tables_merged(tmp_path: Path) -> None:
         LXCAST_ALLOW="y='three more' z=",
     )
     assert found.values["remove"] == ("opt/a", "opt/b", "opt/c d")
-    assert found.table("allow") == {"x": "one", "y": "three more", "z": ""}
+    assert found.values["allow"] == {"x": "one", "y": "three more", "z": ""}
     assert found.origins["remove"] == f"{tmp_path / 'lxcast.toml'}, LXCAST_REMOVE"
 
 

@@ -188,10 +188,6 @@ def test_a_nix_store_makes_nixos_of_an_unknown_id() -> None:
     assert detect(survey_of(members)).ostype == "nixos"
 
 
-def test_the_codename_is_told() -> None:
-    assert detect(survey_of(minimal_debian())).codename == "bookworm"
-
-
 @pytest.mark.parametrize(
     ("line", "value"),
     [
