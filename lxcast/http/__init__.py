@@ -55,7 +55,7 @@ PATIENCE = 10.0
 NODE_DOWN = 595
 """From here to 599 a status is pveproxy's own, where a node does not answer it (AnyEvent::HTTP)."""
 
-_TRANSIENT = {502, 503, 504, *range(NODE_DOWN, 600)}  # 502 to 504 are a proxy's
+_TRANSIENT = {429, 502, 503, 504, *range(NODE_DOWN, 600)}  # below 595 it is a proxy's
 
 
 class Client:
@@ -331,7 +331,10 @@ def _hint(status: int, profile: Profile) -> str:
     if status == 401:
         return f"is the token {profile.token_id} there, not expired, its user enabled, and the secret its own?"
     if status == 403:
-        return f"give the token {profile.token_id} (with privilege separation: the token itself) the role"
-    if status in (502, 503, 504):
+        return (
+            f"give it to the token {profile.token_id} and to its user: pveum acl modify PATH --tokens "
+            f"'{profile.token_id}' --roles ROLE, and the same with --users; `lxcast doctor` tells what an upload needs"
+        )
+    if status in (429, 502, 503, 504):
         return "a proxy between answered, not Proxmox: see its log"
     return "the node does not answer the others: is it up?" if status >= NODE_DOWN else ""

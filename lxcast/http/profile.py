@@ -104,6 +104,8 @@ def load_profile(
     environ = os.environ if environ is None else environ
     problems: list[str] = []
     found = _read_file(name, environ, problems) if name else _read_environment(environ, problems)
+    if name and not found and problems:
+        raise UsageError("\n".join(problems), hint=_hint(name, environ))
     url = _address(name, found.get("api_url", ""), api_url, problems)
     token = found.get("api_token_id", "")
     secret = found.get("api_token_secret", "").strip()

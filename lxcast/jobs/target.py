@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from lxcast.errors import ApiError, ConflictError, LxcastError, UsageError
+from lxcast.errors import ApiError, ConflictError, LxcastError, StorageError, UsageError
 from lxcast.http import PATIENCE, Answer, Client, Profile, Relay, load_profile
 from lxcast.model import ProxmoxRef, parse_storage
 from lxcast.progress import Progress
@@ -104,14 +104,20 @@ class _Asked(Client):
 
 
 def places(client: Client, targets: Targets) -> Sequence[ProxmoxRef]:
-    """Return the storage of each node that is meant; with `all_nodes` the cluster is asked. Raises ApiError."""
+    """Return the storage of each node that is meant; with `all_nodes` the cluster is asked.
+
+    Raises ApiError, and StorageError where no node has it.
+    """
     if not targets.all_nodes:
         return targets.refs
     storage = targets.storage
     nodes = sorted(each["node"].node() for each in client.get("/nodes").list())
     refs = [_ref(node, storage) for node in nodes if _has(client, node, storage)]
     if not refs:
-        raise UsageError(f"no node of {targets.profile.host} has a storage {storage!r}")
+        raise StorageError(
+            f"no node of {targets.profile.host} has a storage {storage!r}, or the token may not see it",
+            hint=f"`lxcast doctor --storage proxmox:{''.join(nodes[:1])}/{storage}` tells what the token lacks",
+        )
     return refs
 
 

@@ -148,9 +148,10 @@ class ProxmoxStorage:
 
     def _not_uploaded(self, file: File, why: str, log: str, half: Listed | None) -> LxcastError:
         left = f"; {half.volid} is there with {half.size} of {file.size} bytes" if half else ""
-        return ApiError(
-            f"{self.ref}: the upload of {file.name} failed on the node: {why}{left}", hint=_failure_hint(log, half)
-        )
+        hint = "run the same command again: the node then compares the checksum of what is there"
+        if half is None or half.size != file.size:
+            hint = _failure_hint(log, half)
+        return ApiError(f"{self.ref}: the upload of {file.name} failed on the node: {why}{left}", hint=hint)
 
     def _not_fetched(self, file: File, why: str, log: str, there: Listed | None) -> LxcastError:
         """Tell why a download failed; what has the name is not from it, since it takes the name at its end."""

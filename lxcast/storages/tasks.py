@@ -134,8 +134,9 @@ def pause(began: float, least: float) -> float:
 
 
 def last(log: Sequence[str], status: str) -> str:
-    """Return the end of a failed task's log, or its status where there is none."""
-    return "; ".join([line for line in log if line and line != "TASK OK"][-3:]) or status
+    """Return the end of a failed task's log, after its status where no line has that."""
+    lines = [line for line in log if line and line != "TASK OK"][-3:]
+    return "; ".join(lines if any(status in line for line in lines) else [status, *lines])
 
 
 def list_tasks(client: Client, node: str, kind: str, *, limit: int, patience: float = 10.0) -> Iterator[Task]:
@@ -185,7 +186,9 @@ def _status(client: Client, upid: str, patience: float) -> str | None:
     said = client.get(f"{_path(upid)}/status", patience=patience)
     if said["status"].text() == "running":
         return None
-    return said["exitstatus"].text("") or "unexpected status"
+    status = conceal(said["exitstatus"].text(""))
+    # What pve-common (PVE/UPID.pm) says of a log without a last line: its worker was killed.
+    return "it ended without telling how" if status in ("", "unexpected status") else status
 
 
 def task_log(client: Client, upid: str, patience: float = 10.0) -> list[str]:

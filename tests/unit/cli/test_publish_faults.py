@@ -265,6 +265,31 @@ def test_a_redirect_to_no_address_is_told(server: Cluster, tmp_path: Path, templ
     ended(start(server, tmp_path, "publish", template), 9, "points GET /version to no address: Invalid IPv6 URL")
 
 
+def test_a_task_that_dies_after_its_work_leaves_it_to_the_nodes_checksum(
+    server: Cluster, tmp_path: Path, template: Path
+) -> None:
+    server.faults.tasks["imgcopy"] = TaskFault(killed=True)
+    told = (
+        "failed on the node: it ended without telling how; .*\nhint: run the same command again: the node then compares"
+    )
+    ended(start(server, tmp_path, "publish", template), 9, told)
+    assert ended(start(server, tmp_path, "publish", template), 0, "is there already") == f"local:vztmpl/{NAME}\n"
+
+
+def test_a_proxy_that_has_had_enough_is_asked_again(server: Cluster, tmp_path: Path, template: Path) -> None:
+    server.faults.answers.append(Injected(Answer(429, "Too Many Requests"), method="GET", times=2))
+    ended(start(server, tmp_path, "publish", template), 0, "is published")
+
+
+def test_a_token_that_sees_no_storage_is_told_where_to_look(tmp_path: Path, template: Path) -> None:
+    token = Token("ci@pve!lxcast", "1" * 36)
+    with Cluster(tokens=[token], acl=[Acl("/", "ci@pve", EVERYTHING)]) as server:
+        told = "no node of 127.0.0.1:.* has a storage 'local', or the token may not see it\nhint: `lxcast doctor "
+        ended(start(server, tmp_path, "publish", template, "--all-nodes"), 6, told)
+        role = "403 Permission check failed .*\nhint: give it to the token ci@pve!lxcast and to its user: pveum acl"
+        ended(start(server, tmp_path, "list", "--storage", "proxmox:"), 9, role)
+
+
 def test_a_folder_is_no_template(server: Cluster, tmp_path: Path) -> None:
     ended(start(server, tmp_path, "publish", "."), 2, r"\. is a folder, no template")
 

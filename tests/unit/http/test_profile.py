@@ -53,6 +53,12 @@ def test_a_file_of_authorities_that_holds_none_is_told(content: str | None, said
         load_profile(ca_file=str(tmp_path / "ca.pem"), environ=PM)
 
 
+def test_a_profile_file_that_is_not_there_is_told_alone(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_profile("lab", environ={"XDG_CONFIG_HOME": str(tmp_path)})
+    assert caught.value.message == f"{tmp_path}/lxcast/profiles.toml: No such file or directory"
+
+
 def test_a_fingerprint_is_read_as_proxmox_prints_it() -> None:
     assert parse_fingerprint(":".join(["AB"] * 32)) == "ab" * 32
     with pytest.raises(ValueError, match="32 pairs"):
