@@ -16,7 +16,7 @@ from lxcast.errors import ArchiveError, SourceError
 from lxcast.sources import open_source
 from lxcast.tar.member import regular
 from tests.image_files import Line, docker_archive, layer, layout
-from tests.unit.cli.running import COMMAND, archive, environment
+from tests.unit.cli.running import COMMAND, archive, environment, wait_for
 from tests.unit.rootfs.filesystems import minimal_debian
 
 INNER = layer([("etc", "dir", 0o755), ("etc/big", "file", bytes(3_000_000)), ("sbin", "symlink", "usr/sbin")])
@@ -191,6 +191,15 @@ def test_a_build_from_standard_input_gives_what_the_file_gives(tmp_path: Path) -
     template, said = built_twice(tmp_path, outer({"meta.tar.xz": meta, "rootfs.tar.xz": data}))
     assert "its rootfs.tar.xz was taken\n" in said
     subprocess.run(["tar", "-xOf", template, "./etc/x"], check=True)
+
+
+def test_that_a_silent_pipe_is_waited_for_is_said(tmp_path: Path) -> None:
+    line = [*COMMAND, "--log-file", "log", "build", "-", "--name", "x", "--output", "out"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(line, cwd=tmp_path, env=environment({}), stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        wait_for("begin   waiting for -", tmp_path / "log", process)
+        out, talk = process.communicate(archive(minimal_debian()), timeout=60)
+    assert (process.returncode, out) == (0, b"out/x-v1.tar.zst\n"), talk
 
 
 def test_a_unified_archive_from_standard_input_gives_what_the_file_gives(tmp_path: Path) -> None:
