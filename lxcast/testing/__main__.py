@@ -117,8 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         [Acl(path, token.user, privileges) for path, privileges in grants],
         faults,
         given.state,
-        names=tuple(dict.fromkeys((LOOPBACK, "localhost", host))),
-        host=host,
+        names=tuple(dict.fromkeys((LOOPBACK, "localhost", host.strip("[]")))),
+        host=host.strip("[]"),
         port=int(port),
     )
     # Blocked before the threads start, so that the signal waits for sigwait().

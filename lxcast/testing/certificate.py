@@ -40,7 +40,9 @@ def make_certificate(folder: Path, names: Sequence[str]) -> Certificate:
     if made.server.exists():
         return made
     folder.mkdir(parents=True, exist_ok=True)
-    alternatives = ",".join(("IP:" if name.replace(".", "").isdigit() else "DNS:") + name for name in names)
+    alternatives = ",".join(
+        ("IP:" if ":" in name or name.replace(".", "").isdigit() else "DNS:") + name for name in names
+    )
     run("-subj", "/CN=Proxmox Virtual Environment/O=PVE Cluster Manager CA", "-keyout", ca_key, "-out", ca)
     signed = ("-CA", ca, "-CAkey", ca_key, "-addext", f"subjectAltName={alternatives}")
     leaf = ("-addext", "basicConstraints=critical,CA:FALSE")

@@ -105,7 +105,8 @@ class Cluster:
     def url_of(self, node: str) -> str:
         """Give the address of a node: https://HOST:PORT."""
         listener = self.listeners[node]
-        return f"https://{listener.host}:{listener.port}"
+        host = f"[{listener.host}]" if ":" in listener.host else listener.host
+        return f"https://{host}:{listener.port}"
 
     @property
     def url(self) -> str:

@@ -56,7 +56,8 @@ class Listener:
 
     def open(self, context: ssl.SSLContext) -> None:
         """Listen; a port of 0 becomes the one that the kernel gives, and stays the node's."""
-        opened = socket.create_server((self.host, self.port), backlog=BACKLOG)
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        opened = socket.create_server((self.host, self.port), family=family, backlog=BACKLOG)
         self.port = opened.getsockname()[1]
         self.socket = opened
         threading.Thread(target=self.accept, args=(opened, context), name=f"pveproxy {self.node}", daemon=True).start()

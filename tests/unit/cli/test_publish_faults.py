@@ -290,6 +290,16 @@ def test_a_token_that_sees_no_storage_is_told_where_to_look(tmp_path: Path, temp
         ended(start(server, tmp_path, "list", "--storage", "proxmox:"), 9, role)
 
 
+def test_a_node_is_reached_by_its_ipv6_address(tmp_path: Path, template: Path) -> None:
+    with Cluster(host="::1", names=("::1",)) as server:
+        own = {"NO_PROXY": "::1"}
+        ended(start(server, tmp_path, "publish", template, **own), 0, "is published")
+        untrusting = {**own, "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt"}
+        ended(start(server, tmp_path, "list", "--storage", "proxmox:", **untrusting), 9, server.fingerprint)
+        pinned = start(server, tmp_path, "doctor", "--fingerprint", server.fingerprint, **untrusting)
+        ended(pinned, 0, "looking at")
+
+
 def test_a_folder_is_no_template(server: Cluster, tmp_path: Path) -> None:
     ended(start(server, tmp_path, "publish", "."), 2, r"\. is a folder, no template")
 
