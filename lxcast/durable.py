@@ -193,6 +193,16 @@ def replace(temporary: Path, target: Path) -> None:
     sync_folder(target.parent)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, where it is new; StorageError where it is no folder or cannot be written."""
+    try:
+        with explained(path):
+            path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise StorageError(f"{path} is there and no folder", hint="name another one, or move what is there") from error
+    Temporary(path).close()
+
+
 def create_exclusive(path: Path) -> int:
     """Create an empty file that was not there, lock it, and return its open descriptor.
 

@@ -196,8 +196,7 @@ def _require_privilege(client: Client, storage: str) -> None:
 
 def _burn(records: Path, file: str) -> None:
     """Take the number of a template of which this machine has no record, so that no build of it gets it again."""
-    with durable.explained(records):
-        records.mkdir(parents=True, exist_ok=True)
+    durable.make_folder(records)
     with suppress(FileExistsError):
         os.close(durable.create_exclusive(records / f"{stem_of(file)}.json"))
 

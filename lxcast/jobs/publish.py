@@ -107,6 +107,8 @@ def send(
     """
     known = _known(targets, file, volid)
     proofs = [known if known and (each.shared or each.ref.node in _nodes(known)) else None for each in found]
+    if known or own:
+        durable.make_folder(targets.records)  # before anything is sent: the record is part of a success
     ended: dict[int, Outcome] = {}
     try:
         with progress.step(f"publishing {volid}"):
@@ -142,8 +144,7 @@ def _note(
 
 def write_record(folder: Path, record: Record) -> None:
     """Write the record of what was published. Raises StorageError."""
-    with durable.explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    durable.make_folder(folder)
     stem = stem_of(record.file)
     with durable.Temporary(folder) as temporary:
         temporary.write(record.to_json().encode())

@@ -39,8 +39,7 @@ class Upload:
     def prepare(self, suffix: str, progress: Progress) -> None:
         """Look at the targets and their listings before any work. Raises ApiError and StorageError."""
         self.found = look(self.targets, progress, suffix=suffix)
-        with durable.explained(self.targets.records):
-            self.targets.records.mkdir(parents=True, exist_ok=True)
+        durable.make_folder(self.targets.records)
         self.refresh()
 
     def refresh(self) -> None:

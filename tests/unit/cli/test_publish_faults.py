@@ -300,6 +300,21 @@ def test_a_node_is_reached_by_its_ipv6_address(tmp_path: Path, template: Path) -
         ended(pinned, 0, "looking at")
 
 
+def test_records_that_cannot_be_written_are_told_before_anything_is_done(
+    server: Cluster, tmp_path: Path, template: Path
+) -> None:
+    (tmp_path / "records").write_text("no folder")
+    place = ("--storage", "proxmox:", "--records", tmp_path / "records")
+    source = tmp_path / "rootfs.tar"
+    source.write_bytes(archive(minimal_debian()))
+    ended(start(server, tmp_path, "publish", template, *place), 6, "records is there and no folder")
+    ended(start(server, tmp_path, "build", source, "--name", "web", *place), 6, "records is there and no folder")
+    assert server.tasks.all == []
+    (server.storages["local"].folder("pve") / NAME).write_bytes(b"x")
+    ended(start(server, tmp_path, "remove", NAME, *place, "--apply"), 6, "records is there and no folder")
+    assert held(server, NAME) == b"x"
+
+
 def test_a_folder_is_no_template(server: Cluster, tmp_path: Path) -> None:
     ended(start(server, tmp_path, "publish", "."), 2, r"\. is a folder, no template")
 
