@@ -39,6 +39,13 @@ def require(size: int = 0, uid: int = 0, gid: int = 0, mtime: int = 0) -> None:
         raise ValueError(f"size {size}, owner {uid}:{gid}, time {mtime} s")
 
 
+def count(value: bytes) -> int:
+    """Read a pax number that cannot have a fraction: a size, an owner. Raises ValueError."""
+    if b"." in value:
+        raise ValueError(f"{value[:40]!r} is no whole number")
+    return whole(value)
+
+
 def whole(value: bytes) -> int:
     """Read a pax number; a fraction of a second is rounded down."""
     seconds, point, fraction = value.partition(b".")

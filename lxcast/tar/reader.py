@@ -224,9 +224,9 @@ class Reader:
                 kind = DIR  # the oldest tar knew no other way to say so
             link = (records.get(b"linkpath") or text(header[157:257])) if kind in (LNK, SYM) else b""
             if records:
-                size = fields.whole(records[b"size"]) if b"size" in records else size
-                uid = fields.whole(records[b"uid"]) if b"uid" in records else uid
-                gid = fields.whole(records[b"gid"]) if b"gid" in records else gid
+                size = fields.count(records[b"size"]) if b"size" in records else size
+                uid = fields.count(records[b"uid"]) if b"uid" in records else uid
+                gid = fields.count(records[b"gid"]) if b"gid" in records else gid
                 mtime = fields.whole(records[b"mtime"]) if b"mtime" in records else mtime
                 if self._body or type in _STORED:
                     self._body = size

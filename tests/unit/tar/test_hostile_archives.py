@@ -134,6 +134,8 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "pax size with underscores": (pax(pax_record(b"size", b"1_0")) + raw() + END, "is no number"),
     "pax size with a sign": (pax(pax_record(b"size", b"+1")) + raw() + END, "is no number"),
     "pax size below zero": (pax(pax_record(b"size", b"-1")) + raw() + END, "size -1"),
+    "pax owner with a fraction": (pax(pax_record(b"uid", b"12.5")) + raw() + END, "is no whole number"),
+    "pax size with a fraction": (pax(pax_record(b"size", b"1.0")) + raw() + END, "is no whole number"),
     "pax owner below zero": (pax(pax_record(b"uid", b"-1")) + raw() + END, "owner -1"),
     "pax time of ages": (pax(pax_record(b"mtime", b"9" * 20)) + raw() + END, "time"),
     "pax fraction of ages": (pax(pax_record(b"mtime", b"-1." + b"9" * 9000)) + raw() + END, "malformed header"),
