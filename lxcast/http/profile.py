@@ -242,6 +242,8 @@ def _read_file(name: str, environ: Mapping[str, str], problems: list[str]) -> di
 def _problems_of_authorities(path: Path) -> list[str]:
     import ssl
 
+    if not path.is_file():
+        return [f"the file of certificate authorities {path} is not there"]
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
     except ssl.SSLError:

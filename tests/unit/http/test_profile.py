@@ -44,7 +44,7 @@ def test_blanks_around_what_a_variable_holds_are_no_part_of_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [("no certificate", "holds no certificate in PEM"), (None, "No such file")]
+    ("content", "said"), [("no certificate", "holds no certificate in PEM"), (None, "is not there")]
 )
 def test_a_file_of_authorities_that_holds_none_is_told(content: str | None, said: str, tmp_path: Path) -> None:
     if content:
