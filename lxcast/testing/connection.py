@@ -9,6 +9,10 @@ import re
 import socket
 import ssl
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .faults import Faults
 
 # The most that a TLS record holds.
 RECORD = 1 << 14
@@ -24,12 +28,12 @@ class GoneError(Exception):
 class Connection:
     """A socket, with or without TLS, and what was read of it beyond what was asked for."""
 
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext, idle: float, rate: float | None = None) -> None:
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext, faults: "Faults") -> None:
         self.sock = sock
-        self.idle = idle
-        self.rate = rate
+        self.idle = faults.idle
+        self.faults = faults
         self.buffer = b""
-        sock.settimeout(idle)
+        sock.settimeout(self.idle)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # The port takes both: the first byte of a TLS handshake is 0x16.
         self.tls = sock.recv(1, socket.MSG_PEEK) == b"\x16"
@@ -44,8 +48,8 @@ class Connection:
             raise GoneError(str(error)) from error
         if not data:
             raise GoneError("closed by the client")
-        if self.rate:
-            time.sleep(len(data) / self.rate)
+        if rate := self.faults.read_rate:
+            time.sleep(len(data) / rate)
         return data
 
     def line(self) -> bytes:

@@ -52,6 +52,7 @@ class Listener:
         self.cluster, self.node = cluster, node
         self.host, self.port = host, port
         self.socket: socket.socket | None = None
+        self.accepting: threading.Thread | None = None
         self.connections: set[Connection] = set()
 
     def open(self, context: ssl.SSLContext) -> None:
@@ -60,15 +61,18 @@ class Listener:
         opened = socket.create_server((self.host, self.port), family=family, backlog=BACKLOG)
         self.port = opened.getsockname()[1]
         self.socket = opened
-        threading.Thread(target=self.accept, args=(opened, context), name=f"pveproxy {self.node}", daemon=True).start()
+        name = f"pveproxy {self.node}"
+        self.accepting = threading.Thread(target=self.accept, args=(opened, context), name=name, daemon=True)
+        self.accepting.start()
 
     def close(self) -> None:
         """Stop listening and break every connection."""
         opened, self.socket = self.socket, None
-        if opened:
-            # Only a shutdown wakes the thread that waits in accept().
+        if opened and self.accepting:
+            # Only a shutdown wakes the thread that waits in accept(); the number of a closed socket is soon another's.
             with contextlib.suppress(OSError):
                 opened.shutdown(socket.SHUT_RDWR)
+            self.accepting.join()
             opened.close()
         for connection in [*self.connections]:
             with contextlib.suppress(OSError):
@@ -83,9 +87,8 @@ class Listener:
 
     def serve(self, taken: socket.socket, context: ssl.SSLContext) -> None:
         """Serve one connection to its end."""
-        faults = self.cluster.faults
         try:
-            connection = Connection(taken, context, faults.idle, faults.read_rate)
+            connection = Connection(taken, context, self.cluster.faults)
         except OSError:  # the client does not trust the certificate, or speaks no TLS after all
             taken.close()
             return

@@ -1,5 +1,6 @@
 """The engine part against a real engine; the images are small tars that `docker import` takes."""
 
+import contextlib
 import hashlib
 import io
 import os
@@ -270,6 +271,9 @@ def forward(listener: socket.socket, tls: ssl.SSLContext | None) -> None:
                 there = threading.Thread(target=pump, args=(client, engine), daemon=True)
                 there.start()
                 pump(engine, client)
+                with contextlib.suppress(OSError):
+                    client.shutdown(socket.SHUT_RDWR)
+                there.join()
 
     while True:
         try:
@@ -277,6 +281,20 @@ def forward(listener: socket.socket, tls: ssl.SSLContext | None) -> None:
         except OSError:
             return
         threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+
+@contextlib.contextmanager
+def forwarding(tls: ssl.SSLContext | None) -> Iterator[int]:
+    """Forward a port, which is given."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        taking = threading.Thread(target=forward, args=(listener, tls))
+        taking.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            # The number of a closed listener is soon another's: nobody may wait on it still, and only this wakes them.
+            listener.shutdown(socket.SHUT_RDWR)
+            taking.join()
 
 
 @pytest.fixture
@@ -306,9 +324,8 @@ def test_an_engine_is_reached_by_tcp_and_tls(
         tls.load_verify_locations(certificates / "ca.pem")
         tls.verify_mode = ssl.CERT_REQUIRED
     local = digest(content(open_container(container)))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=forward, args=(listener, tls), daemon=True).start()
-        monkeypatch.setenv("DOCKER_HOST", f"tcp://localhost:{listener.getsockname()[1]}")
+    with forwarding(tls) as port:
+        monkeypatch.setenv("DOCKER_HOST", f"tcp://localhost:{port}")
         if secure:
             monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
             monkeypatch.setenv("DOCKER_CERT_PATH", str(certificates))
