@@ -1,6 +1,7 @@
 """Storages with real folders: names, listings, free space, and the tasks that put and remove files."""
 
 import hashlib
+import os
 import re
 import shutil
 import ssl
@@ -10,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from .http import RefusedError, as_json
@@ -50,14 +52,11 @@ class Storage:
             raise ValueError(f"storage {self.id} has no folder yet: the server gives it one when it starts")
         return (self.path if self.shared else self.path / node) / FOLDERS[content]
 
-    def files(self, node: str) -> Iterator[Path]:
-        """Every file that takes space."""
-        for content in FOLDERS:
-            yield from (file for file in self.folder(node, content).glob("*") if file.is_file())
-
     def used(self, node: str) -> int:
         """Count the bytes that its files take."""
-        return sum(file.stat().st_size for file in self.files(node)) if self.type in FILE_BASED else 0
+        if self.type not in FILE_BASED:
+            return 0
+        return sum(stat.st_size for content in FOLDERS for _, stat in standing(self.folder(node, content), "*"))
 
     def available(self, node: str) -> int:
         """Count the bytes that are free."""
@@ -101,13 +100,31 @@ class Storage:
         for content in FOLDERS:
             if content not in self.content or wanted not in ("", content):
                 continue
-            for file in sorted(self.folder(node, content).glob("[!.]*")):
-                if (ending := ENDINGS[content].fullmatch(file.name)) and file.is_file():
-                    stat = file.stat()
+            for file, stat in standing(self.folder(node, content), "[!.]*"):
+                if ending := ENDINGS[content].fullmatch(file.name):
                     volid = f"{self.id}:{content}/{file.name}"
                     told = {"volid": volid, "content": content, "format": file_format(content, ending)}
                     found.append(told | {"size": stat.st_size, "ctime": int(stat.st_ctime)})
         return found
+
+
+def standing(folder: Path, pattern: str) -> Iterator[tuple[Path, os.stat_result]]:
+    """Give a folder's files by name; one that another task renames or removes meanwhile is passed over."""
+    for file in sorted(folder.glob(pattern)):
+        try:
+            stat = file.stat()
+        except FileNotFoundError:
+            continue
+        if S_ISREG(stat.st_mode):
+            yield file, stat
+
+
+def size_of(file: Path) -> int:
+    """Give its bytes, 0 where there is none."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def file_format(content: str, ending: re.Match[str]) -> str:
@@ -211,13 +228,13 @@ class Copies:
 
     def copy(self, task: Task) -> None:
         """Copy over the target, byte by byte; a failure removes the target, whoever wrote it."""
-        size = self.temporary.stat().st_size if self.temporary.exists() else 0
+        size = size_of(self.temporary)
         command = f"cp -- {self.temporary} {self.target}"
         task.log += [f"target node: {self.node}", f"target file: {self.target}"]
         task.log += [f"file size is: {size}", f"command: {command}"]
         try:
             self.target.parent.mkdir(parents=True, exist_ok=True)
-            old = self.target.stat().st_size if self.target.exists() else 0
+            old = size_of(self.target)
             room = self.storage.available(self.node) + old
             with self.temporary.open("rb") as source, self.target.open("wb") as out:
                 left = min(size - task.fault.missing, room)

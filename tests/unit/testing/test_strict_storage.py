@@ -381,3 +381,25 @@ def test_create_log(server: Cluster) -> None:
     log = get(server, f"/nodes/pve/tasks/{quote(made.json['data'], safe='')}/log").json["data"]
     assert "extracting archive '/var/lib/vz/template/cache/x.tar.zst'" in [line["t"] for line in log]
     assert "x.tar.zst" not in str(get(server, "/nodes/pve/lxc/100/config").json)
+
+
+def test_files_that_come_and_go_are_no_error_of_who_counts(server: Cluster) -> None:
+    storage = server.storages["local"]
+    here, there = (storage.folder("pve") / name for name in ("x.tar", "y.tar"))
+    here.parent.mkdir(parents=True, exist_ok=True)
+    counted = threading.Event()
+
+    def come_and_go() -> None:
+        while not counted.is_set():
+            here.write_bytes(b"1234")
+            here.rename(there)
+            there.unlink()
+
+    other = threading.Thread(target=come_and_go)
+    other.start()
+    try:
+        assert {storage.used("pve") for _ in range(2000)} <= {0, 4, 8}
+        assert all(len(storage.listing("pve")) <= 2 for _ in range(2000))
+    finally:
+        counted.set()
+        other.join()
