@@ -12,7 +12,7 @@ import pytest
 from tests.integration.tools import REPOSITORY
 
 _NOT_THEIRS = (
-    *("LXCAST_", "PM_", "PROXMOX_VE_", "TF_", "PACKER_", "PKR_VAR_", "MAKE", "MFLAGS"),
+    *("LXCAST_", "PM_", "PROXMOX_VE_", "TF_", "PACKER_", "PKR_VAR_", "MAKE", "MFLAGS", "PYTEST_ARGS"),
     *("SOURCE_DATE_EPOCH", "XDG_", "NETRC", "TZ", "LANG", "LC_", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"),
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
     *(
