@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from lxcast.compression.ahead import Prefetch
-from lxcast.compression.stream import READ, Compressor, Decompressed, Peeked, Plain, Readable
+from lxcast.compression.stream import READ, Compressor, Decompressed, Peeked, Plain, Readable, is_skippable
 from lxcast.errors import ArchiveError
 
 __all__ = [
@@ -25,8 +25,6 @@ __all__ = [
 ]
 
 _MAGIC = {b"\x28\xb5\x2f\xfd": "zstd", b"\x1f\x8b": "gzip", b"\xfd7zXZ\x00": "xz", b"BZh": "bzip2"}
-_SKIPPABLE = b"\x2a\x4d\x18"
-"""Behind a byte from 0x50 to 0x5f: a skippable frame (RFC 8878, 3.1.2), with which pzstd begins its files."""
 
 
 def sniff(start: bytes) -> str:
@@ -34,7 +32,7 @@ def sniff(start: bytes) -> str:
     for magic, name in _MAGIC.items():
         if start.startswith(magic):
             return name
-    if start[1:4] == _SKIPPABLE and start[0] >> 4 == 5:
+    if is_skippable(start):
         return "zstd"
     looks_like_tar = start[257:262] == b"ustar" or (len(start) >= 512 and start[148:156].strip(b" \0").isdigit())
     return "tar" if looks_like_tar or (len(start) >= 512 and not any(start)) else ""

@@ -15,6 +15,11 @@ READ = 1024 * 1024
 """Bytes that are asked for at once."""
 
 
+def is_skippable(start: bytes) -> bool:
+    """Tell whether data begins with a skippable frame (RFC 8878, 3.1.2), with which pzstd begins its files."""
+    return start[1:4] == b"\x2a\x4d\x18" and start[0] >> 4 == 5
+
+
 class Readable(Protocol):
     """A stream of bytes that fills buffers."""
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import zstandard
 
-from lxcast.compression.stream import READ, Readable
+from lxcast.compression.stream import READ, Readable, is_skippable
 
 if TYPE_CHECKING:
     from lxcast.compression.stream import Buffer
@@ -67,7 +67,7 @@ class _Frames(io.RawIOBase):
     def _magic(self, header: bytes) -> None:
         if header == MAGIC:
             self._expect(self._descriptor, 1)
-        elif header[0] >> 4 == 5 and header[1:] == b"\x2a\x4d\x18":
+        elif is_skippable(header):
             self._expect(self._skippable, 4)
         else:
             raise EOFError(f"behind a frame comes {header.hex(' ')}, which begins none")

@@ -21,7 +21,7 @@ from lxcast.progress import Progress
 from lxcast.record import Record
 from lxcast.rootfs import checks
 from lxcast.rootfs.distribution import detect, machine
-from lxcast.sources import Source, comes, open_source, settled
+from lxcast.sources import Coming, Source, open_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def build(source: str, options: BuildOptions, progress: Progress) -> Built:
         key = rules_digest(options, rules, found)
         if made := _made(found, key, rules, options, place, progress):
             return Built(made, place.path(made), unchanged=True, reused=True)
-        archive = _settled(found, progress)
+        archive = _awaited(found, progress)
         init = what_starts(options.init, archive, rules.fits, options.format)
         rules, template = with_templates(rules.starting(archive, init), archive), named(template, archive)
         _require_volid(template, asked or place.folder.next_version(template), place.id)
@@ -106,11 +106,11 @@ def build(source: str, options: BuildOptions, progress: Progress) -> Built:
         return replace(built, record=record, path=place.path(record), unchanged=there)
 
 
-def _settled(source: Source, progress: Progress) -> Source:
-    if not comes(source):
+def _awaited(source: Source, progress: Progress) -> Source:
+    if not isinstance(source, Coming):
         return source
     with progress.step(f"waiting for {source.origin.reference}"):
-        return settled(source)
+        return source.opened()
 
 
 def _subject(cast: Cast, source: Source, options: BuildOptions, init: checks.Init) -> checks.Subject:

@@ -8,7 +8,7 @@ from hashlib import sha256
 from lxcast.forms import one_line
 from lxcast.model import rfc3339
 from lxcast.progress import Progress
-from lxcast.sources import open_source, settled, shown
+from lxcast.sources import Coming, open_source, shown
 from lxcast.tar.member import BLK, CHR, LNK, REG, SYM, TYPE_NAMES, Member, printable
 
 _FORM = struct.Struct(">cHqqqq32s8s")
@@ -135,7 +135,8 @@ def _read(
     name: str, platform: str, sha256: str | None, progress: Progress
 ) -> Iterator[tuple[bytes, bytes, bytes | None]]:
     """Yield path, record and, of a hard link, the path that it names."""
-    source = settled(open_source(name, platform, sha256))
+    source = open_source(name, platform, sha256)
+    source = source.opened() if isinstance(source, Coming) else source
     with progress.step(f"reading {shown(name)}"), source.members() as members:
         progress.total(source.size)
         known = 0

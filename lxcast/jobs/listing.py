@@ -84,17 +84,18 @@ def look_everywhere(storage: str, access: Access, warn: Callable[[str], None]) -
         return [look_into(storage)]
     from lxcast.http import Client
     from lxcast.jobs.target import find_targets, places
-    from lxcast.storages.uses import find_made, is_shared, offline, uses_in
+    from lxcast.storages.nodes import OFFLINE, node_states
+    from lxcast.storages.uses import find_made, is_shared, uses_in
 
     targets = find_targets(storage, **access)
     found: list[Contents] = []
     with Client(targets.profile) as client:
         refs = places(client, targets)
         made = find_made(client, warn)
-        down = offline(client)
+        states = node_states(client)
         for ref in refs:
             try:
-                if ref.node in down:
+                if states.get(ref.node) == OFFLINE:
                     raise ApiError(f"the node {ref.node} is offline", hint="start it, or leave it out")
                 shared = is_shared(client, ref)
                 uses = uses_in(client, ref, made, shared=shared)

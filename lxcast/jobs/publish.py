@@ -40,15 +40,10 @@ class Published:
     def error(self) -> LxcastError | None:
         """The first failure of a node, with all of them in its message."""
         failed = {each.node: each.error for each in self.outcomes if each.error}
-        errors = list(failed.values())
-        if len(self.outcomes) == 1 or len(set(map(id, errors))) == 1 < len(errors):
-            return errors[0] if errors else None
-        if not failed:
-            return None
-        told = failed_nodes(failed, len(self.outcomes))
-        if len(failed) == len(self.outcomes) and all(isinstance(error, ConflictError) for error in errors):
-            return ConflictError(told.message, hint=TAKEN)
-        return told
+        first, *others = failed.values() or [None]
+        if others and all(error is first for error in others):
+            return first
+        return failed_nodes(failed, len(self.outcomes)) if failed else None
 
 
 def publish(

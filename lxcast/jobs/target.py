@@ -11,7 +11,9 @@ from lxcast.errors import ApiError, ConflictError, LxcastError, StorageError, Us
 from lxcast.http import PATIENCE, Answer, Client, Profile, Relay, load_profile
 from lxcast.model import ProxmoxRef, parse_storage
 from lxcast.progress import Progress
+from lxcast.storages.nodes import node_states
 from lxcast.storages.preflight import WARNING, Preflight, preflight, refuse
+from lxcast.storages.proxmox import TAKEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ def places(client: Client, targets: Targets) -> Sequence[ProxmoxRef]:
     if not targets.all_nodes:
         return targets.refs
     storage = targets.storage
-    nodes = sorted(each["node"].node() for each in client.get("/nodes").list())
+    nodes = sorted(node_states(client))
     refs = [_ref(node, storage) for node in nodes if _has(client, node, storage)]
     if not refs:
         raise StorageError(
@@ -122,15 +124,18 @@ def places(client: Client, targets: Targets) -> Sequence[ProxmoxRef]:
 
 
 def failed_nodes(failed: Mapping[str, LxcastError], among: int) -> LxcastError:
-    """Return the one error of the nodes that failed; where no other was asked it is that node's own."""
+    """Return the one error of the nodes that failed `among` those that were asked; of a single one its own."""
     if among == 1:
         return next(iter(failed.values()))
     lines = "\n".join(f"{node}: {error}" for node, error in failed.items())
+    told = f"{len(failed)} of {among} nodes failed\n{lines}"
     taken = [node for node, error in failed.items() if isinstance(error, ConflictError)]
+    if len(taken) == among:
+        return ConflictError(told, hint=TAKEN)
     hint = "the same command again completes the rest"
     if taken:
         hint += f", but not {', '.join(taken)}, where the name is taken: publish another name or version everywhere"
-    return ApiError(f"{len(failed)} of {among} nodes failed\n{lines}", hint=hint)
+    return ApiError(told, hint=hint)
 
 
 def look(targets: Targets, progress: Progress, *, suffix: str = ".tar.zst", size: int = 0) -> list[Preflight]:

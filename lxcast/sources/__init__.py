@@ -9,20 +9,19 @@ from typing import NamedTuple
 
 from lxcast.errors import UsageError
 from lxcast.sources.archive import Archive, first_path, is_of_an_image, is_squashfs, open_file, open_stdin
-from lxcast.sources.source import Members, Packaged, Source
+from lxcast.sources.source import Coming, Members, Packaged, Source
 
 __all__ = [
     "Archive",
+    "Coming",
     "Members",
     "Packaged",
     "Source",
     "Standing",
-    "comes",
     "is_url",
     "open_file",
     "open_source",
     "open_standing",
-    "settled",
     "shown",
 ]
 
@@ -118,22 +117,6 @@ def _open_folder(kind: str, name: str) -> Source:
     from lxcast.sources.folder import open_rootfs
 
     return open_rootfs(name)
-
-
-def settled(source: Source) -> Source:
-    """Return the source that a remote one is, or one from a pipe, told by its content; any other as it is.
-
-    That may take as long as a download. Raises SourceError and its children.
-    """
-    if not comes(source):
-        return source
-    opened: Source = source.opened()  # type: ignore[attr-defined] # such sources have it
-    return opened
-
-
-def comes(source: Source) -> bool:
-    """Tell whether a source has to be waited for before it is known what it is."""
-    return hasattr(source, "opened")
 
 
 class Standing(NamedTuple):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from lxcast.errors import ApiError, LxcastError, StorageError
 from lxcast.http import Client
 from lxcast.model import ProxmoxRef
+from lxcast.storages.nodes import node_states
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 
@@ -105,7 +106,7 @@ def _api(client: Client, found: Preflight, suffix: str, size: int) -> Iterator[R
 
 
 def _nodes(client: Client, found: Preflight, suffix: str, size: int) -> Iterator[Row]:
-    nodes = {each["node"].node(): each["status"].text("") for each in client.get("/nodes").list()}
+    nodes = node_states(client)
     found.nodes = tuple(sorted(name for name, status in nodes.items() if status in ("online", "")))
     node = found.ref.node
     if node not in nodes:

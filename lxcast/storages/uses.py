@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from lxcast.errors import ApiError
 from lxcast.http import Client
 from lxcast.model import ProxmoxRef
+from lxcast.storages.nodes import OFFLINE, node_states
 from lxcast.storages.tasks import Task, list_tasks, task_log
 
 _KINDS = ("vzcreate", "vzrestore", "vzdestroy")
@@ -64,11 +65,6 @@ def find_made(client: Client, warn: Callable[[str], None]) -> list[Made]:
     return found
 
 
-def offline(client: Client) -> set[str]:
-    """Return the nodes that the cluster knows to be down: to ask one takes seconds. Raises ApiError."""
-    return {each["node"].node() for each in client.get("/nodes").list() if each["status"].text("") == "offline"}
-
-
 def is_shared(client: Client, ref: ProxmoxRef) -> bool:
     """Tell whether all nodes see the same files. Raises ApiError."""
     found = client.get(f"/nodes/{ref.node}/storage", storage=ref.storage, patience=2).list()
@@ -89,10 +85,9 @@ def uses_in(client: Client, ref: ProxmoxRef, made: Sequence[Made], *, shared: bo
 def _makers(client: Client, warn: Callable[[str], None]) -> Iterator[Task]:
     """Yield of each container the task that made it, where that is the last that is known of it."""
     last: dict[str, Task] = {}
-    down = offline(client)
-    for node in (each["node"].node() for each in client.get("/nodes").list()):
+    for node, status in node_states(client).items():
         try:
-            if node in down:
+            if status == OFFLINE:
                 raise ApiError("it is offline")
             tasks = list(_tasks(client, node))
         except ApiError as error:

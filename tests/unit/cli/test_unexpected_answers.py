@@ -60,11 +60,13 @@ LOOKING = {
 }
 """Paths, and a command that asks there."""
 
-
-@pytest.mark.parametrize("path", LOOKING)
-@settings(
+ANSWERS = settings(
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
+
+
+@pytest.mark.parametrize("path", LOOKING)
+@ANSWERS
 @given(data=st.data())
 def test_whatever_a_question_is_answered_the_command_ends_in_its_own_words(
     server: Cluster, home: Path, capsys: pytest.CaptureFixture[str], path: str, data: st.DataObject
@@ -80,9 +82,7 @@ def test_whatever_a_question_is_answered_the_command_ends_in_its_own_words(
 
 
 @pytest.mark.parametrize("part", ["status", "log"])
-@settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@ANSWERS
 @given(data=st.data())
 def test_whatever_a_task_tells_the_publish_ends_in_its_own_words(
     server: Cluster, home: Path, capsys: pytest.CaptureFixture[str], part: str, data: st.DataObject
