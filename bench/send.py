@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from lxcast.http import Client, File, UploadBody, load_profile, stamp
+from lxcast.proxmox.client import Client, File, UploadBody, load_profile, stamp
 
 
 def main(path: str, name: str, sha256: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lxcast.errors import UsageError
-from lxcast.forms import NODE, STORAGE_ID, VERSION, split_volid, volid_problems
+from lxcast.identifiers import NODE, STORAGE_ID, VERSION, split_volid, volid_problems
 
 _URL = re.compile(r"\b([a-z][a-z0-9+.-]*://)(?:[^\s/'\"<>]*@)?([^\s/?#'\"<>]*)[^\s'\"<>]*", re.IGNORECASE)
 _QUERY = re.compile(r"\?[\w.~%-]+=[^\s'\"<>]*")

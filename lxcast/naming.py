@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, field
 
 from lxcast.errors import UsageError
-from lxcast.forms import TEMPLATE_SUFFIXES
+from lxcast.identifiers import TEMPLATE_SUFFIXES
 from lxcast.model import Version, moment
 
 DEFAULT_PATTERN = "{name}-{version}"

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from lxcast.errors import StorageError
-from lxcast.forms import FORMS, SCHEMA, has_form, short
+from lxcast.identifiers import FORMS, SCHEMA, has_form, short
 
 
 @dataclass(frozen=True, slots=True)

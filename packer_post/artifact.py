@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from lxcast.errors import SourceError
-from lxcast.forms import stem_of
+from lxcast.identifiers import stem_of
 from lxcast.jobs.build import Built
 from packer_post.protocol.rpc import CallError, Client
 from packer_post.protocol.server import Artifact

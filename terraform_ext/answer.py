@@ -7,8 +7,8 @@ import json
 import os
 
 from lxcast.errors import PinError, StorageError
-from lxcast.forms import SCHEMA, split_volid, suffix_of
-from lxcast.pins import entries
+from lxcast.identifiers import SCHEMA, split_volid, suffix_of
+from lxcast.references import entries
 from terraform_ext.query import Query
 
 UNKNOWN = {

@@ -8,8 +8,8 @@ from typing import Any
 
 from lxcast import settings
 from lxcast.errors import ApiError, PinError, StorageError, UsageError
-from lxcast.http import Client, load_profile
 from lxcast.model import ProxmoxRef, Volid, parse_storage
+from lxcast.proxmox.client import Client, load_profile
 from lxcast.storages.proxmox import listing
 from terraform_ext.query import Query
 

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator, Mapping
 
 from lxcast.errors import UsageError
-from lxcast.forms import NODE, SHA256, VERSION
-from lxcast.pins.entries import once_each
+from lxcast.identifiers import NODE, SHA256, VERSION
+from lxcast.references.entries import once_each
 
 KEYS = {
     "name": 'the name that the template was built with, as in name = "debian-12"',

@@ -8,7 +8,7 @@ from typing import Any
 
 from lxcast.errors import PinError, StorageError
 from lxcast.model import DirectoryRef, Version, Volid, parse_storage
-from lxcast.pins.entries import FORMAT, KEYS
+from lxcast.references.entries import FORMAT, KEYS
 from lxcast.storages.directory import DirectoryStorage
 from terraform_ext.query import Query
 

@@ -4,8 +4,8 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
-from lxcast.pins import tfvars
 from lxcast.record import Origin, Record
+from lxcast.references import pin_file
 
 
 def publish(storage: Path, name: str, number: int, content: bytes = b"template") -> Record:
@@ -44,4 +44,4 @@ def publish(storage: Path, name: str, number: int, content: bytes = b"template")
 def pin(file: Path, record: Record) -> None:
     """Write a template's pin into a pin file, as `lxcast pin write` does."""
     data = file.read_bytes() if file.exists() else b""
-    file.write_bytes(tfvars.with_pin(data, file, record.name, tfvars.Pin.of(asdict(record))))
+    file.write_bytes(pin_file.with_pin(data, file, record.name, pin_file.Pin.of(asdict(record))))

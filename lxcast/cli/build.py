@@ -68,6 +68,6 @@ def build(
     elif not dry_run:
         console.out(built.volid)
     if console.interactive and not dry_run:
-        from lxcast.cli.next_step import next_step
+        from lxcast.containers.render import next_step
 
         console.progress.say(next_step(built.record, built.path))

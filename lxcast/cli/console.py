@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lxcast.errors import LxcastError
-from lxcast.forms import one_line
+from lxcast.identifiers import one_line
 from lxcast.progress import DEBUG, NORMAL, Progress, open_progress, safe
 
 

@@ -11,8 +11,8 @@ from lxcast.progress import age, amount
 from lxcast.settings import SETTINGS, Value, load, show
 
 if TYPE_CHECKING:
+    from lxcast.proxmox.usage import Uses
     from lxcast.storages.entry import Entry
-    from lxcast.storages.uses import Uses
 
 
 PLACES = (*ACCESS, "nodes", "all_nodes")

@@ -29,7 +29,7 @@ def publish(
     replaced.
     """
     from lxcast.jobs.publish import publish as put
-    from lxcast.jobs.target import find_targets
+    from lxcast.storages.targets import find_targets
 
     values = over_settings(said)
     storage = _storage(said, str(values["storage"]))
@@ -75,7 +75,7 @@ def doctor(console: Console, said: dict[str, Value], json: Json = False) -> int:
     The exit code is 9 where something forbids an upload.
     """
     from lxcast.errors import ApiError
-    from lxcast.jobs.target import diagnose, find_targets
+    from lxcast.storages.targets import diagnose, find_targets
 
     values = over_settings(said)
     targets = find_targets(_storage(said, str(values["storage"])), **{name: values[name] for name in TARGETS})

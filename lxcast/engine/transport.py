@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 from urllib.parse import urlsplit
 
-from lxcast.causes import causes_of, reason_of
 from lxcast.engine.endpoint import Endpoint
 from lxcast.errors import EngineError
+from lxcast.exceptions import causes_of, reason_of
 
 _HEAD_LIMIT = 64 * 1024
 _CONNECT_SECONDS = 10.0

@@ -8,8 +8,7 @@ from pathlib import Path
 from lxcast import __version__, compression
 from lxcast.errors import CheckError, PinError, UsageError
 from lxcast.jobs import image
-from lxcast.jobs.casting import Cast, Rules, run, what_starts
-from lxcast.jobs.hints import container_hints
+from lxcast.jobs.convert import Cast, Rules, run, what_starts
 from lxcast.jobs.options import BuildOptions
 from lxcast.jobs.packaged import beside, completed, metadata, named, with_templates
 from lxcast.jobs.place import Place
@@ -21,6 +20,7 @@ from lxcast.progress import Progress
 from lxcast.record import Record
 from lxcast.rootfs import checks
 from lxcast.rootfs.distribution import detect, machine
+from lxcast.rootfs.hints import container_hints
 from lxcast.sources import Coming, Source, open_source
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lxcast.errors import SourceError
-from lxcast.jobs.casting import what_starts
+from lxcast.jobs.convert import what_starts
 from lxcast.jobs.image import refused
 from lxcast.model import IMAGE
 from lxcast.progress import Progress
@@ -15,7 +15,7 @@ from lxcast.rootfs.checks.wrapping import is_proxmox_image
 from lxcast.rootfs.distribution import detect, machine
 from lxcast.rootfs.survey import Survey
 from lxcast.sources import Members, Source, open_standing
-from lxcast.tar.form import Form
+from lxcast.tar.quirks import Form
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from lxcast.forms import one_line
+from lxcast.identifiers import one_line
 from lxcast.model import rfc3339
 from lxcast.progress import Progress
 from lxcast.sources import Coming, open_source, shown

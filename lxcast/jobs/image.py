@@ -13,7 +13,7 @@ from lxcast.rootfs.survey import Survey
 from lxcast.sources import Source
 
 if TYPE_CHECKING:
-    from lxcast.jobs.casting import Cast
+    from lxcast.jobs.convert import Cast
 
 _INIT = "/sbin/init"
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lxcast.errors import ApiError, LxcastError, StorageError
-from lxcast.forms import stem_of
+from lxcast.identifiers import stem_of
 from lxcast.model import DirectoryRef, ProxmoxRef, StorageRef, Version, parse_storage
 from lxcast.naming import parts_of
 from lxcast.record import Record
@@ -13,10 +13,10 @@ from lxcast.storages.directory import DirectoryStorage
 from lxcast.storages.entry import Entry, select
 
 if TYPE_CHECKING:
-    from lxcast.http import Client
-    from lxcast.jobs.target import Targets
+    from lxcast.proxmox.client import Client
+    from lxcast.proxmox.usage import Uses
     from lxcast.storages.proxmox import Listed
-    from lxcast.storages.uses import Uses
+    from lxcast.storages.targets import Targets
 
 Access = Mapping[str, Any]
 """How a Proxmox storage is reached, and on which nodes, as `find_targets` takes it and the settings have it."""
@@ -66,8 +66,8 @@ def look_into(storage: str, access: Access | None = None) -> Contents:
         ref = parse_storage(storage)
         assert isinstance(ref, DirectoryRef)
         return Contents(ref, DirectoryStorage(ref).entries())
-    from lxcast.http import Client  # 60 ms
-    from lxcast.jobs.target import find_targets
+    from lxcast.proxmox.client import Client  # 60 ms
+    from lxcast.storages.targets import find_targets
 
     targets = find_targets(storage, **(access or {}))
     with Client(targets.profile) as client:
@@ -82,10 +82,10 @@ def look_everywhere(storage: str, access: Access, warn: Callable[[str], None]) -
     """
     if not storage.startswith("proxmox:"):
         return [look_into(storage)]
-    from lxcast.http import Client
-    from lxcast.jobs.target import find_targets, places
-    from lxcast.storages.nodes import OFFLINE, node_states
-    from lxcast.storages.uses import find_made, is_shared, uses_in
+    from lxcast.proxmox.client import Client
+    from lxcast.proxmox.nodes import OFFLINE, node_states
+    from lxcast.proxmox.usage import find_made, is_shared, uses_in
+    from lxcast.storages.targets import find_targets, places
 
     targets = find_targets(storage, **access)
     found: list[Contents] = []
@@ -117,7 +117,7 @@ def failure(places: Sequence[Contents], others: Mapping[str, LxcastError] | None
     failed |= others or {}
     if not failed:
         return None
-    from lxcast.jobs.target import failed_nodes
+    from lxcast.storages.targets import failed_nodes
 
     return failed_nodes(failed, len(places))
 

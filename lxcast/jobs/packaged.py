@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lxcast.incus.metadata import Metadata
-from lxcast.jobs.casting import Rules
+from lxcast.jobs.convert import Rules
 from lxcast.naming import Naming, field_value
 from lxcast.record import Record
 from lxcast.sources import Packaged, Source

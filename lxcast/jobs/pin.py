@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lxcast.errors import ApiError, LxcastError, PinError, StorageError, UsageError
-from lxcast.forms import suffix_of
+from lxcast.identifiers import suffix_of
 from lxcast.jobs.listing import Access, Contents, look_into
-from lxcast.pins import tfvars
-from lxcast.pins.entries import VARIABLE
-from lxcast.pins.hcl import Document, parse
-from lxcast.pins.references import Value, find_origins, resolve
-from lxcast.pins.rewriting import Change, edit
-from lxcast.pins.slots import Slot
 from lxcast.progress import Progress
+from lxcast.references import pin_file
+from lxcast.references.entries import VARIABLE
+from lxcast.references.hcl import Document, parse
+from lxcast.references.resolve import Value, find_origins, resolve
+from lxcast.references.rewriting import Change, edit
+from lxcast.references.slots import Slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def _configurations(folder: Path) -> Iterator[list[Path]]:
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(each for each in folders if not each.startswith("."))  # .terraform, .git
         files = [Path(root, name) for name in sorted(names)]
-        yield [file for file in files if file.name.endswith(_HCL) or tfvars.is_pin_file(file)]
+        yield [file for file in files if file.name.endswith(_HCL) or pin_file.is_pin_file(file)]
 
 
 _HCL = (".tf", ".tfvars", ".pkr.hcl", ".pkrvars.hcl")
@@ -116,10 +116,10 @@ def _pins_of(files: Sequence[Path], warn: Callable[[str], None], *, previous: bo
         except PinError as error:
             warn(error.message)
     values: list[Value] = []
-    relevant = any(_HINTS.search(data) for file, data in contents.items() if not tfvars.is_pin_file(file))
+    relevant = any(_HINTS.search(data) for file, data in contents.items() if not pin_file.is_pin_file(file))
     for file, data in contents.items():
         try:
-            if tfvars.is_pin_file(file):
+            if pin_file.is_pin_file(file):
                 yield from _pin_file(file, data, previous=previous)
             elif relevant:
                 values += [(file, slot) for slot in parse(data, file).slots]
@@ -129,7 +129,7 @@ def _pins_of(files: Sequence[Path], warn: Callable[[str], None], *, previous: bo
 
 
 def _pin_file(file: Path, data: bytes, *, previous: bool) -> Iterator[Found]:
-    for name, pin in tfvars.parse_pins(data, file).items():
+    for name, pin in pin_file.parse_pins(data, file).items():
         address = f"{VARIABLE}.{name}"
         yield Found(file, 0, address, pin.version, pin.template_id, pin.sha256)
         if previous and (old := pin.previous):

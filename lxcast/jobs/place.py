@@ -15,7 +15,7 @@ from lxcast.settings import BY_NAME, TARGETS
 from lxcast.storages.directory import Claim, DirectoryStorage
 
 if TYPE_CHECKING:
-    from lxcast.jobs.upload import Upload
+    from lxcast.storages.publication import Upload
 
 _DELIVERY = ("nodes", "all_nodes", "put_url", "get_url")
 """The options that say to which nodes a template goes, and how."""
@@ -35,8 +35,8 @@ class Place:
             return cls(DirectoryStorage.plain(options.output))
         text = options.storage or "./storage"
         if text.startswith("proxmox:"):
-            from lxcast.jobs.target import find_targets
-            from lxcast.jobs.upload import Upload
+            from lxcast.storages.publication import Upload
+            from lxcast.storages.targets import find_targets
 
             upload = Upload.to(find_targets(text, **{name: getattr(options, name) for name in TARGETS}))
             return cls(upload.folder, upload)

@@ -6,18 +6,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from lxcast.errors import LxcastError, PinError, StorageError, UsageError
-from lxcast.forms import suffix_of
+from lxcast.identifiers import suffix_of
 from lxcast.jobs.listing import Access, Contents, find_template, look_into
 from lxcast.jobs.options import BuildOptions
 from lxcast.jobs.pin import Moved, get_value, set_value
 from lxcast.model import Version, Volid
-from lxcast.pins import entries, tfvars
-from lxcast.pins.address import split_target
-from lxcast.pins.rewriting import edit
-from lxcast.pins.slots import Slot
-from lxcast.pins.tfvars import Pin
 from lxcast.progress import Progress
 from lxcast.record import Record
+from lxcast.references import entries, pin_file
+from lxcast.references.address import split_target
+from lxcast.references.pin_file import Pin
+from lxcast.references.rewriting import edit
+from lxcast.references.slots import Slot
 
 FIELDS = ("template_id", "version", "file", "sha256", "diff_id", "size", "ostype", "arch")
 """What of a record a pin may hold."""
@@ -38,8 +38,8 @@ def check_pin_file(file: Path, name: str) -> None:
     """Raise UsageError for a name that is no pin file's, PinError where an entry of it could not be changed."""
 
     def look(data: bytes) -> bytes:
-        if name in tfvars.names(data, file):
-            tfvars.find_pin(data, file, name)
+        if name in pin_file.names(data, file):
+            pin_file.find_pin(data, file, name)
         return data
 
     entries.place_of(file)
@@ -85,7 +85,7 @@ def promote(
     """
     file, address = split_target(target)
     if not address:
-        if not tfvars.is_pin_file(file):
+        if not pin_file.is_pin_file(file):
             raise UsageError(f"--to {target} names no address", hint=f"--to {file}:local.lxc_rootfs_version")
         if field:
             raise UsageError(f"--field {field}: a pin file holds all of them", hint="leave it out")
@@ -126,7 +126,7 @@ def rollback(name: str, file: Path, storage: str, access: Access | None = None, 
     moved: list[Pin] = []
 
     def make(data: bytes) -> bytes:
-        present = tfvars.find_pin(data, file, name)
+        present = pin_file.find_pin(data, file, name)
         if present.previous is None:
             raise PinError(
                 f"{file}: {name} is at {present.version or present.template_id} and has no previous value",
@@ -134,7 +134,7 @@ def rollback(name: str, file: Path, storage: str, access: Access | None = None, 
             )
         _confirm(present.previous, look_into(storage, access))
         moved[:] = [present, present.previous]
-        return tfvars.with_pin(data, file, name, present.previous)
+        return pin_file.with_pin(data, file, name, present.previous)
 
     change = edit(file, make, write=write)
     return Moved(change, f"{entries.VARIABLE}.{name}", moved[0].template_id, moved[1].template_id)
@@ -192,9 +192,9 @@ def _write(file: Path, name: str, pin: Pin, *, write: bool) -> Moved:
     old: list[str] = []
 
     def make(data: bytes) -> bytes:
-        pins = tfvars.names(data, file)
-        old[:] = [tfvars.find_pin(data, file, name).template_id if name in pins else ""]
-        return tfvars.with_pin(data, file, name, pin)
+        pins = pin_file.names(data, file)
+        old[:] = [pin_file.find_pin(data, file, name).template_id if name in pins else ""]
+        return pin_file.with_pin(data, file, name, pin)
 
     entries.place_of(file)
     change = edit(file, make, write=write, create=True)

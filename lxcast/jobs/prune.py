@@ -11,15 +11,15 @@ from pathlib import Path
 
 from lxcast import durable
 from lxcast.errors import ApiError, LxcastError, PinError, StorageError, UsageError
-from lxcast.forms import stem_of
-from lxcast.http import Client
+from lxcast.identifiers import stem_of
 from lxcast.jobs.listing import Contents
 from lxcast.jobs.pin import find_pins
 from lxcast.model import DirectoryRef
 from lxcast.progress import Progress, age
+from lxcast.proxmox.client import Client
+from lxcast.proxmox.preflight import privileges
 from lxcast.storages.directory import DirectoryStorage
 from lxcast.storages.entry import Entry
-from lxcast.storages.preflight import privileges
 from lxcast.storages.proxmox import remove
 
 _UNITS = {"h": 3600, "d": 86400, "w": 7 * 86400}

@@ -8,20 +8,20 @@ from pathlib import Path
 
 from lxcast import __version__, compression, durable
 from lxcast.errors import ConflictError, LxcastError, StorageError, UsageError
-from lxcast.forms import stem_of, suffix_of
-from lxcast.http import File, stamp
+from lxcast.identifiers import stem_of, suffix_of
 from lxcast.interrupt import Interrupted
 from lxcast.jobs.check import Checked
 from lxcast.jobs.check import check as judge
-from lxcast.jobs.fan_out import Delivery, Outcome
-from lxcast.jobs.target import Targets, failed_nodes, look
 from lxcast.model import FORMATS, IMAGE, Volid, moment, rfc3339
 from lxcast.naming import parts_of
 from lxcast.progress import Progress
+from lxcast.proxmox.client import File, stamp
+from lxcast.proxmox.preflight import Preflight
 from lxcast.record import Origin, Record, parse_record
 from lxcast.rootfs import checks
-from lxcast.storages.preflight import Preflight
+from lxcast.storages.fan_out import Delivery, Outcome
 from lxcast.storages.proxmox import TAKEN
+from lxcast.storages.targets import Targets, failed_nodes, look
 
 _BLOCK = 1 << 20
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lxcast.errors import LxcastError
-from lxcast.forms import stem_of
+from lxcast.identifiers import stem_of
 from lxcast.jobs.build import Built, build
 from lxcast.jobs.options import build_options
 from lxcast.progress import Progress

@@ -14,8 +14,8 @@ from functools import cache
 from pathlib import Path
 
 import lxcast
-from lxcast.forms import stem_of
-from lxcast.jobs.casting import Rules, run, what_starts
+from lxcast.identifiers import stem_of
+from lxcast.jobs.convert import Rules, run, what_starts
 from lxcast.jobs.options import BuildOptions
 from lxcast.jobs.packaged import metadata
 from lxcast.model import Version

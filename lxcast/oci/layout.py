@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from lxcast.errors import ArchiveError, SourceError
-from lxcast.forms import one_line
+from lxcast.identifiers import one_line
 from lxcast.model import ImageConfig
 from lxcast.oci.platform import Platform
 

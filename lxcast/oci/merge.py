@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from lxcast.errors import ArchiveError
-from lxcast.forms import one_line
+from lxcast.identifiers import one_line
 
 FILE: Final = "file"
 FOLDER: Final = "folder"

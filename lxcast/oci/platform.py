@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lxcast.errors import UsageError
-from lxcast.forms import one_line
+from lxcast.identifiers import one_line
 
 _ARCHITECTURES = {
     "x86_64": ("amd64", ""),

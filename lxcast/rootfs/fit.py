@@ -11,7 +11,7 @@ from posixpath import dirname, join, normpath
 from typing import Literal
 
 from lxcast.errors import ArchiveError, UsageError
-from lxcast.forms import one_line
+from lxcast.identifiers import one_line
 from lxcast.model import ImageConfig
 from lxcast.rootfs.additions import Addition, read
 from lxcast.rootfs.globs import Matcher

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from lxcast.rootfs.globs import Matcher
-from lxcast.tar.form import Form
 from lxcast.tar.member import BLK, CHR, DIR, FIFO, LNK, REG, SYM, Member
+from lxcast.tar.quirks import Form
 
 TEXT_LIMIT = 64 * 1024
 """Bytes of a surveyed file that are kept; what the rows read (os-release, sshd_config, units) is far smaller."""

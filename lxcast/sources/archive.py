@@ -13,7 +13,7 @@ from lxcast.compression import Peeked, Prefetch, Readable, decompress, sniff
 from lxcast.errors import SourceError
 from lxcast.model import ImageConfig
 from lxcast.record import Origin
-from lxcast.tar.form import Form
+from lxcast.tar.quirks import Form
 from lxcast.tar.reader import Limits, Reader
 
 SQUASHFS = b"hsqs"

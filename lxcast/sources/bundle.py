@@ -15,11 +15,11 @@ from stat import S_ISDIR
 from typing import Any
 
 from lxcast.errors import SourceError
-from lxcast.forms import one_line
+from lxcast.identifiers import one_line
 from lxcast.model import ImageConfig, Mount, Resources
 from lxcast.record import Origin
 from lxcast.sources.archive import open_file
-from lxcast.sources.folder import FolderSource
+from lxcast.sources.directory import FolderSource
 from lxcast.sources.source import Source
 
 _MAX_CONFIG = 8 * 1024 * 1024

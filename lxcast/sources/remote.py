@@ -10,15 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from lxcast.compression import Peeked, Readable, decompress
+from lxcast.download.resume import Download
+from lxcast.download.stream import redacted
 from lxcast.errors import ArchiveError
-from lxcast.http.download import Download
-from lxcast.http.stream import redacted
 from lxcast.record import Origin
 from lxcast.sources import downloads
 from lxcast.sources.archive import Archive
-from lxcast.sources.begun import Begun
+from lxcast.sources.replay import Begun
 from lxcast.sources.source import Members, Source
-from lxcast.tar.form import Form
+from lxcast.tar.quirks import Form
 from lxcast.tar.reader import Limits, Reader
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lxcast import durable
 from lxcast.errors import ConflictError, StorageError, UsageError
-from lxcast.forms import TEMPLATE_SUFFIXES, suffix_of
+from lxcast.identifiers import TEMPLATE_SUFFIXES, suffix_of
 from lxcast.model import FORMATS, DirectoryRef, Version, Volid
 from lxcast.naming import Naming, another, parts_of
 from lxcast.record import Record, parse_record

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from lxcast.errors import ApiError, ConflictError, LxcastError, UnprovenError
-from lxcast.http import Client, File, Secret, UploadBody
 from lxcast.model import ProxmoxRef, Volid
+from lxcast.proxmox.client import Client, File, Secret, UploadBody
+from lxcast.proxmox.preflight import Preflight
+from lxcast.proxmox.tasks import Say, Watch, Writing, last, wait
 from lxcast.record import Record
-from lxcast.storages.preflight import Preflight
-from lxcast.storages.tasks import Say, Watch, Writing, last, wait
 
 Advance = Callable[[int], None]
 Turn = AbstractContextManager[object]

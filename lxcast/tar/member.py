@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Protocol
 
-from lxcast.forms import one_line
+from lxcast.identifiers import one_line
 
 REG = b"0"
 LNK = b"1"

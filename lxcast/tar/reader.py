@@ -12,11 +12,11 @@ from zlib import adler32
 from lxcast.compression import Prefetch
 from lxcast.errors import ArchiveError
 from lxcast.tar import fields, sparse
-from lxcast.tar.form import Form
 from lxcast.tar.header import BLOCK, FIELDS, ZEROS, checksum_holds, number, parse_pax, text
-from lxcast.tar.known import ODD, SUM, Known
+from lxcast.tar.header_cache import ODD, SUM, Known
 from lxcast.tar.member import BLK, CHR, DIR, FIFO, HEAD, LNK, REG, SYM, Member, printable
 from lxcast.tar.names import NAME_MAX, PATH_MAX, clipped, told, too_long
+from lxcast.tar.quirks import Form
 
 BUFFER = 1024 * 1024
 

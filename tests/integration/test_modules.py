@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lxcast.jobs.promote import write_pin
-from lxcast.pins.entries import DEFAULT
+from lxcast.references.entries import DEFAULT
 from lxcast.testing import Cluster
 from tests.integration.tools import REPOSITORY, Program, need_provider
 from tests.published import pin, publish

@@ -3,9 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from lxcast.cli.next_step import next_step
+from lxcast.containers.render import next_step
 from tests.integration.tools import Program
-from tests.unit.cli.test_next_step import PATH, PROGRAM, RECORD, resources
+from tests.unit.containers.test_render import PATH, PROGRAM, RECORD, resources
 
 PROVIDERS = """\
 terraform {

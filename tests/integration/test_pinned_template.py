@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lxcast.pins.entries import DEFAULT
+from lxcast.references.entries import DEFAULT
 from tests.documents import blocks
 from tests.integration.tools import REPOSITORY, Program, need_provider
 from tests.published import pin, publish

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lxcast.pins.hcl import Document, parse
+from lxcast.references.hcl import Document, parse
 from tests.hcl_corpus import corpus
 from tests.integration.tools import Program, missing, on_path
 

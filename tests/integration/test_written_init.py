@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from lxcast.cli.next_step import next_step
+from lxcast.containers.render import next_step
 from lxcast.record import parse_record
 from tests.integration import proxmox_node
 from tests.integration.lxc import Container, boot

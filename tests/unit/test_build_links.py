@@ -267,7 +267,7 @@ def test_times_are_clamped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("second", [[("x", "file", "1")], [("x", "file", "1")] * 3, [("y", "file", "1")] * 2])
 def test_a_source_that_changes_between_its_readings_is_told(tmp_path: Path, second: list[Entry]) -> None:
-    from lxcast.jobs.casting import Rules, run
+    from lxcast.jobs.convert import Rules, run
     from lxcast.sources.archive import open_file
 
     first = archive(tmp_path / "first", ("x", "file", "1"), ("x", "file", "2"))

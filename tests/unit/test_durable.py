@@ -9,7 +9,7 @@ import pytest
 
 from lxcast import durable
 from lxcast.errors import StorageError
-from lxcast.forms import suffix_of
+from lxcast.identifiers import suffix_of
 
 
 def written(folder: Path, text: str) -> durable.Temporary:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from lxcast.errors import UsageError
-from lxcast.forms import suffix_of
+from lxcast.identifiers import suffix_of
 from lxcast.model import (
     DirectoryRef,
     ProxmoxRef,

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lxcast.errors import UsageError
-from lxcast.forms import suffix_of
+from lxcast.identifiers import suffix_of
 from lxcast.model import Version, Volid
 from lxcast.naming import FIELDS, Naming, Pattern, naming
 

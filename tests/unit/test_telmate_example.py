@@ -8,8 +8,8 @@ import re
 
 import pytest
 
-from lxcast.pins.hcl import parse
-from lxcast.pins.slots import Slot
+from lxcast.references.hcl import parse
+from lxcast.references.slots import Slot
 from tests.documents import REPOSITORY
 
 EXAMPLE = REPOSITORY / "examples" / "container-telmate" / "main.tf"

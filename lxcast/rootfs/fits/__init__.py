@@ -4,7 +4,8 @@ Init comes after network, which asks whether one will be written that brings it 
 enable one.
 """
 
-from lxcast.rootfs.fits import boot, engine, folders, init, network, release, ssh, units
+from lxcast.rootfs.fits import boot, engine, init, network, release, ssh, units
+from lxcast.rootfs.fits import directories as folders
 
 FITS = (
     *engine.FITS,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lxcast.pins.entries import DEFAULT
+from lxcast.references.entries import DEFAULT
 from lxcast.testing import Cluster
 from packer_post.install import install
 from tests.unit.cli.proxmox import access

@@ -25,13 +25,13 @@ def test_a_build_imports_no_other_command_and_nothing_that_speaks_with_servers()
     assert "lxcast.jobs.build" in imported
     assert not imported & {
         "lxcast.cli.pin",
-        "lxcast.http",
+        "lxcast.proxmox.client",
         "lxcast.engine",
         "requests",
         "docker",
         "ssl",
         "hcl2",
-        "lxcast.pins.hcl",
+        "lxcast.references.hcl",
     }
 
 

@@ -6,7 +6,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from lxcast.pins.entries import DEFAULT
+from lxcast.references.entries import DEFAULT
 from lxcast.testing import Cluster
 from tests.unit.cli.proxmox import access
 from tests.unit.cli.running import archive, lxcast

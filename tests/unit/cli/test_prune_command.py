@@ -7,7 +7,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from lxcast.http import Client, Profile, Secret
+from lxcast.proxmox.client import Client, Profile, Secret
 from lxcast.testing import EVERYTHING, Acl, Answer, Cluster, Injected, Storage, TaskFault, Token
 from tests.unit.cli.proxmox import access
 from tests.unit.cli.running import lxcast

@@ -10,8 +10,8 @@ from lxcast.jobs.listing import Contents, look_into
 from lxcast.jobs.prune import Pins, apply, parse_age, plan, plan_removal
 from lxcast.model import ProxmoxRef
 from lxcast.progress import Progress
+from lxcast.proxmox.usage import Use
 from lxcast.storages.entry import Entry
-from lxcast.storages.uses import Use
 from tests.published import pin, publish
 
 DAY = 86400

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from lxcast.errors import ApiError, ConflictError, LxcastError, StorageError, UnprovenError
-from lxcast.http import Client, File, Profile, Secret, UploadBody, stamp
 from lxcast.model import ProxmoxRef
-from lxcast.storages.preflight import preflight
+from lxcast.proxmox.client import Client, File, Profile, Secret, UploadBody, stamp
+from lxcast.proxmox.preflight import preflight
+from lxcast.proxmox.tasks import Watch, wait
 from lxcast.storages.proxmox import ProxmoxStorage, Put
-from lxcast.storages.tasks import Watch, wait
 from lxcast.testing import Cluster, TaskFault
 from tests.web import WebServer
 

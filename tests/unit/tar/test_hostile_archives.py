@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lxcast.errors import ArchiveError
-from lxcast.tar.form import Form
 from lxcast.tar.header import IGNORED, number, parse_pax, pax_record
 from lxcast.tar.member import DIR, LNK, REG, SYM, Member, directory, regular, symlink
+from lxcast.tar.quirks import Form
 from lxcast.tar.reader import Limits, Reader
 from lxcast.tar.writer import Writer
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lxcast.pins.entries import DEFAULT
+from lxcast.references.entries import DEFAULT
 from tests.published import pin, publish
 from tests.unit.terraform_ext.asking import KEYS, refusal, result, run
 

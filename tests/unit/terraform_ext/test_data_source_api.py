@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lxcast.pins.entries import DEFAULT
+from lxcast.references.entries import DEFAULT
 from lxcast.testing import Cluster
 from tests.published import pin, publish
 from tests.unit.terraform_ext.asking import KEYS, refusal, result

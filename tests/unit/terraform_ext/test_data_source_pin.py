@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lxcast.pins.entries import DEFAULT
 from lxcast.record import Record
+from lxcast.references.entries import DEFAULT
 from tests.published import pin, publish
 from tests.unit.terraform_ext.asking import KEYS, refusal, result, run
 
@@ -187,7 +187,7 @@ def test_no_library_and_nothing_of_the_storages_is_loaded_for_a_pin(folder: Path
     loaded = json.loads(done.stderr.replace("'", '"'))
     ours = {"lxcast", "terraform_ext"}
     assert [name for name in loaded if name.partition(".")[0] not in ours | set(sys.stdlib_module_names)] == []
-    assert "lxcast.pins.entries" in loaded
+    assert "lxcast.references.entries" in loaded
     # hashlib, ssl and hcl2's grammar are what makes a start slow; the others together double the time to this answer.
     slow = {"lxcast.storages", "hashlib", "ssl", "hcl2", "subprocess"}
     assert not (slow | {"dataclasses", "inspect", "pathlib", "argparse", "typing", "textwrap"}) & set(loaded)

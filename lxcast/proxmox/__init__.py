@@ -1,0 +1,1 @@
+"""The Proxmox VE API: client, profile, tasks, and checks before an upload."""

@@ -1,0 +1,340 @@
+"""The Proxmox VE API as its clients must speak it; the only module that knows requests.
+
+Every answer is read in all the forms that the server has (pve-http-server, PVE/APIServer/AnyEvent.pm and
+PVE/HTTPServer.pm): JSON with a message and an errors map, a text, an empty body with the reason in the status line,
+no answer at all; and the HTML of whatever proxy stands between.
+"""
+
+import hashlib
+import json
+import re
+import socket
+import ssl
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
+
+from lxcast.errors import ApiError
+from lxcast.exceptions import causes_of, reason_of
+from lxcast.model import conceal
+from lxcast.proxmox.profile import Profile, Secret, load_profile
+from lxcast.proxmox.relay import Relay
+from lxcast.proxmox.upload_body import File, FileBody, UploadBody, stamp
+from lxcast.proxmox.values import Answer
+
+if TYPE_CHECKING:
+    import requests
+
+__all__ = [
+    "NODE_DOWN",
+    "PATIENCE",
+    "Answer",
+    "Client",
+    "File",
+    "FileBody",
+    "Profile",
+    "Relay",
+    "Secret",
+    "UploadBody",
+    "get_file",
+    "load_profile",
+    "may_pass",
+    "put_file",
+    "stamp",
+]
+
+CONNECT, READ = 10.0, 60.0
+"""Seconds for a connection, and for an answer; pveproxy itself gives a node 30 s."""
+
+PATIENCE = 10.0
+"""Seconds for which a GET is tried again."""
+
+NODE_DOWN = 595
+"""From here to 599 a status is pveproxy's own, where a node does not answer it (AnyEvent::HTTP)."""
+
+_TRANSIENT = {429, 502, 503, 504, *range(NODE_DOWN, 600)}  # below 595 it is a proxy's
+
+
+class Client:
+    """A connection to one cluster's API. Paths are relative to /api2/json; one thread uses it.
+
+    Every method raises ApiError, with `status`, or with `lost` where no answer came.
+    """
+
+    def __init__(self, profile: Profile) -> None:
+        import requests
+
+        self.profile = profile
+        self._session = requests.Session()
+        # An auth callable, since requests would put what a .netrc says in place of a mere header.
+        self._session.auth = self._authorize
+        self._session.mount("https://", _pinned(profile.fingerprint))
+        # The fingerprint is compared in place of names and authorities.
+        self._verify = False if profile.fingerprint else _authorities(profile.ca_file)
+        self._seen = False
+
+    def get(self, path: str, /, *, patience: float = PATIENCE, **parameters: str | int) -> Answer:
+        """Return the data of a GET, which is repeated, with growing pauses, while the server cannot be reached."""
+        pause, end = 0.25, time.monotonic() + patience
+        while True:
+            try:
+                return self._call("GET", path, params=parameters)
+            except ApiError as error:
+                if not may_pass(error) or time.monotonic() + pause > end:
+                    raise
+            time.sleep(pause)
+            pause = min(2 * pause, 4.0)
+
+    def post(self, path: str, /, **parameters: str | int) -> Answer:
+        """Return the data of a POST, which is made once."""
+        return self._call("POST", path, data={key.replace("_", "-"): each for key, each in parameters.items()})
+
+    def delete(self, path: str, /, **parameters: str | int) -> Answer:
+        """Return the data of a DELETE, which is made once."""
+        return self._call("DELETE", path, params=parameters)
+
+    def upload(self, path: str, body: UploadBody) -> Answer:
+        """Return the data of an upload, which is made once."""
+        headers = {"Content-Type": body.content_type, "Connection": "close"}
+        return self._call("POST", path, data=body, headers=headers)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _authorize(self, request: "requests.PreparedRequest") -> "requests.PreparedRequest":
+        profile = self.profile
+        request.headers["Authorization"] = f"PVEAPIToken={profile.token_id}={profile.secret.reveal()}"
+        return request
+
+    def _call(self, method: str, path: str, **given: Any) -> Answer:
+        if self.profile.url.startswith("http://") and not self._seen:
+            # Where plain http is spelled out, a look without the token tells whether the server only points to https.
+            self._send("GET", "/version", auth=lambda request: request)
+            self._seen = True
+        return _data(self._send(method, path, **given), f"{method} {path}", self.profile)
+
+    def _send(self, method: str, path: str, **given: Any) -> "requests.Response":
+        import requests
+
+        try:
+            reply = self._session.request(
+                method,
+                f"{self.profile.url}/api2/json{path}",
+                timeout=(CONNECT, READ),
+                verify=self._verify,
+                allow_redirects=False,  # the token goes to no other place
+                **given,
+            )
+        except (requests.RequestException, ValueError) as error:  # of an address in Location that is none, too
+            raise self._unreachable(error, f"{method} {path}") from error
+        if reply.is_redirect or reply.is_permanent_redirect:
+            place = self.profile.secret.hidden_in(reply.headers.get("Location", ""))[:200]
+            raise ApiError(
+                f"{self.profile.url} points to {place!r} ({reply.status_code}); the token is not sent there",
+                hint="set PM_API_URL to the address that answers itself, with https://",
+                status=reply.status_code,
+            )
+        return reply
+
+    def _unreachable(self, error: Exception, what: str) -> ApiError:
+        import requests
+
+        url = self.profile.url
+        causes = list(causes_of(error))
+        text = next((str(each) for each in causes if "ingerprints did not match" in str(each)), "")
+        if text:
+            return self._distrusted("its certificate is another one than the fingerprint names")
+        for cause in causes:
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                return self._distrusted(f"its certificate is not trusted: {cause.verify_message}")
+        reason = self.profile.secret.hidden_in(reason_of(causes))
+        if not isinstance(error, requests.RequestException):
+            return ApiError(
+                f"{url} points {what} to no address: {reason}", hint="is PM_API_URL that of Proxmox itself?"
+            )
+        # The address itself was looked at before: what is invalid is a proxy's.
+        invalid = isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema)
+        if invalid or isinstance(error, requests.exceptions.ProxyError):
+            hint = "see HTTPS_PROXY and NO_PROXY"
+            return ApiError(f"{url}: the proxy fails: {reason}", hint=hint, lost=not invalid)
+        if isinstance(error, requests.ReadTimeout):
+            return ApiError(
+                f"{url}: no answer to {what} within {READ:.0f} s", hint="is the node overloaded?", lost=True
+            )
+        unknown = any(isinstance(cause, socket.gaierror) for cause in causes)
+        lost = isinstance(error, requests.ConnectionError) and not unknown
+        return ApiError(f"{url}: no answer to {what}: {reason}", hint=_REACH, lost=lost)
+
+    def _distrusted(self, why: str) -> ApiError:
+        """Name the certificate that was shown, for people to compare it with what the node itself says."""
+        parts = urlsplit(self.profile.url)
+        shown = ""
+        with suppress(OSError, ValueError):
+            pem = ssl.get_server_certificate((parts.hostname or "", parts.port or 443), timeout=CONNECT)
+            shown = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).digest().hex(":").upper()
+        expected = self.profile.fingerprint.upper()
+        if expected:
+            pairs = ":".join(expected[index : index + 2] for index in range(0, 64, 2))
+            why += f": expected {pairs}, found {shown or 'unknown'}"
+        elif shown:
+            why += f" (SHA-256 fingerprint {shown})"
+        return ApiError(
+            f"{self.profile.url}: {why}",
+            hint="name the cluster's authority (--ca-file, a copy of the node's /etc/pve/pve-root-ca.pem), or the "
+            "fingerprint that `pvenode cert info` prints on the node (--fingerprint)",
+        )
+
+
+def may_pass(error: ApiError) -> bool:
+    """Return whether the same question may find an answer later."""
+    return error.lost or error.status in _TRANSIENT
+
+
+_REACH = "is PM_API_URL right (Proxmox listens on port 8006), the node up, and no firewall in between?"
+
+
+def put_file(url: Secret, body: FileBody) -> None:
+    """PUT a file to a web server, once. Raises ApiError, which names of the URL the host alone."""
+    import requests
+    from requests.auth import HTTPBasicAuth
+    from requests.utils import get_auth_from_url
+
+    where = f"PUT {conceal(url.reveal())}"
+    user, password = get_auth_from_url(url.reveal())
+
+    def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        # A signed URL takes no further authorization: neither the cluster's token nor what a .netrc says.
+        return HTTPBasicAuth(user, password)(request) if user else request
+
+    try:
+        with requests.Session() as session:
+            reply = session.put(
+                url.reveal(),
+                data=cast(Iterable[bytes], body),  # views are sent as bytes are
+                auth=authorize,
+                timeout=(CONNECT, READ),
+                verify=_authorities(),
+                allow_redirects=False,
+            )
+    except requests.RequestException as error:
+        causes = list(causes_of(error))
+        untrusted = next((each for each in causes if isinstance(each, ssl.SSLCertVerificationError)), None)
+        if untrusted:
+            raise ApiError(
+                f"{where}: its certificate is not trusted: {untrusted.verify_message}",
+                hint="the nodes have to trust it, too; SSL_CERT_FILE names a file of other authorities on this machine",
+            ) from None
+        # The exception's own text holds the whole URL, and with --debug would be shown.
+        raise ApiError(
+            f"{where}: {conceal(reason_of(causes))}", hint="is the web server up, and reached from here?", lost=True
+        ) from None
+    if not 200 <= reply.status_code < 300:
+        # What an object store says besides repeats the signature.
+        said = re.search(r"<Message>([^<]*)</Message>|<title>([^<]*)</title>", reply.text[:4000], re.IGNORECASE)
+        reason = "; ".join(filter(None, (reply.reason, said and (said[1] or said[2]))))
+        raise ApiError(
+            f"{where}: {reply.status_code} {conceal(reason)}",
+            hint="did the signed URL expire, and was it signed for PUT?" if reply.status_code == 403 else "",
+            status=reply.status_code,
+        )
+
+
+def get_file(url: str, headers: Mapping[str, str]) -> "requests.Response":
+    """Ask for a file by GET, once and without following redirects; the body is not read yet.
+
+    Proxies, and passwords in ~/.netrc, are the environment's. Raises what requests does, all of it children of OSError.
+    """
+    import requests
+
+    with requests.Session() as session:
+        options: Any = {"timeout": (CONNECT, READ), "verify": _authorities(), "allow_redirects": False}
+        return session.get(url, headers=dict(headers), stream=True, **options)
+
+
+def _authorities(file: Path | None = None) -> str | bool:
+    """Return what requests shall verify by: the named file, else the system's, else its own."""
+    if file:
+        return str(file)
+    paths = ssl.get_default_verify_paths()
+    return paths.cafile or paths.capath or True
+
+
+def _pinned(fingerprint: str) -> Any:
+    """Return requests' adapter, which with a fingerprint takes that one certificate alone."""
+    from requests.adapters import HTTPAdapter
+
+    class Pinned(HTTPAdapter):
+        def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+            super().init_poolmanager(*args, **kwargs, assert_fingerprint=fingerprint)
+
+        def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+            return super().proxy_manager_for(proxy, **kwargs, assert_fingerprint=fingerprint)
+
+    return Pinned() if fingerprint else HTTPAdapter()
+
+
+def _data(reply: "requests.Response", what: str, profile: Profile) -> Answer:
+    """Return the data of an answer; ApiError where it is none or tells of a failure."""
+    body = reply.text
+    try:
+        content = json.loads(body) if body else None
+    except (ValueError, RecursionError):
+        content = None
+    if reply.ok and isinstance(content, dict) and "data" in content:
+        return Answer(content["data"], what, profile)
+    said = _message(reply, content, profile.secret)
+    if reply.ok:
+        raise ApiError(
+            f"{profile.url} answers {what} with no JSON of Proxmox: {said}",
+            hint="is a proxy or another program at that address?",
+            status=reply.status_code,
+        )
+    raise ApiError(
+        f"{what}: {reply.status_code} {said}", hint=_hint(reply.status_code, profile), status=reply.status_code
+    )
+
+
+def _message(reply: "requests.Response", content: object, secret: Secret) -> str:
+    """Join what an answer says, in whichever form: JSON message and errors map, text, HTML, or the reason alone.
+
+    A proxy may repeat the request, and with it the secret.
+    """
+    parts = [reply.reason or ""]
+    if isinstance(content, dict):
+        parts.append(str(content.get("message") or ""))
+        errors = content.get("errors")
+        if isinstance(errors, Mapping):
+            parts += [f"{name}: {text}" for name, text in errors.items()]
+    elif reply.text:
+        # Of a page the title says most; else the text without tags.
+        title = re.search(r"<title>(.*?)</title>", reply.text, re.DOTALL | re.IGNORECASE)
+        parts.append(title[1] if title else re.sub(r"<[^>]*>", " ", reply.text))
+    said: list[str] = []
+    # Hidden before anything is cut, so that no part of it is left.
+    for part in (" ".join(secret.hidden_in(each).split())[:300] for each in parts):
+        if part and not any(part in each for each in said):
+            said = [each for each in said if each not in part] + [part]
+    return conceal("; ".join(said)) or "without a word"
+
+
+def _hint(status: int, profile: Profile) -> str:
+    if status == 401:
+        return f"is the token {profile.token_id} there, not expired, its user enabled, and the secret its own?"
+    if status == 403:
+        return (
+            f"give it to the token {profile.token_id} and to its user: pveum acl modify PATH --tokens "
+            f"'{profile.token_id}' --roles ROLE, and the same with --users; `lxcast doctor` tells what an upload needs"
+        )
+    if status in (429, 502, 503, 504):
+        return "a proxy between answered, not Proxmox: see its log"
+    return "the node does not answer the others: is it up?" if status >= NODE_DOWN else ""

@@ -1,0 +1,68 @@
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lxcast.errors import UsageError
+from lxcast.references.address import Nth, Step, below, parse_address, show_address, split_target
+
+NAMES = st.text(st.characters(codec="utf-8"), max_size=8) | st.from_regex(r"[a-z_][a-z0-9_.-]{0,8}", fullmatch=True)
+IN_BLOCK = st.tuples(
+    st.builds(Nth, st.integers(0, 9), st.booleans()), st.from_regex(r"[a-z_][a-z0-9-]*", fullmatch=True)
+)
+STEPS = st.lists(st.tuples(NAMES) | st.tuples(st.integers(0, 99)) | IN_BLOCK, max_size=6)
+
+
+@given(NAMES, STEPS)
+def test_what_is_printed_is_read_back_and_names_the_path(first: str, steps: list[tuple[Step, ...]]) -> None:
+    path = (first, *(step for each in steps for step in each))
+    assert below(path, parse_address(show_address(path))) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("v", ("v",)),
+        ("local.lxc_rootfs_version", ("local", "lxc_rootfs_version")),
+        ("module.web-1.disks[0].size", ("module", "web-1", "disks", "0", "size")),
+        ('a["b.c"].d', ("a", "b.c", "d")),
+        ('["a b"].c', ("a b", "c")),
+        ("local.o.2", ("local", "o", "2")),
+        ('a["\\"]"]', ("a", '"]')),
+    ],
+)
+def test_addresses_are_read(text: str, names: tuple[str, ...]) -> None:
+    assert parse_address(text) == names
+
+
+@pytest.mark.parametrize(
+    "text", ["", ".", "a.", ".a", "a..b", "a b", "a[", "a[b]", 'a["b]', "a[-1]", 'a["\\q"]', "a.[0]"]
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="the address"):
+        parse_address(text)
+
+
+@given(st.text(max_size=20))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    with suppress(UsageError):
+        assert parse_address(text)
+
+
+def test_the_number_of_a_block_may_be_left_out() -> None:
+    path = ("a", "b", Nth(1, True), "c")
+    assert below(path, ("a", "b", "c")) == ()
+    assert below(path, ("a", "b", "1", "c")) == ()
+    assert below(path, ("a", "b", "0", "c")) is None
+    assert below(path, ("a",)) == path[1:]
+
+
+def test_a_colon_in_a_file_name_is_part_of_it_where_that_file_is(tmp_path: Path) -> None:
+    odd = tmp_path / "a:b.tf"
+    odd.touch()
+    assert split_target(f"{odd}:local.v") == (odd, "local.v")
+    assert split_target(str(odd)) == (odd, "")
+    assert split_target("none.tf:local.v") == (Path("none.tf"), "local.v")
+    assert split_target("none.tf") == (Path("none.tf"), "")
