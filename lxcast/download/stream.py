@@ -1,14 +1,11 @@
 """A file on a server, asked for once: its status, its headers, and a body that is read while it comes."""
 
-import socket
-import ssl
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from lxcast.errors import SourceError
-from lxcast.exceptions import causes_of, reason_of
-from lxcast.proxmox.client import get_file
+from lxcast.http import RequestError, describe, get_file
 
 _REDIRECTS = 10
 _MOVED = "name the address where the file lies"
@@ -27,7 +24,7 @@ class Stream:
         try:
             data: bytes = self._reply.raw.read(size, decode_content=False)
         except Exception as error:  # urllib3's own, which is requests' to import, and what ssl raises
-            raise ConnectionError(reason_of([*causes_of(error)])) from None
+            raise ConnectionError(describe(error)) from None
         return data
 
     def close(self) -> None:
@@ -44,7 +41,7 @@ def open_stream(url: str, name: str, headers: Mapping[str, str]) -> Stream:
     for _ in range(_REDIRECTS):
         try:
             reply = get_file(url, headers)
-        except OSError as error:
+        except RequestError as error:
             raise _unreachable(error, name) from None  # the exception's text holds the URL
         if not reply.is_redirect:
             return Stream(reply)
@@ -62,19 +59,20 @@ def redacted(url: str) -> str:
     return f"{parts.scheme}://{host}{parts.path}{'?***' if parts.query else ''}"
 
 
-def _unreachable(error: OSError, name: str) -> Exception:
-    causes = [*causes_of(error)]
-    for cause in causes:
-        if isinstance(cause, ssl.SSLCertVerificationError):
+def _unreachable(error: RequestError, name: str) -> Exception:
+    """Return a ConnectionError if another try may help, else a SourceError."""
+    match error.kind:
+        case "certificate":
             return SourceError(
-                f"{name}: the server's certificate is not trusted: {cause.verify_message}",
-                hint="SSL_CERT_FILE names a file of further authorities",
+                f"{name}: the server's certificate is not trusted: {error.reason}",
+                hint="set SSL_CERT_FILE to a CA bundle that verifies the server",
             )
-        if isinstance(cause, socket.gaierror):
-            return SourceError(f"{name}: the server's name is not known: {cause.strerror}", hint="is it right?")
-    kind = type(error).__name__
-    if kind == "ProxyError":
-        return SourceError(f"{name}: the proxy fails: {reason_of(causes)}", hint="see HTTPS_PROXY and NO_PROXY")
-    if isinstance(error, ValueError):  # what requests raises for a URL that it cannot read
-        return SourceError(f"{name}: is no address that can be read ({kind})", hint="is it right?")
-    return ConnectionError(reason_of(causes))
+        case "host":
+            return SourceError(
+                f"{name}: cannot resolve the server's name: {error.reason}", hint="check the host name in the URL"
+            )
+        case "proxy":
+            return SourceError(f"{name}: the proxy failed: {error.reason}", hint="check HTTPS_PROXY and NO_PROXY")
+        case "address" | "redirect":
+            return SourceError(f"{name}: invalid URL", hint="check the URL")  # the reason may repeat its secrets
+    return ConnectionError(error.reason)

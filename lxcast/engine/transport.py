@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from lxcast.engine.endpoint import Endpoint
 from lxcast.errors import EngineError
-from lxcast.exceptions import causes_of, reason_of
+from lxcast.http import describe
 
 _HEAD_LIMIT = 64 * 1024
 _CONNECT_SECONDS = 10.0
@@ -218,7 +218,7 @@ def _sdk(endpoint: Endpoint) -> Call:
             url = client.base_url + path
             response = client.request(method, url, json=body, stream=True, timeout=timeout, verify=verify, cert=cert)
         except OSError as error:  # requests' exceptions are OSErrors
-            raise EngineError(reason_of([*causes_of(error)])) from error
+            raise EngineError(describe(error)) from error
         return _SdkReply(response)
 
     return call

@@ -1,4 +1,4 @@
-"""The Proxmox VE API as its clients must speak it; the only module that knows requests.
+"""The Proxmox VE API as its clients must speak it.
 
 Every answer is read in all the forms that the server has (pve-http-server, PVE/APIServer/AnyEvent.pm and
 PVE/HTTPServer.pm): JSON with a message and an errors map, a text, an empty body with the reason in the status line,
@@ -8,17 +8,15 @@ no answer at all; and the HTML of whatever proxy stands between.
 import hashlib
 import json
 import re
-import socket
 import ssl
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
+from lxcast import http
 from lxcast.errors import ApiError
-from lxcast.exceptions import causes_of, reason_of
 from lxcast.model import conceal
 from lxcast.proxmox.profile import Profile, Secret, load_profile
 from lxcast.proxmox.relay import Relay
@@ -26,7 +24,7 @@ from lxcast.proxmox.upload_body import File, FileBody, UploadBody, stamp
 from lxcast.proxmox.values import Answer
 
 if TYPE_CHECKING:
-    import requests
+    from lxcast.http import PreparedRequest, Response
 
 __all__ = [
     "NODE_DOWN",
@@ -39,15 +37,11 @@ __all__ = [
     "Relay",
     "Secret",
     "UploadBody",
-    "get_file",
     "load_profile",
     "may_pass",
     "put_file",
     "stamp",
 ]
-
-CONNECT, READ = 10.0, 60.0
-"""Seconds for a connection, and for an answer; pveproxy itself gives a node 30 s."""
 
 PATIENCE = 10.0
 """Seconds for which a GET is tried again."""
@@ -65,15 +59,12 @@ class Client:
     """
 
     def __init__(self, profile: Profile) -> None:
-        import requests
-
         self.profile = profile
-        self._session = requests.Session()
+        # A fingerprint is compared in place of names and authorities.
+        self._session = http.open_session(profile.fingerprint)
         # An auth callable, since requests would put what a .netrc says in place of a mere header.
         self._session.auth = self._authorize
-        self._session.mount("https://", _pinned(profile.fingerprint))
-        # The fingerprint is compared in place of names and authorities.
-        self._verify = False if profile.fingerprint else _authorities(profile.ca_file)
+        self._verify: dict[str, bool] = {"verify": False} if profile.fingerprint else {}
         self._seen = False
 
     def get(self, path: str, /, *, patience: float = PATIENCE, **parameters: str | int) -> Answer:
@@ -111,7 +102,7 @@ class Client:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _authorize(self, request: "requests.PreparedRequest") -> "requests.PreparedRequest":
+    def _authorize(self, request: "PreparedRequest") -> "PreparedRequest":
         profile = self.profile
         request.headers["Authorization"] = f"PVEAPIToken={profile.token_id}={profile.secret.reveal()}"
         return request
@@ -123,19 +114,17 @@ class Client:
             self._seen = True
         return _data(self._send(method, path, **given), f"{method} {path}", self.profile)
 
-    def _send(self, method: str, path: str, **given: Any) -> "requests.Response":
-        import requests
-
+    def _send(self, method: str, path: str, **given: Any) -> "Response":
         try:
-            reply = self._session.request(
+            reply = http.send(
+                self._session,
                 method,
                 f"{self.profile.url}/api2/json{path}",
-                timeout=(CONNECT, READ),
-                verify=self._verify,
-                allow_redirects=False,  # the token goes to no other place
+                ca_file=self.profile.ca_file,
+                **self._verify,
                 **given,
             )
-        except (requests.RequestException, ValueError) as error:  # of an address in Location that is none, too
+        except http.RequestError as error:
             raise self._unreachable(error, f"{method} {path}") from error
         if reply.is_redirect or reply.is_permanent_redirect:
             place = self.profile.secret.hidden_in(reply.headers.get("Location", ""))[:200]
@@ -146,41 +135,32 @@ class Client:
             )
         return reply
 
-    def _unreachable(self, error: Exception, what: str) -> ApiError:
-        import requests
-
-        url = self.profile.url
-        causes = list(causes_of(error))
-        text = next((str(each) for each in causes if "ingerprints did not match" in str(each)), "")
-        if text:
+    def _unreachable(self, error: http.RequestError, what: str) -> ApiError:
+        url, reason = self.profile.url, self.profile.secret.hidden_in(error.reason)
+        if error.kind == "fingerprint":
             return self._distrusted("its certificate is another one than the fingerprint names")
-        for cause in causes:
-            if isinstance(cause, ssl.SSLCertVerificationError):
-                return self._distrusted(f"its certificate is not trusted: {cause.verify_message}")
-        reason = self.profile.secret.hidden_in(reason_of(causes))
-        if not isinstance(error, requests.RequestException):
+        if error.kind == "certificate":
+            return self._distrusted(f"its certificate is not trusted: {error.reason}")
+        if error.kind == "redirect":
             return ApiError(
                 f"{url} points {what} to no address: {reason}", hint="is PM_API_URL that of Proxmox itself?"
             )
-        # The address itself was looked at before: what is invalid is a proxy's.
-        invalid = isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema)
-        if invalid or isinstance(error, requests.exceptions.ProxyError):
+        # The profile's own address was checked before: an invalid one is that of a proxy.
+        if error.kind in ("proxy", "address"):
             hint = "see HTTPS_PROXY and NO_PROXY"
-            return ApiError(f"{url}: the proxy fails: {reason}", hint=hint, lost=not invalid)
-        if isinstance(error, requests.ReadTimeout):
+            return ApiError(f"{url}: the proxy fails: {reason}", hint=hint, lost=error.kind == "proxy")
+        if error.kind == "timeout":
             return ApiError(
-                f"{url}: no answer to {what} within {READ:.0f} s", hint="is the node overloaded?", lost=True
+                f"{url}: no answer to {what} within {http.READ:.0f} s", hint="is the node overloaded?", lost=True
             )
-        unknown = any(isinstance(cause, socket.gaierror) for cause in causes)
-        lost = isinstance(error, requests.ConnectionError) and not unknown
-        return ApiError(f"{url}: no answer to {what}: {reason}", hint=_REACH, lost=lost)
+        return ApiError(f"{url}: no answer to {what}: {reason}", hint=_REACH, lost=error.kind == "connection")
 
     def _distrusted(self, why: str) -> ApiError:
         """Name the certificate that was shown, for people to compare it with what the node itself says."""
         parts = urlsplit(self.profile.url)
         shown = ""
         with suppress(OSError, ValueError):
-            pem = ssl.get_server_certificate((parts.hostname or "", parts.port or 443), timeout=CONNECT)
+            pem = ssl.get_server_certificate((parts.hostname or "", parts.port or 443), timeout=http.CONNECT)
             shown = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).digest().hex(":").upper()
         expected = self.profile.fingerprint.upper()
         if expected:
@@ -205,38 +185,18 @@ _REACH = "is PM_API_URL right (Proxmox listens on port 8006), the node up, and n
 
 def put_file(url: Secret, body: FileBody) -> None:
     """PUT a file to a web server, once. Raises ApiError, which names of the URL the host alone."""
-    import requests
-    from requests.auth import HTTPBasicAuth
-    from requests.utils import get_auth_from_url
-
     where = f"PUT {conceal(url.reveal())}"
-    user, password = get_auth_from_url(url.reveal())
-
-    def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
-        # A signed URL takes no further authorization: neither the cluster's token nor what a .netrc says.
-        return HTTPBasicAuth(user, password)(request) if user else request
-
     try:
-        with requests.Session() as session:
-            reply = session.put(
-                url.reveal(),
-                data=cast(Iterable[bytes], body),  # views are sent as bytes are
-                auth=authorize,
-                timeout=(CONNECT, READ),
-                verify=_authorities(),
-                allow_redirects=False,
-            )
-    except requests.RequestException as error:
-        causes = list(causes_of(error))
-        untrusted = next((each for each in causes if isinstance(each, ssl.SSLCertVerificationError)), None)
-        if untrusted:
+        reply = http.put_file(url.reveal(), cast(Iterable[bytes], body))
+    except http.RequestError as error:
+        # The exception's own text holds the whole URL, and with --debug would be shown.
+        if error.kind == "certificate":
             raise ApiError(
-                f"{where}: its certificate is not trusted: {untrusted.verify_message}",
+                f"{where}: its certificate is not trusted: {error.reason}",
                 hint="the nodes have to trust it, too; SSL_CERT_FILE names a file of other authorities on this machine",
             ) from None
-        # The exception's own text holds the whole URL, and with --debug would be shown.
         raise ApiError(
-            f"{where}: {conceal(reason_of(causes))}", hint="is the web server up, and reached from here?", lost=True
+            f"{where}: {conceal(error.reason)}", hint="is the web server up, and reached from here?", lost=True
         ) from None
     if not 200 <= reply.status_code < 300:
         # What an object store says besides repeats the signature.
@@ -249,41 +209,7 @@ def put_file(url: Secret, body: FileBody) -> None:
         )
 
 
-def get_file(url: str, headers: Mapping[str, str]) -> "requests.Response":
-    """Ask for a file by GET, once and without following redirects; the body is not read yet.
-
-    Proxies, and passwords in ~/.netrc, are the environment's. Raises what requests does, all of it children of OSError.
-    """
-    import requests
-
-    with requests.Session() as session:
-        options: Any = {"timeout": (CONNECT, READ), "verify": _authorities(), "allow_redirects": False}
-        return session.get(url, headers=dict(headers), stream=True, **options)
-
-
-def _authorities(file: Path | None = None) -> str | bool:
-    """Return what requests shall verify by: the named file, else the system's, else its own."""
-    if file:
-        return str(file)
-    paths = ssl.get_default_verify_paths()
-    return paths.cafile or paths.capath or True
-
-
-def _pinned(fingerprint: str) -> Any:
-    """Return requests' adapter, which with a fingerprint takes that one certificate alone."""
-    from requests.adapters import HTTPAdapter
-
-    class Pinned(HTTPAdapter):
-        def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-            super().init_poolmanager(*args, **kwargs, assert_fingerprint=fingerprint)
-
-        def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-            return super().proxy_manager_for(proxy, **kwargs, assert_fingerprint=fingerprint)
-
-    return Pinned() if fingerprint else HTTPAdapter()
-
-
-def _data(reply: "requests.Response", what: str, profile: Profile) -> Answer:
+def _data(reply: "Response", what: str, profile: Profile) -> Answer:
     """Return the data of an answer; ApiError where it is none or tells of a failure."""
     body = reply.text
     try:
@@ -304,7 +230,7 @@ def _data(reply: "requests.Response", what: str, profile: Profile) -> Answer:
     )
 
 
-def _message(reply: "requests.Response", content: object, secret: Secret) -> str:
+def _message(reply: "Response", content: object, secret: Secret) -> str:
     """Join what an answer says, in whichever form: JSON message and errors map, text, HTML, or the reason alone.
 
     A proxy may repeat the request, and with it the secret.

@@ -214,11 +214,14 @@ def test_the_environments_proxy_is_asked(server: FileServer, monkeypatch: pytest
 
 
 def test_an_unknown_name_a_closed_port_and_a_failing_proxy(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    for url, said in (("https://nowhere.invalid/x", "name is not known"), ("https://127.0.0.1:1/x", "refused")):
+    for url, said in (
+        ("https://nowhere.invalid/x", "cannot resolve the server's name"),
+        ("https://127.0.0.1:1/x", "refused"),
+    ):
         with pytest.raises(SourceError, match=said):
             Download(url, 0.1).readinto(memoryview(bytearray(1)))
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("NO_PROXY", "")
-    with pytest.raises(SourceError, match="the proxy fails") as caught:
+    with pytest.raises(SourceError, match="the proxy failed") as caught:
         read(server, patience=0.1)
     assert "HTTPS_PROXY" in caught.value.hint
