@@ -28,6 +28,8 @@ class Record:
     name: str
     version: str = ""
     """ "v4", or "" where the file's pattern has no version."""
+    variant: str = ""
+    """One of several templates that share a name, such as "minimal"; with the name it is the template's identity."""
     file: str = ""
     template_id: str = ""
     """The volid; "" outside of a storage."""
@@ -72,19 +74,25 @@ class Record:
         return self.format != "oci-archive" or self.sha256 == other.sha256
 
     def to_json(self) -> str:
-        """Print it as the file holds it: ASCII, keys in the order of the fields, a final newline."""
-        return json.dumps(asdict(self), indent=2) + "\n"
+        """Print it as the file holds it: ASCII, keys in the order of the fields, a final newline.
+
+        `variant` is left out unless it is set: most templates have none.
+        """
+        values = asdict(self)
+        if not self.variant:
+            del values["variant"]
+        return json.dumps(values, indent=2) + "\n"
 
     def checksum(self) -> str:
         """Return the text of the checksum file, as `sha256sum -c` reads it."""
         return f"{self.sha256}  {self.file}\n"
 
 
-_OPTIONAL = {"ostype", "release", "arch", "version", "template_id", "storage", "rules"}
+_OPTIONAL = {"ostype", "release", "arch", "version", "variant", "template_id", "storage", "rules"}
 """Keys whose value may be an empty text."""
 
-_LATER = {"rules", "metadata"}
-"""Keys that older records lack."""
+_LATER = {"rules", "metadata", "variant"}
+"""Keys that a record may lack."""
 
 
 def parse_record(text: str | bytes, where: str) -> Record:

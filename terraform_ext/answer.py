@@ -13,6 +13,7 @@ from terraform_ext.query import Query
 
 UNKNOWN = {
     **dict.fromkeys(("unpacked_size", "members", "compressor", "release", "created", "lxcast", "rules"), ""),
+    "variant": "",
     **dict.fromkeys(("node", "ctime"), ""),
     "source": {"kind": "", "reference": "", "digest": ""},
     "cleanup": {},

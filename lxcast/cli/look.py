@@ -63,7 +63,7 @@ def _facts(entry: "Entry") -> dict[str, Any]:
 def _row(entry: "Entry", uses: "Uses | None") -> tuple[str, ...]:
     used = (uses or {}).get(entry.file)
     return (
-        entry.name,
+        f"{entry.name}/{entry.variant}" if entry.variant else entry.name,
         entry.version or "-",
         entry.record.format if entry.record else "-",
         amount(entry.size),

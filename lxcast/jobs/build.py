@@ -91,6 +91,9 @@ def build(source: str, options: BuildOptions, progress: Progress) -> Built:
         if FORMATS[options.format].layer:
             cast = image.finish(cast, file, archive, options.arch, options.init)
         record = _record(cast, archive, options, subject, findings, key)
+        # A variant that only the source's metadata names tells templates apart if the file's name holds it.
+        has_variant = options.variant or "variant" in template.pattern.fields
+        record = replace(record, variant=template.variant if has_variant else "")
         built = Built(record, place.folder.folder, findings, cast.cleanup, cast.fit, archive.warnings)
         template = completed(template, record)
         known = place.listing.newest(template) if options.if_changed else None

@@ -122,17 +122,19 @@ def failure(places: Sequence[Contents], others: Mapping[str, LxcastError] | None
     return failed_nodes(failed, len(places))
 
 
-def find_template(name: str, version: Version | None, storage: str, access: Access | None = None) -> Record:
-    """Return the record of a template (None: the newest version); raises what `look_into` does.
+def find_template(
+    name: str, version: Version | None, storage: str, access: Access | None = None, variant: str | None = None
+) -> Record:
+    """Return the record of a template (None: the newest version; any single variant); raises what `look_into` does.
 
-    StorageError says what there is instead.
+    StorageError lists the choices.
     """
     if storage.startswith("proxmox:"):
         found = look_into(storage, access)
-        return select(found.entries, name, version, found.where)
+        return select(found.entries, name, version, found.where, variant)
     ref = parse_storage(storage)
     assert isinstance(ref, DirectoryRef)
-    return DirectoryStorage(ref).find(name, version)
+    return DirectoryStorage(ref).find(name, version, variant)
 
 
 def _list(client: "Client", ref: ProxmoxRef, targets: "Targets") -> list[Entry]:

@@ -96,8 +96,8 @@ class DirectoryStorage:
         """Return the records whose templates are there as they say; none where there is no folder."""
         return [one.record for one in self.entries() if one.record] if self.root.is_dir() else []
 
-    def find(self, name: str, version: Version | None = None) -> Record:
-        """Return the record of a template by name and version (None: the newest); StorageError says what there is."""
+    def find(self, name: str, version: Version | None = None, variant: str | None = None) -> Record:
+        """Return the record of a template by name, version and variant, as `select` does."""
         entries = self.entries()
         stem = f"{name}-{version}"
         if version and f"{stem}.json" in self._files() and not self._templates(stem):
@@ -106,7 +106,7 @@ class DirectoryStorage:
                 hint="a build of it runs, or was ended before it published, or the template was removed: "
                 "take another version",
             )
-        return select(entries, name, version, str(self.root))
+        return select(entries, name, version, str(self.root), variant)
 
     def newest(self, naming: Naming) -> Record | None:
         """Return the record of the newest version; None where there is none, or its template has no record.

@@ -40,6 +40,14 @@ def test_a_record_from_before_a_key_is_read() -> None:
     assert parse_record(json.dumps(old), "x.json") == RECORD
 
 
+def test_a_record_with_a_variant_holds_it_behind_the_version() -> None:
+    keys = [*KEYS]
+    keys.insert(keys.index("version") + 1, "variant")
+    record = replace(RECORD, variant="minimal")
+    assert list(json.loads(record.to_json())) == keys
+    assert parse_record(record.to_json(), "x.json") == record
+
+
 def test_the_keys_are_those_that_were_promised_in_their_order() -> None:
     assert tuple(json.loads(RECORD.to_json())) == KEYS
     assert RECORD.to_json().endswith("}\n")

@@ -19,6 +19,7 @@ from lxcast.model import DirectoryRef, Version
 from lxcast.naming import naming
 from lxcast.record import Origin, Record, parse_record
 from lxcast.storages.directory import DirectoryStorage
+from tests.published import publish as publish_by_hand
 
 DEBIAN = naming("debian-12")
 
@@ -305,6 +306,7 @@ from lxcast.model import DirectoryRef
 from lxcast.naming import naming
 from lxcast.record import Origin, Record
 from lxcast.storages.directory import DirectoryStorage
+from tests.published import publish as publish_by_hand
 storage = DirectoryStorage(DirectoryRef("local", Path(sys.argv[1])))
 rounds = int(sys.argv[2])
 print("ready", flush=True)
@@ -372,3 +374,19 @@ def test_a_record_never_says_more_than_its_storage(storage: DirectoryStorage) ->
         told = replace(draft(b"x"), version="v99", file="x", template_id="x", storage="x")
         assert storage.put(temporary, claim, told).template_id == "nfs1:vztmpl/debian-12-v1.tar.zst"
     assert json.loads((storage.folder / "debian-12-v1.json").read_text())["version"] == "v1"
+
+
+def test_variants_of_one_name_are_chosen_by_name_and_never_silently(tmp_path: Path) -> None:
+    storage = DirectoryStorage(DirectoryRef("local", tmp_path))
+    for number, variant in enumerate(("minimal", "full", ""), 1):
+        record = replace(publish_by_hand(tmp_path, "web", number), variant=variant)
+        (storage.folder / f"web-v{number}.json").write_text(record.to_json())
+    with pytest.raises(StorageError, match=r"several variants: '' \(without a variant\), full, minimal") as caught:
+        storage.find("web")
+    assert "--variant full" in caught.value.hint
+    assert storage.find("web", variant="full").version == "v2"
+    assert storage.find("web", variant="").version == "v3"
+    assert storage.find("web", Version(1)).variant == "minimal"
+    with pytest.raises(StorageError, match="no variant 'small'") as caught:
+        storage.find("web", variant="small")
+    assert "minimal" in caught.value.hint

@@ -10,7 +10,7 @@ from typing import Any
 KEYS = {
     *("schema", "name", "version", "file", "template_id", "storage", "size", "unpacked_size", "members", "sha256"),
     *("diff_id", "format", "compressor", "ostype", "release", "arch", "created", "lxcast", "source", "cleanup"),
-    *("fit", "checks", "hints", "metadata", "rules", "node", "ctime", "verified", "warnings"),
+    *("fit", "checks", "hints", "metadata", "rules", "variant", "node", "ctime", "verified", "warnings"),
 }
 
 
