@@ -23,7 +23,7 @@ def list_(console: Console, said: dict[str, Value], json: Json = False) -> None:
     downloads in the user's cache folder. A template leaves the list when it is removed from the storage.
     """
     from lxcast.jobs.listing import look_into
-    from lxcast.sources.downloads import kept
+    from lxcast.sources.download_cache import list_downloads
 
     values = over_settings(said)
     storage = str(values["storage"])
@@ -33,7 +33,7 @@ def list_(console: Console, said: dict[str, Value], json: Json = False) -> None:
         records = [each.record for each in entries if each.record and each.record.source.digest and each.record.rules]
     except StorageError as error:
         console.progress.warn(error.message)
-    downloads = kept()
+    downloads = list_downloads()
     if json:
         told = [
             {"template_id": each.template_id, "source": each.source.digest, "rules": each.rules} for each in records
@@ -65,11 +65,11 @@ def prune(
 
     Templates stay: what is in a storage is removed there.
     """
-    from lxcast.sources import downloads
+    from lxcast.sources import download_cache
 
     if days < 0:
         raise UsageError(f"--days {days}: should be a whole number from 0 on")
-    removed = downloads.prune(days)
+    removed = download_cache.prune(days)
     if json:
         console.document({"removed": [{"file": str(each.path), "size": each.size} for each in removed]})
     elif removed:

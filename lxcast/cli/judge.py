@@ -35,7 +35,7 @@ def check(
     from lxcast.cli.report import finding_text
     from lxcast.jobs.check import check as judge
     from lxcast.jobs.options import expected
-    from lxcast.sources import shown
+    from lxcast.sources import without_secrets
 
     values = over_settings(said)
     (checksum,) = expected([file], [sha256] if sha256 else [], insecure=insecure_no_checksum)
@@ -46,7 +46,7 @@ def check(
     if json:
         console.document(
             {
-                "file": shown(file),
+                "file": without_secrets(file),
                 "ostype": checked.ostype,
                 "arch": checked.arch,
                 "members": checked.members,
@@ -61,7 +61,7 @@ def check(
     else:
         told = [f"{checked.ostype or 'unknown ostype'} {checked.arch}".rstrip(), checked.compression]
         told += [f"{checked.members} members", f"{amount(checked.unpacked_size)} unpacked"]
-        lines = [f"{shown(file)}: {', '.join(filter(None, told))}"]
+        lines = [f"{without_secrets(file)}: {', '.join(filter(None, told))}"]
         lines += [finding_text(finding) for finding in checked.findings]
         console.out("\n".join([*lines, f"{_count(errors, 'error')}, {_count(others, 'warning')}"]))
     return CheckError.exit_code if errors else 0
@@ -87,12 +87,14 @@ def diff(
     """
     from lxcast.jobs.diff import diff as compare
     from lxcast.jobs.options import expected
-    from lxcast.sources import shown
+    from lxcast.sources import without_secrets
 
     checksums = expected([a, b], sha256 or [], insecure=insecure_no_checksum)
     differences = compare(a, b, console.progress, platform=over_settings(said)["platform"], sha256=checksums)
     if json:
-        console.document({"a": shown(a), "b": shown(b), "differences": [each.as_dict() for each in differences]})
+        console.document(
+            {"a": without_secrets(a), "b": without_secrets(b), "differences": [each.as_dict() for each in differences]}
+        )
     elif differences:
         console.out("\n".join(map(str, differences)))
     else:

@@ -11,7 +11,7 @@ import threading
 import time
 from email.utils import parsedate_to_datetime
 
-from lxcast.download.stream import Stream, open_stream, redacted
+from lxcast.download.stream import Stream, open_stream, redact_url
 from lxcast.errors import SourceError
 
 PATIENCE = 60.0
@@ -32,7 +32,7 @@ class Download:
     """
 
     def __init__(self, url: str, patience: float = PATIENCE) -> None:
-        self.name = redacted(url)
+        self.name = redact_url(url)
         """For messages: the URL without its secrets."""
         self._url, self._patience = url, patience
         self._stream: Stream | None = None

@@ -48,11 +48,11 @@ def open_stream(url: str, name: str, headers: Mapping[str, str]) -> Stream:
         reply.close()
         url = urljoin(url, reply.headers["Location"])
         if not url.startswith("https://"):
-            raise SourceError(f"{name}: leads to {redacted(url)}, which is not https", hint=_MOVED)
+            raise SourceError(f"{name}: leads to {redact_url(url)}, which is not https", hint=_MOVED)
     raise SourceError(f"{name}: is redirected more than {_REDIRECTS} times", hint=_MOVED)
 
 
-def redacted(url: str) -> str:
+def redact_url(url: str) -> str:
     """Return a URL without what may be secret in it: user, password, query and fragment."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]

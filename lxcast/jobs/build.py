@@ -21,7 +21,7 @@ from lxcast.record import Record
 from lxcast.rootfs import checks
 from lxcast.rootfs.distribution import detect, machine
 from lxcast.rootfs.hints import container_hints
-from lxcast.sources import Coming, Source, open_source
+from lxcast.sources import DeferredSource, Source, open_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +110,10 @@ def build(source: str, options: BuildOptions, progress: Progress) -> Built:
 
 
 def _awaited(source: Source, progress: Progress) -> Source:
-    if not isinstance(source, Coming):
+    if not isinstance(source, DeferredSource):
         return source
     with progress.step(f"waiting for {source.origin.reference}"):
-        return source.opened()
+        return source.resolve()
 
 
 def _subject(cast: Cast, source: Source, options: BuildOptions, init: checks.Init) -> checks.Subject:

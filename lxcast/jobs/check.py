@@ -14,8 +14,8 @@ from lxcast.rootfs import checks
 from lxcast.rootfs.checks.wrapping import is_proxmox_image
 from lxcast.rootfs.distribution import detect, machine
 from lxcast.rootfs.survey import Survey
-from lxcast.sources import Members, Source, open_standing
-from lxcast.tar.quirks import Form
+from lxcast.sources import Members, Source, open_for_check
+from lxcast.tar.quirks import Quirks
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,32 +55,32 @@ def check(
         starts = what_starts(init, source, format=format)
         return checks.judge(checks.Subject(survey, arch=arch, init=starts, process=source.config), policy, allow)
 
-    found = open_standing(source, platform, sha256)
+    found = open_for_check(source, platform, sha256)
     archive = found.file
     if archive is None:
         content = found.content()
-        survey = _read(content, content.members, Form(), progress)
+        survey = _read(content, content.members, Quirks(), progress)
         return _checked(survey, judge(survey, content))
-    form = Form(file_name=found.name)
-    survey = _read(archive, lambda: archive.members(form=form), form, progress)
+    quirks = Quirks(file_name=found.name)
+    survey = _read(archive, lambda: archive.members(quirks=quirks), quirks, progress)
     if not is_proxmox_image(survey):
-        return _checked(survey, judge(survey, archive), form.compression)
+        return _checked(survey, judge(survey, archive), quirks.compression)
     if found.path is None or not archive.rereadable:
         raise SourceError(
             f"{archive.origin.reference}: is an OCI image, which is read twice", hint="save it to a file, and name that"
         )
     image = found.content()
-    form.refused = refused(found.path)
+    quirks.refused = refused(found.path)
     outside = judge(survey, archive)
-    survey = _read(image, image.members, Form(), progress)
-    return _checked(survey, [*outside, *judge(survey, image, IMAGE)], form.compression, image=True)
+    survey = _read(image, image.members, Quirks(), progress)
+    return _checked(survey, [*outside, *judge(survey, image, IMAGE)], quirks.compression, image=True)
 
 
 def _read(
-    source: Source, opened: Callable[[], AbstractContextManager[Members]], form: Form, progress: Progress
+    source: Source, opened: Callable[[], AbstractContextManager[Members]], quirks: Quirks, progress: Progress
 ) -> Survey:
     """Return what is seen of the members."""
-    survey = Survey(checks.reads(), checks.scan, checks.SCAN_ROOTS, form)
+    survey = Survey(checks.reads(), checks.scan, checks.SCAN_ROOTS, quirks)
     told = 0
     with progress.step(f"reading {source.origin.reference}"):
         progress.total(source.size)

@@ -8,7 +8,7 @@ from hashlib import sha256
 from lxcast.identifiers import one_line
 from lxcast.model import rfc3339
 from lxcast.progress import Progress
-from lxcast.sources import Coming, open_source, shown
+from lxcast.sources import DeferredSource, open_source, without_secrets
 from lxcast.tar.member import BLK, CHR, LNK, REG, SYM, TYPE_NAMES, Member, printable
 
 _FORM = struct.Struct(">cHqqqq32s8s")
@@ -136,8 +136,8 @@ def _read(
 ) -> Iterator[tuple[bytes, bytes, bytes | None]]:
     """Yield path, record and, of a hard link, the path that it names."""
     source = open_source(name, platform, sha256)
-    source = source.opened() if isinstance(source, Coming) else source
-    with progress.step(f"reading {shown(name)}"), source.members() as members:
+    source = source.resolve() if isinstance(source, DeferredSource) else source
+    with progress.step(f"reading {without_secrets(name)}"), source.members() as members:
         progress.total(source.size)
         known = 0
         for member in members:

@@ -271,7 +271,7 @@ class Casting:
 
     def _result(self) -> Repairs:
         found, survey = self._found, self._survey
-        for path in survey.form.repeated:
+        for path in survey.quirks.repeated:
             found.repeated[path] = found.repeated.get(path, 1) + 1
             if survey.type(path) != DIR:
                 found.folders.pop(path, None)

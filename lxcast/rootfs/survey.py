@@ -10,7 +10,7 @@ from itertools import islice
 
 from lxcast.rootfs.globs import Matcher
 from lxcast.tar.member import BLK, CHR, DIR, FIFO, LNK, REG, SYM, Member
-from lxcast.tar.quirks import Form
+from lxcast.tar.quirks import Quirks
 
 TEXT_LIMIT = 64 * 1024
 """Bytes of a surveyed file that are kept; what the rows read (os-release, sshd_config, units) is far smaller."""
@@ -45,7 +45,7 @@ class Survey:
     """What was seen of the members, and questions about it; paths are like `Member.path`.
 
     `reads` are the patterns whose files' text and owner are kept; `scan` judges the first 64 KiB of the regular files
-    below `scan_roots` (paths with a closing "/"). `form` is the one that the archive's reader fills, if any.
+    below `scan_roots` (paths with a closing "/"). `quirks` is the one that the archive's reader fills, if any.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Survey:
         reads: Iterable[str] = (),
         scan: Scan | None = None,
         scan_roots: tuple[bytes, ...] = (),
-        form: Form | None = None,
+        quirks: Quirks | None = None,
     ) -> None:
         self.unpacked_size = 0
         """The bytes of all regular files."""
@@ -71,7 +71,7 @@ class Survey:
         """(path, uid, gid) where one of the two is above 65535."""
         self.made: set[bytes] = set()
         """The paths that the source does not have: fit put them in."""
-        self.form = form or Form()
+        self.quirks = quirks or Quirks()
         # path -> type, (mode, uid, gid) by number and mtime in one small int: with the path itself the only thing that
         # is kept of every member, so that its size decides the memory of a run.
         self._entries: dict[bytes, int] = {}
@@ -85,11 +85,11 @@ class Survey:
     def see(self, member: Member) -> None:
         """Take note of a member that is about to be written; its body is only looked at, not consumed.
 
-        A path that stands twice, and a hard link before its target or to a folder, are noted in `form`.
+        A path that stands twice, and a hard link before its target or to a folder, are noted in `quirks`.
         """
         path, type = member.path, member.type
         if type == LNK and self.type(member.link) in (None, DIR):
-            self.form.forward_links.append(path)
+            self.quirks.forward_links.append(path)
         self._enter(member)
         if type == REG:
             self.unpacked_size += member.size
@@ -110,7 +110,7 @@ class Survey:
         low = self._keys.get((mode, member.uid, member.gid, REG))
         entries[member.path] = member.mtime << _MTIME | (self._new_key(member) if low is None else low)
         if len(entries) == known:
-            self.form.repeated.append(member.path)
+            self.quirks.repeated.append(member.path)
         if mode & 0o111:
             self._look_inside(member)
 
@@ -120,7 +120,7 @@ class Survey:
         low = self._keys.get((member.mode, member.uid, member.gid, member.type))
         entries[member.path] = member.mtime << _MTIME | (self._new_key(member) if low is None else low)
         if len(entries) == known:
-            self.form.repeated.append(member.path)
+            self.quirks.repeated.append(member.path)
 
     def _new_key(self, member: Member) -> int:
         """Give a combination of owner, mode and type its number."""

@@ -2,28 +2,28 @@
 
 from lxcast.sources.open import (
     Archive,
-    Coming,
+    CheckInput,
+    DeferredSource,
     Members,
     Packaged,
     Source,
-    Standing,
     is_url,
     open_file,
+    open_for_check,
     open_source,
-    open_standing,
-    shown,
+    without_secrets,
 )
 
 __all__ = [
     "Archive",
-    "Coming",
+    "CheckInput",
+    "DeferredSource",
     "Members",
     "Packaged",
     "Source",
-    "Standing",
     "is_url",
     "open_file",
+    "open_for_check",
     "open_source",
-    "open_standing",
-    "shown",
+    "without_secrets",
 ]

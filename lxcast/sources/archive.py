@@ -13,7 +13,7 @@ from lxcast.compression import Peeked, Prefetch, Readable, decompress, sniff
 from lxcast.errors import SourceError
 from lxcast.model import ImageConfig
 from lxcast.record import Origin
-from lxcast.tar.quirks import Form
+from lxcast.tar.quirks import Quirks
 from lxcast.tar.reader import Limits, Reader
 
 SQUASHFS = b"hsqs"
@@ -49,22 +49,22 @@ class Archive:
     """Bytes that were read so far, as they come: before decompression. A thread may count them."""
 
     @contextmanager
-    def members(self, limits: Limits | None = None, form: Form | None = None) -> Iterator[Reader]:
+    def members(self, limits: Limits | None = None, quirks: Quirks | None = None) -> Iterator[Reader]:
         """Open the stream and yield its members.
 
-        With `form` the archive is judged rather than trusted (see Reader), and `form` told how it is compressed.
+        With `quirks` the archive is judged rather than trusted (see Reader), and `quirks` told how it is compressed.
         """
         name = self.origin.reference
         with self.stored() as stored:
             peeked = Peeked(stored)
-            stream = decompress(peeked, name, form.see_window if form else None)
-            if form is not None:
-                form.compression = sniff(peeked.start)
+            stream = decompress(peeked, name, quirks.see_window if quirks else None)
+            if quirks is not None:
+                quirks.compression = sniff(peeked.start)
             if stream is peeked and self.size is not None:
-                yield Reader(stream, name, limits, form)  # a plain file is read faster than a thread hands it over
+                yield Reader(stream, name, limits, quirks)  # a plain file is read faster than a thread hands it over
             else:
                 with closing(Prefetch(stream)) as ahead:
-                    yield Reader(ahead, name, limits, form)
+                    yield Reader(ahead, name, limits, quirks)
 
     @contextmanager
     def stored(self) -> Iterator[Readable]:
@@ -117,7 +117,7 @@ def open_file(path: Path) -> Archive:
     return Archive(Origin("tar", str(path)), opener, regular, size)
 
 
-def first_path(path: Path) -> bytes:
+def first_member_path(path: Path) -> bytes:
     """Return the path of the first member beside the root; b"" where there is none, or `path` is no regular file.
 
     What an archive is shows there, and no more than that is read. Raises SourceError and its children.
@@ -126,11 +126,11 @@ def first_path(path: Path) -> bytes:
     if not archive.rereadable:
         return b""
     with archive.opener() as raw:
-        reader = Reader(decompress(Peeked(raw), str(path)), str(path), form=Form())  # judged elsewhere
+        reader = Reader(decompress(Peeked(raw), str(path)), str(path), quirks=Quirks())  # judged elsewhere
         return next((member.path for member in reader if member.path), b"")
 
 
-def is_of_an_image(path: bytes) -> bool:
+def is_image_member(path: bytes) -> bool:
     """Tell whether a member of an archive may be one of an image's files."""
     return _OF_AN_IMAGE.fullmatch(path) is not None
 

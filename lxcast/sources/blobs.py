@@ -11,7 +11,7 @@ from typing import Protocol
 from lxcast.compression import Peeked, Readable, decompress, sniff
 from lxcast.errors import ArchiveError, SourceError
 from lxcast.oci import layout
-from lxcast.sources.archive import is_of_an_image, open_file, open_for_reading
+from lxcast.sources.archive import is_image_member, open_file, open_for_reading
 from lxcast.tar.member import LNK, REG, SYM
 
 _KEPT = 64 * 1024
@@ -35,7 +35,7 @@ class Blobs(layout.Blobs, Protocol):
         """Let go of what is kept open from one reading to the next."""
 
 
-class FolderBlobs:
+class DirectoryBlobs:
     """The files of a folder; links that lead out of it lead to nothing."""
 
     def __init__(self, folder: Path) -> None:
@@ -197,7 +197,7 @@ def list_archive(path: Path, *, judge: bool = False) -> ArchiveBlobs | None:
     room = _MOST_KEPT
     with archive.members() as members:
         for member in members:
-            if judge and not is_of_an_image(member.path):
+            if judge and not is_image_member(member.path):
                 return None
             name = os.fsdecode(member.path)
             if member.type == REG and member.sparse is None:

@@ -19,7 +19,7 @@ from lxcast.identifiers import one_line
 from lxcast.model import ImageConfig, Mount, Resources
 from lxcast.record import Origin
 from lxcast.sources.archive import open_file
-from lxcast.sources.directory import FolderSource
+from lxcast.sources.directory import DirectorySource
 from lxcast.sources.source import Source
 
 _MAX_CONFIG = 8 * 1024 * 1024
@@ -217,7 +217,7 @@ def open_bundle(text: str) -> Source:
         with suppress(OSError):  # the reading tells what cannot be read
             if not any(path.iterdir()):
                 raise SourceError(f"{bundle}: its root filesystem {path} is empty", hint=_WHOLE)
-        return FolderSource(path, origin, said)
+        return DirectorySource(path, origin, said)
     archive = open_file(path)
     archive.origin, archive.config = origin, said
     return archive

@@ -29,7 +29,7 @@ _ACL_TAGS = {1: "user:", 2: "user:", 4: "group:", 8: "group:", 16: "mask:", 32: 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
-class FolderSource:
+class DirectorySource:
     """A folder."""
 
     rereadable = True
@@ -57,13 +57,13 @@ class FolderSource:
         self.read += got
 
 
-def open_rootfs(text: str) -> FolderSource:
+def open_rootfs(text: str) -> DirectorySource:
     """Return the root filesystem in a folder. Raises SourceError where there is none."""
     path = Path(text).expanduser()
     if not path.is_dir():
         what = "is no folder" if path.exists() else "no such folder"
         raise SourceError(f"{path}: {what}", hint=f"here is {Path.cwd()}")
-    return FolderSource(path)
+    return DirectorySource(path)
 
 
 class Walk:

@@ -18,7 +18,7 @@ from lxcast.oci.layout import Image, Layer, find_in_docker_archive, find_in_layo
 from lxcast.oci.merge import FOLDER, LINK, SYMLINK, WHITEOUT, Attributes, Entry, Merge, Plan
 from lxcast.oci.platform import Platform
 from lxcast.record import Origin
-from lxcast.sources.blobs import Blobs, FolderBlobs, list_archive
+from lxcast.sources.blobs import Blobs, DirectoryBlobs, list_archive
 from lxcast.sources.verified import Verified
 from lxcast.tar.member import CHR, DIR, LNK, REG, SYM, Member
 from lxcast.tar.reader import Limits, Reader
@@ -38,7 +38,7 @@ def open_docker_archive(text: str, platform: str) -> "ImageSource":
 
 def open_if_image(path: Path, platform: str) -> "ImageSource | None":
     """Return the image that a folder or file holds, told by its content; None where it holds something else."""
-    blobs: Blobs | None = FolderBlobs(path) if path.is_dir() else list_archive(path, judge=True)
+    blobs: Blobs | None = DirectoryBlobs(path) if path.is_dir() else list_archive(path, judge=True)
     if blobs is None:
         return None
     if blobs.size("oci-layout") is not None and blobs.size("index.json") is not None:
@@ -84,7 +84,7 @@ def _split(text: str) -> tuple[Path, str]:
 
 def _blobs(path: Path) -> Blobs:
     if path.is_dir():
-        return FolderBlobs(path)
+        return DirectoryBlobs(path)
     blobs = list_archive(path)
     assert blobs is not None
     return blobs

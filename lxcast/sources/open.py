@@ -8,21 +8,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lxcast.errors import UsageError
-from lxcast.sources.archive import Archive, first_path, is_of_an_image, is_squashfs, open_file, open_stdin
-from lxcast.sources.source import Coming, Members, Packaged, Source
+from lxcast.sources.archive import Archive, first_member_path, is_image_member, is_squashfs, open_file, open_stdin
+from lxcast.sources.source import DeferredSource, Members, Packaged, Source
 
 __all__ = [
     "Archive",
-    "Coming",
+    "CheckInput",
+    "DeferredSource",
     "Members",
     "Packaged",
     "Source",
-    "Standing",
     "is_url",
     "open_file",
+    "open_for_check",
     "open_source",
-    "open_standing",
-    "shown",
+    "without_secrets",
 ]
 
 _ARCHIVE_SUFFIXES = {".tar", ".gz", ".tgz", ".xz", ".txz", ".zst", ".tzst", ".bz2", ".tbz2"}
@@ -45,7 +45,7 @@ def open_source(text: str, platform: str = "", sha256: str | None = None) -> Sou
     if not text:
         raise UsageError("the source's name is empty", hint="name a container, an image, an archive, or - for stdin")
     if text == "-":
-        return _once(open_stdin())
+        return _piped(open_stdin())
     path = Path(text)
     if path.exists() or path.is_absolute() or text.startswith((".", "~")) or path.suffix in _ARCHIVE_SUFFIXES:
         return _open_path(path.expanduser(), platform)
@@ -66,13 +66,13 @@ def is_url(text: str) -> bool:
     return text.lower().startswith(("https://", "http://"))
 
 
-def shown(text: str) -> str:
+def without_secrets(text: str) -> str:
     """Return what a user names, without what may be secret in it."""
     if not is_url(text):
         return text
-    from lxcast.download.stream import redacted
+    from lxcast.download.stream import redact_url
 
-    return redacted(text)
+    return redact_url(text)
 
 
 def is_prefixed(text: str) -> bool:
@@ -119,7 +119,7 @@ def _open_folder(kind: str, name: str) -> Source:
     return open_rootfs(name)
 
 
-class Standing(NamedTuple):
+class CheckInput(NamedTuple):
     """What is judged as it stands, and how it is opened for what a build would read of it."""
 
     file: Archive | None
@@ -131,7 +131,7 @@ class Standing(NamedTuple):
     content: Callable[[], Source]
 
 
-def open_standing(source: str | Path, platform: str = "", sha256: str | None = None) -> Standing:
+def open_for_check(source: str | Path, platform: str = "", sha256: str | None = None) -> CheckInput:
     """Return a file whatever it holds, or what else `open_source` takes by a prefix; a path is always that.
 
     Raises UsageError, SourceError and its children.
@@ -139,14 +139,14 @@ def open_standing(source: str | Path, platform: str = "", sha256: str | None = N
     refuse_checksum(str(source), sha256)
     if source == "-":
         stdin = open_stdin()
-        return Standing(stdin, None, "", lambda: stdin)
+        return CheckInput(stdin, None, "", lambda: stdin)
     if isinstance(source, Path) or not is_prefixed(source):
         path = Path(source).expanduser()
-        return Standing(_file_at(path), path, path.name, lambda: _open_path(path, platform))
+        return CheckInput(_file_at(path), path, path.name, lambda: _open_path(path, platform))
     opened = open_source(source, platform, sha256)
     if not is_url(source):
         at: Path | None = getattr(opened, "path", None)
-        return Standing(_file_at(at) if at else None, at, at.name if at else "", lambda: opened)
+        return CheckInput(_file_at(at) if at else None, at, at.name if at else "", lambda: opened)
     from urllib.parse import urlsplit
 
     from lxcast.sources.remote import Remote
@@ -157,7 +157,7 @@ def open_standing(source: str | Path, platform: str = "", sha256: str | None = N
     if file:
         file.origin = opened.origin
     name = urlsplit(opened.origin.reference).path.rpartition("/")[2]
-    return Standing(file, opened.path, name, lambda: streamed or opened.kept())
+    return CheckInput(file, opened.path, name, lambda: streamed or opened.kept())
 
 
 def _file_at(path: Path) -> Archive | None:
@@ -165,22 +165,22 @@ def _file_at(path: Path) -> Archive | None:
 
 
 def _open_url(url: str, platform: str, sha256: str | None) -> Source:
-    from lxcast.download.stream import redacted
+    from lxcast.download.stream import redact_url
 
     if not url.lower().startswith("https://"):
         raise UsageError(
-            f"{redacted(url)} is not read: nothing would show that its bytes are the server's", hint="https:// is"
+            f"{redact_url(url)} is not read: nothing would show that its bytes are the server's", hint="https:// is"
         )
     if sha256 is None:
         raise UsageError(
-            f"{redacted(url)}: no checksum is said that it must have",
+            f"{redact_url(url)}: no checksum is said that it must have",
             hint="--sha256 HEX, or --insecure-no-checksum for whatever the server gives",
         )
     from lxcast.sources.packaged import is_packed
     from lxcast.sources.remote import Remote
 
     def is_read_twice(first: bytes) -> bool:
-        return bool(first) and (is_of_an_image(first) or is_packed(first))
+        return bool(first) and (is_image_member(first) or is_packed(first))
 
     return Remote(url, sha256, lambda path: _open_path(path, platform), is_read_twice)
 
@@ -198,8 +198,8 @@ def _open_path(path: Path, platform: str) -> Source:
             found = open_if_pair(path)
         kind = "bundle" if (path / "config.json").is_file() else "rootfs"
         return found or _open_folder(kind, str(path))
-    first = b"" if is_squashfs(path) else first_path(path)
-    if first and is_of_an_image(first):
+    first = b"" if is_squashfs(path) else first_member_path(path)
+    if first and is_image_member(first):
         from lxcast.sources.image import open_if_image
 
         found = open_if_image(path, platform)
@@ -207,10 +207,10 @@ def _open_path(path: Path, platform: str) -> Source:
         from lxcast.sources.packaged import is_packed, open_if_packed, open_with_metadata
 
         found = (open_if_packed(path) if first and is_packed(first) else None) or open_with_metadata(path)
-    return found or _once(open_file(path))
+    return found or _piped(open_file(path))
 
 
-def _once(archive: Archive) -> Source:
-    from lxcast.sources.pipe import Once
+def _piped(archive: Archive) -> Source:
+    from lxcast.sources.pipe import PipedSource
 
-    return Once(archive)
+    return PipedSource(archive)

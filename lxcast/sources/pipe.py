@@ -12,12 +12,12 @@ from lxcast.compression import Peeked, Readable, decompress
 from lxcast.errors import ArchiveError, SourceError
 from lxcast.incus.metadata import YAML
 from lxcast.incus.templates import missing
-from lxcast.sources.archive import SQUASHFS, Archive, is_of_an_image
+from lxcast.sources.archive import SQUASHFS, Archive, is_image_member
 from lxcast.sources.packaged import PackagedSource, is_companion, is_in_rootfs, is_root, nested, unpacked
-from lxcast.sources.replay import Begun
+from lxcast.sources.replay import Replay
 from lxcast.sources.source import Members
 from lxcast.tar.member import DIR, REG, printable
-from lxcast.tar.quirks import Form
+from lxcast.tar.quirks import Quirks
 from lxcast.tar.reader import Limits, Reader
 
 _MAX_HELD = 4 * 1024 * 1024
@@ -26,7 +26,7 @@ _MAX_HELD = 4 * 1024 * 1024
 _MAX_MEMBERS = 10_000
 
 
-class Once:
+class PipedSource:
     """What comes from a pipe. It is waited for when it is opened."""
 
     config = None
@@ -45,42 +45,42 @@ class Once:
 
     def members(self, limits: Limits | None = None) -> AbstractContextManager[Members]:
         """Open it and yield its members."""
-        return self.opened().members(limits)
+        return self.resolve().members(limits)
 
-    def opened(self) -> Archive | PackagedSource:
+    def resolve(self) -> Archive | PackagedSource:
         """Return what it is: a root filesystem, or what that is packed in with nothing but its metadata.
 
         Raises ArchiveError for malformed metadata, SourceError for an image of layers or squashfs, and where more of
         the metadata is needed than comes in time.
         """
         stack = ExitStack()
-        begun = Begun(stack.enter_context(self._archive.opener()))
+        replay = Replay(stack.enter_context(self._archive.opener()))
         try:
-            self._opened = _told(self._archive, begun, stack)
+            self._opened = _told(self._archive, replay, stack)
         except BaseException:
             stack.close()
             raise
         return self._opened
 
 
-def _told(archive: Archive, begun: Begun[Readable], stack: ExitStack) -> Archive | PackagedSource:
+def _told(archive: Archive, replay: Replay[Readable], stack: ExitStack) -> Archive | PackagedSource:
     """Return what a stream is by its start; it is read on from there, and `stack` then closed."""
     name = archive.origin.reference
     files: dict[str, bytes] = {}
     try:
-        first = _first_behind(begun, name, files)
+        first = _first_behind(replay, name, files)
     except (ArchiveError, OSError):
         first = b""  # told when it is read
-    if begun.start.startswith(SQUASHFS):
+    if replay.start.startswith(SQUASHFS):
         raise SourceError(f"{name}: is a squashfs image, which is no stream", hint=_SAVE)
     if _OF_LAYERS.match(first):
         raise SourceError(f"{name}: is an image of layers, which are read twice", hint=_SAVE)
-    begun.rewind()
+    replay.rewind()
 
     @contextmanager
     def opener() -> Iterator[Readable]:
         with stack:
-            yield begun
+            yield replay
 
     again = replace(archive, opener=opener)
     if is_in_rootfs(first) and YAML in files:
@@ -105,17 +105,17 @@ _OF_LAYERS = re.compile(rb"oci-layout$|(blobs/sha(256|512)/)?[0-9a-f]{64}")
 _SAVE = "save it to a file, which is read in any order: `cat > FILE`, then `lxcast build FILE`"
 
 
-def _first_behind(begun: Begun[Readable], name: str, files: dict[str, bytes]) -> bytes:
+def _first_behind(replay: Replay[Readable], name: str, files: dict[str, bytes]) -> bytes:
     """Return the path of what comes behind members that may be metadata, which go to `files`.
 
     It is that of a root filesystem's archive, one in a folder rootfs/, or that of an image's file; b"" for anything
     else.
     """
     room = _MAX_HELD
-    for number, member in enumerate(Reader(decompress(Peeked(begun), name), name, form=Form())):
+    for number, member in enumerate(Reader(decompress(Peeked(replay), name), name, quirks=Quirks())):
         if is_root(member) or is_in_rootfs(member.path):
             return member.path
-        if is_of_an_image(member.path) and member.path:
+        if is_image_member(member.path) and member.path:
             if _OF_LAYERS.match(member.path):
                 return member.path
             if member.type == DIR:

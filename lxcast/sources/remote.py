@@ -1,7 +1,7 @@
 """An archive on an https server, told by its content like one that lies here.
 
 The tar of a root filesystem is read while it comes. What is read twice (an image, an archive in an archive) is first
-kept in the user's cache folder.
+kept in the user's cache directory.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,14 +11,14 @@ from pathlib import Path
 
 from lxcast.compression import Peeked, Readable, decompress
 from lxcast.download.resume import Download
-from lxcast.download.stream import redacted
+from lxcast.download.stream import redact_url
 from lxcast.errors import ArchiveError
 from lxcast.record import Origin
-from lxcast.sources import downloads
+from lxcast.sources import download_cache
 from lxcast.sources.archive import Archive
-from lxcast.sources.replay import Begun
+from lxcast.sources.replay import Replay
 from lxcast.sources.source import Members, Source
-from lxcast.tar.quirks import Form
+from lxcast.tar.quirks import Quirks
 from lxcast.tar.reader import Limits, Reader
 
 
@@ -37,7 +37,7 @@ class Remote:
 
         `open_path` opens what was kept; `is_read_twice` tells by the first member's path whether an archive must be.
         """
-        self.origin = Origin("https", redacted(url), f"sha256:{sha256}" if sha256 else "")
+        self.origin = Origin("https", redact_url(url), f"sha256:{sha256}" if sha256 else "")
         self.warnings: list[str] = []
         self.path: Path | None = None
         """Where the file lies here, once it was fetched; None where it is read while it comes."""
@@ -46,9 +46,9 @@ class Remote:
 
     def members(self, limits: Limits | None = None) -> AbstractContextManager[Members]:
         """Open it and yield its members."""
-        return self.opened().members(limits)
+        return self.resolve().members(limits)
 
-    def opened(self) -> Source:
+    def resolve(self) -> Source:
         """Return what the file is, after a look at its start. Raises SourceError and its children."""
         return self.fetch() or self.kept()
 
@@ -57,17 +57,17 @@ class Remote:
 
         Raises SourceError and its children.
         """
-        path = downloads.find(self._sha256) if self._sha256 else None
+        path = download_cache.find(self._sha256) if self._sha256 else None
         if path is None:
-            begun = Begun(Download(self._url))
+            replay = Replay(Download(self._url))
             try:
-                if not self._must_be_kept(begun):
-                    return self._streamed(begun)
-                path = downloads.keep(begun, begun.raw.name, self._sha256, lambda: begun.raw.sha256)
+                if not self._must_be_kept(replay):
+                    return self._streamed(replay)
+                path = download_cache.store(replay, replay.raw.name, self._sha256, lambda: replay.raw.sha256)
             except BaseException:
-                begun.raw.close()
+                replay.raw.close()
                 raise
-            begun.raw.close()
+            replay.raw.close()
         self.path = path
         return None
 
@@ -79,12 +79,12 @@ class Remote:
         source.origin = replace(self.origin, digest=f"sha256:{self.path.name}")  # type: ignore[misc]
         return source
 
-    def _streamed(self, begun: Begun[Download]) -> Archive:
-        waiting = [begun]
+    def _streamed(self, replay: Replay[Download]) -> Archive:
+        waiting = [replay]
 
         @contextmanager
         def opener() -> Iterator[Readable]:
-            download = waiting.pop() if waiting else Begun(Download(self._url))
+            download = waiting.pop() if waiting else Replay(Download(self._url))
             try:
                 yield download
                 self._finish(download)
@@ -95,22 +95,22 @@ class Remote:
                 download.raw.close()
             archive.origin = replace(self.origin, digest=f"sha256:{download.raw.sha256}")
 
-        archive = Archive(self.origin, opener, bool(self._sha256), begun.raw.size)
+        archive = Archive(self.origin, opener, bool(self._sha256), replay.raw.size)
         return archive
 
-    def _must_be_kept(self, begun: Begun[Download]) -> bool:
+    def _must_be_kept(self, replay: Replay[Download]) -> bool:
         try:
-            reader = Reader(decompress(Peeked(begun), begun.raw.name), begun.raw.name, form=Form())
+            reader = Reader(decompress(Peeked(replay), replay.raw.name), replay.raw.name, quirks=Quirks())
             first = next((member.path for member in reader if member.path), b"")
         except ArchiveError:
             return True  # the whole file tells more than its start
         finally:
-            begun.rewind()
+            replay.rewind()
         return self._is_read_twice(first)
 
-    def _finish(self, begun: Begun[Download]) -> None:
+    def _finish(self, replay: Replay[Download]) -> None:
         """Read what is left, and compare the digest."""
         buffer = memoryview(bytearray(1 << 20))
-        while begun.readinto(buffer):
+        while replay.readinto(buffer):
             pass
-        downloads.require(begun.raw.name, self._sha256, begun.raw.sha256)
+        download_cache.require_digest(replay.raw.name, self._sha256, replay.raw.sha256)

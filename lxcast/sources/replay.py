@@ -7,7 +7,7 @@ from lxcast.compression import Readable
 R = TypeVar("R", bound=Readable)
 
 
-class Begun(Generic[R]):
+class Replay(Generic[R]):
     """A stream whose start is kept until it is rewound, and then read again."""
 
     def __init__(self, raw: R) -> None:

@@ -52,10 +52,10 @@ class Source(Protocol):
 
 
 @runtime_checkable
-class Coming(Source, Protocol):
+class DeferredSource(Source, Protocol):
     """What has to be waited for before it is known what it is: a remote file, standard input."""
 
-    def opened(self) -> Source:
+    def resolve(self) -> Source:
         """Return what it is, told by its content; it may take as long as a download.
 
         Raises SourceError and its children.

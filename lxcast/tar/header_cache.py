@@ -15,7 +15,7 @@ _REMEMBERED = 16384
 _BACKS = 16  # those of files, folders and extended headers are few, each link's is another
 
 
-class Known:
+class HeaderCache:
     """Look-up tables, which `learn` adds to: a value and the sum of the field's bytes, ODD where they are not ours."""
 
     def __init__(self) -> None:

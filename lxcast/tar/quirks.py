@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
-class Form:
+class Quirks:
     """What Proxmox's tar minds in the way an archive is written; what lxcast writes leaves all at the defaults."""
 
     unprefixed: int = 0

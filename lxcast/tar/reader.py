@@ -13,10 +13,10 @@ from lxcast.compression import Prefetch
 from lxcast.errors import ArchiveError
 from lxcast.tar import fields, sparse
 from lxcast.tar.header import BLOCK, FIELDS, ZEROS, checksum_holds, number, parse_pax, text
-from lxcast.tar.header_cache import ODD, SUM, Known
+from lxcast.tar.header_cache import ODD, SUM, HeaderCache
 from lxcast.tar.member import BLK, CHR, DIR, FIFO, HEAD, LNK, REG, SYM, Member, printable
 from lxcast.tar.names import NAME_MAX, PATH_MAX, clipped, told, too_long
-from lxcast.tar.quirks import Form
+from lxcast.tar.quirks import Quirks
 
 BUFFER = 1024 * 1024
 
@@ -57,18 +57,20 @@ def _nothing() -> None:
 class Reader:
     """Iterates over the members of a tar stream; `raw` is uncompressed, `name` is for messages.
 
-    `before_refill` is called before bytes that were handed out (heads, chunks, rooms) are overwritten. With `form`
+    `before_refill` is called before bytes that were handed out (heads, chunks, rooms) are overwritten. With `quirks`
     given the archive is judged rather than trusted: a name that leaves the root is noted there instead of raised.
     """
 
-    def __init__(self, raw: Raw | Prefetch, name: str, limits: Limits | None = None, form: Form | None = None) -> None:
+    def __init__(
+        self, raw: Raw | Prefetch, name: str, limits: Limits | None = None, quirks: Quirks | None = None
+    ) -> None:
         self.before_refill: Callable[[], None] = _nothing
         self.position = 0
         """Bytes of the stream that were read."""
         self._raw = raw
         self._name = name
         self._limits = limits or Limits()
-        self._form = form
+        self._quirks = quirks
         self.buffer = memoryview(bytearray(0 if isinstance(raw, Prefetch) else BUFFER))
         self.at = 0
         """Where in the buffer the next byte is: of the current member's body, and behind it of the next header."""
@@ -84,8 +86,8 @@ class Reader:
         # One long loop: at 400,000 members a call for each field would double the time of a whole run. The member is
         # one object that changes.
         unpack, adler = FIELDS.unpack_from, adler32
-        known = Known()
-        owners, sizes, times, sums, backs = known.owners, known.sizes, known.times, known.sums, known.backs
+        cache = HeaderCache()
+        owners, sizes, times, sums, backs = cache.owners, cache.sizes, cache.times, cache.sums, cache.backs
         # What is behind the checksum of the last header, which mostly is the same in the next one, and what it says.
         back = type = prefix = b""
         back_sum = 0
@@ -94,7 +96,7 @@ class Reader:
         begin: bytes | None = None
         folder, dotted = b"", False
         extended: dict[bytes, bytes] = {}
-        trusted = self._form is None
+        trusted = self._quirks is None
         alone = trusted  # whether no extended header says more of the next member
         member = Member(b"", body=self)
         plain = False  # whether the member is a file like any other already
@@ -108,7 +110,7 @@ class Reader:
             name, owner, size_field, time, checksum, behind = unpack(self.buffer, at)
             if behind != back:
                 back = behind
-                back_sum, type, prefix = backs.get(back) or known.learn_back(back)
+                back_sum, type, prefix = backs.get(back) or cache.learn_back(back)
                 is_file, extends = type == REG, type in _EXTENDED
             try:
                 meta, first = owners[owner]
@@ -121,7 +123,7 @@ class Reader:
                 if not any(self.buffer[at:after]):
                     self._finish()
                     return
-                self._learn(known, bytes(self.buffer[at:after]))
+                self._learn(cache, bytes(self.buffer[at:after]))
                 continue
             if found != written != found & SUM and not checksum_holds(bytes(self.buffer[at:after])):
                 raise self._wrong_checksum(name)
@@ -187,11 +189,11 @@ class Reader:
                 else:
                     self._skip(after - self.at)
 
-    def _learn(self, known: Known, header: bytes) -> None:
+    def _learn(self, cache: HeaderCache, header: bytes) -> None:
         """Have the fields of a header in the tables. Raises ArchiveError."""
         name, owner, size, time, checksum, _ = FIELDS.unpack(header)
         try:
-            known.learn(owner, size, time, checksum)
+            cache.learn(owner, size, time, checksum)
         except ValueError as error:
             if not checksum_holds(header):
                 raise self._wrong_checksum(name) from error
@@ -304,19 +306,19 @@ class Reader:
         if len(name) > PATH_MAX:
             self._refuse_length(name, f"a path of {len(name)} bytes, and Linux takes {PATH_MAX}")
         parts = [part for part in name.split(b"/") if part not in (b"", b".")]
-        form = self._form
+        quirks = self._quirks
         if 0 in name:
             raise self._error(f"{clipped(name)!r} is no name: it holds a NUL")
         if name.startswith(b"/") or b".." in parts:
-            if form is None:
+            if quirks is None:
                 raise self._error(
                     f"{clipped(name)!r} leaves the root filesystem",
                     hint="a root filesystem's archive holds relative names only: write it again with ./ names",
                 )
-            form.absolute.append(name)
+            quirks.absolute.append(name)
             parts = [part for part in parts if part != b".."]
-        elif form is not None and not name.startswith(b"./") and name != b".":
-            form.unprefixed += 1
+        elif quirks is not None and not name.startswith(b"./") and name != b".":
+            quirks.unprefixed += 1
         path = b"/".join(parts)
         if len(path) > NAME_MAX and (what := too_long(path)):
             self._refuse_length(path, what)
@@ -324,11 +326,11 @@ class Reader:
 
     def _refuse_length(self, path: bytes, what: str) -> None:
         """Note a member that cannot be unpacked; raise ArchiveError where the archive is not judged, or hostile."""
-        if self._form is None or len(path) > PATH_MAX:
+        if self._quirks is None or len(path) > PATH_MAX:
             raise self._error(
                 f"{told(path)} has {what}", hint="no filesystem of Linux holds it: make the archive again"
             )
-        self._form.too_long.append((path, what))
+        self._quirks.too_long.append((path, what))
 
     # The body of the current member: what lxcast.tar.member.Body promises.
 

@@ -24,7 +24,7 @@ def _devices(subject: Subject) -> Iterator[Finding]:
     for path in subject.survey.devices:
         if not path.startswith(b"dev/"):
             yield Finding("is a device node, which an unprivileged container may not make", path)
-        elif subject.survey.form.unprefixed:
+        elif subject.survey.quirks.unprefixed:
             yield Finding("is a device node whose name lacks the './' that makes Proxmox leave it out", path)
 
 
@@ -34,17 +34,17 @@ def _big_ids(subject: Subject) -> Iterator[Finding]:
 
 
 def _names(subject: Subject) -> Iterator[Finding]:
-    for name in subject.survey.form.absolute:
+    for name in subject.survey.quirks.absolute:
         if b".." in name.split(b"/"):
             yield Finding("the name holds '..': tar refuses the member and fails", name)
         else:
             yield Finding("the name is absolute: tar cuts the '/' off", name, "warning")
-    for path, what in subject.survey.form.too_long:
+    for path, what in subject.survey.quirks.too_long:
         yield Finding(f"has {what}: tar fails", path, hint="no filesystem of Linux holds it: make the archive again")
 
 
 def _repeated(subject: Subject) -> Iterator[Finding]:
-    for path in dict.fromkeys(subject.survey.form.repeated):
+    for path in dict.fromkeys(subject.survey.quirks.repeated):
         if subject.survey.type(path) == DIR:
             yield Finding("the folder stands more than once: what the first says of it counts", path, "warning")
         else:
@@ -53,7 +53,7 @@ def _repeated(subject: Subject) -> Iterator[Finding]:
 
 def _forward_links(subject: Subject) -> Iterator[Finding]:
     survey = subject.survey
-    for path in survey.form.forward_links:
+    for path in survey.quirks.forward_links:
         target = survey.hard_links.get(path)
         if target is None:
             continue  # the path came again, as something else
@@ -114,21 +114,23 @@ def _in_the_way(survey: Survey, path: bytes, passed: set[bytes], below: str) -> 
 
 
 def _window(subject: Subject) -> Iterator[Finding]:
-    log = subject.survey.form.window_log
+    log = subject.survey.quirks.window_log
     if log > MAX_WINDOW:
         yield Finding(f"the zstd window is 2^{log} bytes, and Proxmox's tar reads 2^{MAX_WINDOW} at most")
 
 
 def _compression(subject: Subject) -> Iterator[Finding]:
-    form = subject.survey.form
-    match = _SUFFIX.search(form.file_name)
+    quirks = subject.survey.quirks
+    match = _SUFFIX.search(quirks.file_name)
     expected = _SUFFIXES.get(match[0].lower()) if match else None
-    if expected and form.compression and form.compression != expected:
-        yield Finding(f"{form.file_name} is {form.compression} inside, and Proxmox reads it as {expected} by its name")
+    if expected and quirks.compression and quirks.compression != expected:
+        yield Finding(
+            f"{quirks.file_name} is {quirks.compression} inside, and Proxmox reads it as {expected} by its name"
+        )
 
 
 def _file_name(subject: Subject) -> Iterator[Finding]:
-    name = subject.survey.form.file_name.rpartition("/")[2]
+    name = subject.survey.quirks.file_name.rpartition("/")[2]
     if not name:
         return
     match = _SUFFIX.search(name)

@@ -51,8 +51,10 @@ def wrapping(survey: Survey) -> Wrapping | None:
 
 def is_proxmox_image(survey: Survey) -> bool:
     """Tell whether Proxmox takes the archive for an OCI image."""
-    found, form = wrapping(survey), survey.form
-    plain = form.compression in ("", "tar") and (form.file_name or ".tar").endswith(".tar") and form.unprefixed > 0
+    found, quirks = wrapping(survey), survey.quirks
+    plain = (
+        quirks.compression in ("", "tar") and (quirks.file_name or ".tar").endswith(".tar") and quirks.unprefixed > 0
+    )
     return found is not None and found.kind == "oci" and plain
 
 
@@ -79,7 +81,7 @@ def _image(subject: Subject) -> Iterator[Finding]:
     if is_proxmox_image(subject.survey):
         message = "an OCI image: Proxmox VE 9.1 and later unpack it, older ones do as if it were a filesystem"
         yield Finding(message, found.path, "warning")
-        yield from (Finding(problem, found.path) for problem in subject.survey.form.refused)
+        yield from (Finding(problem, found.path) for problem in subject.survey.quirks.refused)
     else:
         kind = "an OCI image layout" if found.kind == "oci" else "an image as `docker save` writes it"
         yield Finding(f"{kind}: Proxmox would unpack the blobs as files of the container", found.path)

@@ -25,8 +25,8 @@ def fitted(
     for member in fitting.finish(survey):
         survey.see(member)
         out.append(member)
-    assert survey.form.repeated == []
-    assert survey.form.forward_links == []
+    assert survey.quirks.repeated == []
+    assert survey.quirks.forward_links == []
     return {member.path: member for member in out}, [member.path for member in out], fitting
 
 

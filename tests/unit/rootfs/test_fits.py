@@ -396,4 +396,4 @@ def test_a_row_on_an_empty_root_filesystem_does_no_harm(row: Fit) -> None:
     survey = Survey()
     for member in fitted([], [row])[0].values():
         survey.see(member)
-    assert survey.form.repeated == []
+    assert survey.quirks.repeated == []

@@ -52,8 +52,8 @@ def test_what_rules_ask_for_is_kept() -> None:
     assert survey.big_ids == [(b"big", 70000, 5)]
     assert survey.executables[b"bin/sh"].head == b"#!/bin/true -x\n"
     assert survey.hard_links == {b"bin/ash": b"bin/sh", b"early": b"late"}
-    assert survey.form.forward_links == [b"early"]
-    assert survey.form.repeated == [b"late"]
+    assert survey.quirks.forward_links == [b"early"]
+    assert survey.quirks.repeated == [b"late"]
     assert survey.members == 6
 
 
@@ -84,4 +84,4 @@ def test_a_link_to_a_hard_link_has_the_content_of_the_file() -> None:
     survey = survey_of(regular(b"a", b"\x7fELF", 0o755), *links)
     assert survey.hard_links == {b"b": b"a", b"c": b"a"}
     assert survey.executable(b"init") is not None
-    assert survey.form.forward_links == []
+    assert survey.quirks.forward_links == []

@@ -16,7 +16,7 @@ from lxcast.errors import ArchiveError, SourceError, UsageError
 from lxcast.jobs.build import Built, build
 from lxcast.jobs.options import BuildOptions
 from lxcast.progress import Progress
-from lxcast.sources import downloads, open_source
+from lxcast.sources import download_cache, open_source
 from lxcast.tar.member import Member, regular
 from tests.https_server import FileServer, file_server
 from tests.image_files import docker_archive
@@ -73,7 +73,7 @@ def test_a_tar_is_read_while_it_comes_and_nothing_is_kept(
         str(tmp_path / "rootfs.tar"), BuildOptions(name="local", storage=str(tmp_path / "storage")), Progress()
     )
     assert made.record.diff_id == local.record.diff_id
-    assert not downloads.kept()
+    assert not download_cache.list_downloads()
     assert [status for status, _ in server.requests].count("/x?sig=hunter2") == len(server.requests) == 3
 
 
@@ -103,7 +103,7 @@ def test_other_bytes_than_expected_are_never_published(server: FileServer, tmp_p
         cast(server, tmp_path, "ab" * 32, release_metadata={"A": "b"})
     assert caught.value.message == f"{server.url}/x?***: has sha256 {found}, expected was {'ab' * 32}"
     assert stored(tmp_path) == []
-    assert list(downloads.folder().glob("*")) == []
+    assert list(download_cache.cache_directory().glob("*")) == []
 
 
 def nested(tmp_path: Path) -> bytes:
@@ -141,15 +141,15 @@ def test_what_is_read_twice_is_kept_under_its_digest(server: FileServer, tmp_pat
     server.cuts = [len(data) // 2]
     made = cast(server, tmp_path, digest)
     assert (made.record.source.kind, made.record.source.digest) == ("https", f"sha256:{digest}")
-    assert [each.sha256 for each in downloads.kept()] == [digest]
-    assert downloads.folder().stat().st_mode & 0o077 == 0
+    assert [each.sha256 for each in download_cache.list_downloads()] == [digest]
+    assert download_cache.cache_directory().stat().st_mode & 0o077 == 0
     asked = len(server.requests)
     assert cast(server, tmp_path, digest, remove=("srv",)).volid == "local:vztmpl/web-v2.tar.zst"
     assert len(server.requests) == asked, "it is there"
-    (downloads.folder() / digest).write_bytes(data[:-1])
+    (download_cache.cache_directory() / digest).write_bytes(data[:-1])
     assert cast(server, tmp_path, digest, remove=("usr/share/doc",)).volid == "local:vztmpl/web-v3.tar.zst"
     assert len(server.requests) > asked, "what was damaged is fetched again"
-    assert (downloads.folder() / digest).read_bytes() == data
+    assert (download_cache.cache_directory() / digest).read_bytes() == data
 
 
 def test_an_archive_that_needs_two_readings_is_fetched_twice(server: FileServer, tmp_path: Path) -> None:
@@ -193,9 +193,9 @@ def test_downloads_are_pruned_by_age(server: FileServer, tmp_path: Path) -> None
     data = saved(tmp_path)
     digest = serve(server, data)
     cast(server, tmp_path, digest)
-    assert downloads.prune(1) == []
-    os.utime(downloads.folder() / digest, (0, 0))
-    (downloads.folder() / ".lxcast-0123456789abcdef.tmp").write_bytes(b"of a killed build")
-    (kept,) = downloads.prune(1)
+    assert download_cache.prune(1) == []
+    os.utime(download_cache.cache_directory() / digest, (0, 0))
+    (download_cache.cache_directory() / ".lxcast-0123456789abcdef.tmp").write_bytes(b"of a killed build")
+    (kept,) = download_cache.prune(1)
     assert (kept.sha256, kept.size) == (digest, len(data))
-    assert list(downloads.folder().iterdir()) == []
+    assert list(download_cache.cache_directory().iterdir()) == []

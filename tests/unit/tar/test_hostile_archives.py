@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from lxcast.errors import ArchiveError
 from lxcast.tar.header import IGNORED, number, parse_pax, pax_record
 from lxcast.tar.member import DIR, LNK, REG, SYM, Member, directory, regular, symlink
-from lxcast.tar.quirks import Form
+from lxcast.tar.quirks import Quirks
 from lxcast.tar.reader import Limits, Reader
 from lxcast.tar.writer import Writer
 
@@ -53,8 +53,8 @@ def pax(records: bytes, type: bytes = b"x") -> bytes:
     return raw(b"h", type, octal(len(records))) + body(records)
 
 
-def read(data: bytes, limits: Limits | None = None, form: Form | None = None) -> list[Member]:
-    return [member.held() for member in Reader(io.BytesIO(data), "the.tar", limits, form)]
+def read(data: bytes, limits: Limits | None = None, quirks: Quirks | None = None) -> list[Member]:
+    return [member.held() for member in Reader(io.BytesIO(data), "the.tar", limits, quirks)]
 
 
 def written(*members: Member) -> bytes:
@@ -187,9 +187,9 @@ def test_a_hostile_archive_is_an_error_that_says_why(name: str) -> None:
 @pytest.mark.parametrize("name", ["a/", "../"])
 def test_a_name_of_hundreds_of_kilobytes_is_cut_in_the_message(name: str) -> None:
     data = pax(pax_record(b"path", name.encode() * 150_000 + b"x")) + raw() + END
-    for form in (None, Form()):
+    for quirks in (None, Quirks()):
         with pytest.raises(ArchiveError) as caught:
-            read(data, None, form)
+            read(data, None, quirks)
         assert len(caught.value.message) < 500
 
 
@@ -202,15 +202,15 @@ def test_the_longest_names_that_linux_takes_are_taken() -> None:
 
 
 def test_a_judged_archive_has_long_names_noted_instead() -> None:
-    form = Form()
+    quirks = Quirks()
     name = b"n" * 256
     members = read(
         pax(pax_record(b"path", name)) + raw() + pax(pax_record(b"linkpath", b"t" * 4096)) + raw(type=b"2") + END,
         None,
-        form,
+        quirks,
     )
     assert [member.path for member in members] == [name, b"a"]
-    assert form.too_long == [
+    assert quirks.too_long == [
         (name, "a name of 256 bytes, and Linux takes 255"),
         (b"a", "a target of 4096 bytes, and Linux takes 4095"),
     ]
@@ -264,15 +264,15 @@ def test_limits_allow_what_they_name() -> None:
 
 
 def test_a_judged_archive_has_its_names_noted_instead() -> None:
-    form = Form()
+    quirks = Quirks()
     members = read(
         raw(b"/etc/passwd") + raw(b"../b") + raw(b"./c") + raw(b"d") + raw(type=b"1", name=b"e", link=b"/c") + END,
         None,
-        form,
+        quirks,
     )
     assert [member.path for member in members] == [b"etc/passwd", b"b", b"c", b"d", b"e"]
-    assert form.absolute == [b"/etc/passwd", b"../b", b"/c"]
-    assert form.unprefixed == 2
+    assert quirks.absolute == [b"/etc/passwd", b"../b", b"/c"]
+    assert quirks.unprefixed == 2
 
 
 def test_the_list_of_names_behind_an_incremental_folder_is_no_body() -> None:
@@ -438,7 +438,7 @@ def require_sound(members: Iterable[Member]) -> None:
 @given(st.lists(blocks(), min_size=1, max_size=5), st.booleans())
 def test_any_headers_give_sound_members_or_an_error(parts: list[bytes], judged: bool) -> None:
     try:
-        members = read(b"".join(parts) + END, Limits(members=1000, size=1 << 30), Form() if judged else None)
+        members = read(b"".join(parts) + END, Limits(members=1000, size=1 << 30), Quirks() if judged else None)
     except ArchiveError:
         return
     require_sound(members)

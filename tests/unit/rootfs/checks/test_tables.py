@@ -59,13 +59,13 @@ class Case:
     path: bytes | None = None
     part: str = ""
     level: str = "error"
-    form: dict[str, object] = field(default_factory=dict)
+    quirks: dict[str, object] = field(default_factory=dict)
     arch: str = ""
 
     def findings(self) -> list[tuple[str, bytes | None, str]]:
         survey = surveyed(self.members)
-        for name, value in self.form.items():
-            setattr(survey.form, name, value)
+        for name, value in self.quirks.items():
+            setattr(survey.quirks, name, value)
         findings = judge(Subject(survey, self.arch), "golden")
         return [(finding.level, finding.path, finding.message) for finding in findings if finding.check == self.check]
 
@@ -84,10 +84,10 @@ FOUND = [
     Case("nested-archive", folders("rootfs", "rootfs/etc", "rootfs/usr", "templates"), b"rootfs", "at the top"),
     Case("nested-archive", folders("debian/etc", "debian/usr/bin"), b"debian", "at the top"),
     Case("image-archive", SAVED, b"manifest.json", "docker save"),
-    Case("image-archive", OCI, b"oci-layout", "layout", form={"compression": "zstd", "unprefixed": 4}),
-    Case("image-archive", OCI, b"oci-layout", "layout", form={"file_name": "x.tar.gz", "unprefixed": 4}),
-    Case("image-archive", OCI, b"oci-layout", "layout", form={"compression": "tar"}),
-    Case("image-archive", OCI, b"oci-layout", "9.1", "warning", form={"file_name": "x.tar", "unprefixed": 4}),
+    Case("image-archive", OCI, b"oci-layout", "layout", quirks={"compression": "zstd", "unprefixed": 4}),
+    Case("image-archive", OCI, b"oci-layout", "layout", quirks={"file_name": "x.tar.gz", "unprefixed": 4}),
+    Case("image-archive", OCI, b"oci-layout", "layout", quirks={"compression": "tar"}),
+    Case("image-archive", OCI, b"oci-layout", "9.1", "warning", quirks={"file_name": "x.tar", "unprefixed": 4}),
     Case("whiteouts", debian(regular(b"etc/.wh.motd", b"")), b"etc/.wh.motd", "'motd' was deleted"),
     Case("whiteouts", debian(regular(b"etc/.wh..wh..opq", b"")), b"etc/.wh..wh..opq", "/etc hides"),
     Case("whiteouts", debian(regular(b".wh.srv", b"")), b".wh.srv", "'srv' was deleted"),
@@ -96,13 +96,13 @@ FOUND = [
     Case("no-sbin", without(DEBIAN, b"sbin"), None, "sbin"),
     Case("no-sbin", debian(regular(b"sbin", b"")), None, "sbin"),
     # How it is written
-    Case("device-nodes", debian(Member(b"dev/null", CHR)), b"dev/null", "'./'", form={"unprefixed": 1}),
+    Case("device-nodes", debian(Member(b"dev/null", CHR)), b"dev/null", "'./'", quirks={"unprefixed": 1}),
     Case("device-nodes", debian(Member(b"var/loop0", BLK)), b"var/loop0", "unprivileged"),
     Case("big-ids", debian(Member(b"srv", DIR, uid=65536)), b"srv", "65536:0"),
     Case("big-ids", debian(Member(b"srv", DIR, gid=4_000_000)), b"srv", "0:4000000"),
-    Case("member-names", DEBIAN, b"etc/../x", "refuses", form={"absolute": [b"etc/../x"]}),
-    Case("member-names", DEBIAN, b"/etc/x", "cuts", "warning", form={"absolute": [b"/etc/x"]}),
-    Case("member-names", DEBIAN, b"etc/x", "has a name of 256 bytes", form={"too_long": [(b"etc/x", TOO_LONG)]}),
+    Case("member-names", DEBIAN, b"etc/../x", "refuses", quirks={"absolute": [b"etc/../x"]}),
+    Case("member-names", DEBIAN, b"/etc/x", "cuts", "warning", quirks={"absolute": [b"/etc/x"]}),
+    Case("member-names", DEBIAN, b"etc/x", "has a name of 256 bytes", quirks={"too_long": [(b"etc/x", TOO_LONG)]}),
     Case("repeated-paths", [*DEBIAN, regular(b"etc/hosts", b"x")], b"etc/hosts", "first one wins"),
     Case("repeated-paths", [*DEBIAN, directory(b"etc")], b"etc", "folder", "warning"),
     Case(
@@ -127,17 +127,17 @@ FOUND = [
     ),
     Case("through-links", [*DEBIAN, regular(b"a/x", b""), symlink(b"a", b"usr")], b"a", "/a/x came first"),
     Case("through-links", [*DEBIAN, regular(b"a", b""), regular(b"a/x", b"")], b"a", "is no folder"),
-    Case("zstd-window", DEBIAN, None, "2^28", form={"window_log": 28}),
-    Case("compression", DEBIAN, None, "gzip inside", form={"file_name": "x.tar.zst", "compression": "gzip"}),
-    Case("compression", DEBIAN, None, "zstd inside", form={"file_name": "x.tar", "compression": "zstd"}),
-    Case("file-name", DEBIAN, None, "refused", form={"file_name": "x.tgz"}),
-    Case("file-name", DEBIAN, None, "refused", form={"file_name": "x.tar.lzo"}),
-    Case("file-name", DEBIAN, None, "upper case", form={"file_name": "x.TAR.GZ"}),
-    Case("file-name", DEBIAN, None, "begins with a dot", form={"file_name": "/srv/.x.tar.gz"}),
-    Case("file-name", DEBIAN, None, "'a_b_1.tar.zst'", "warning", form={"file_name": "a b+1.tar.zst"}),
-    Case("file-name", DEBIAN, None, "twice", "warning", form={"file_name": "x.tar.gz.tar.zst"}),
-    Case("file-name", DEBIAN, None, "9.1", "warning", form={"file_name": "x.tar"}),
-    Case("file-name", DEBIAN, None, "254 characters", form={"file_name": "x" * 246 + ".tar.zst"}),
+    Case("zstd-window", DEBIAN, None, "2^28", quirks={"window_log": 28}),
+    Case("compression", DEBIAN, None, "gzip inside", quirks={"file_name": "x.tar.zst", "compression": "gzip"}),
+    Case("compression", DEBIAN, None, "zstd inside", quirks={"file_name": "x.tar", "compression": "zstd"}),
+    Case("file-name", DEBIAN, None, "refused", quirks={"file_name": "x.tgz"}),
+    Case("file-name", DEBIAN, None, "refused", quirks={"file_name": "x.tar.lzo"}),
+    Case("file-name", DEBIAN, None, "upper case", quirks={"file_name": "x.TAR.GZ"}),
+    Case("file-name", DEBIAN, None, "begins with a dot", quirks={"file_name": "/srv/.x.tar.gz"}),
+    Case("file-name", DEBIAN, None, "'a_b_1.tar.zst'", "warning", quirks={"file_name": "a b+1.tar.zst"}),
+    Case("file-name", DEBIAN, None, "twice", "warning", quirks={"file_name": "x.tar.gz.tar.zst"}),
+    Case("file-name", DEBIAN, None, "9.1", "warning", quirks={"file_name": "x.tar"}),
+    Case("file-name", DEBIAN, None, "254 characters", quirks={"file_name": "x" * 246 + ".tar.zst"}),
     # Whether it boots
     Case("init", init(), b"sbin/init", "is missing"),
     Case("init", init(symlink(b"usr/sbin/init", b"/gone")), b"sbin/init", "link to /gone, which leads nowhere"),
@@ -229,18 +229,18 @@ FINE = [
     Case("no-sbin", debian(directory(b"sbin"))),
     Case("no-sbin", OCI),
     Case("device-nodes", debian(Member(b"dev/null", CHR))),
-    Case("device-nodes", debian(regular(b"dev/console", b"")), form={"unprefixed": 1}),
+    Case("device-nodes", debian(regular(b"dev/console", b"")), quirks={"unprefixed": 1}),
     Case("big-ids", debian(Member(b"srv", DIR, uid=65535, gid=65535))),
     Case("member-names", debian(regular(b"etc/a..b", b""))),
     Case("repeated-paths", DEBIAN),
     Case("forward-hard-links", [*DEBIAN, regular(b"etc/b", b""), Member(b"etc/a", LNK, link=b"etc/b")]),
     Case("through-links", [*DEBIAN, regular(b"bin/x", b""), directory(b"lib/y"), regular(b"lib/y/z", b"")]),
     Case("through-links", [*DEBIAN, regular(b"srv/never/named", b"")]),
-    Case("zstd-window", DEBIAN, form={"window_log": 27}),
-    Case("compression", DEBIAN, form={"file_name": "x.tar.zst", "compression": "zstd"}),
-    Case("compression", DEBIAN, form={"compression": "zstd"}),
-    Case("file-name", DEBIAN, form={"file_name": "/srv/a b/debian-12_v1.tar.zst"}),
-    Case("file-name", DEBIAN, form={"file_name": "x" * 237 + ".tar.zst"}),
+    Case("zstd-window", DEBIAN, quirks={"window_log": 27}),
+    Case("compression", DEBIAN, quirks={"file_name": "x.tar.zst", "compression": "zstd"}),
+    Case("compression", DEBIAN, quirks={"compression": "zstd"}),
+    Case("file-name", DEBIAN, quirks={"file_name": "/srv/a b/debian-12_v1.tar.zst"}),
+    Case("file-name", DEBIAN, quirks={"file_name": "x" * 237 + ".tar.zst"}),
     Case("init", init(program(b"usr/sbin/init"))),
     Case("init", init(regular(b"usr/sbin/init", b"#! /bin/sh -e\n", 0o755))),
     Case("init", init(program(b"usr/bin/busybox"), symlink(b"usr/sbin/init", b"/bin/busybox"))),
@@ -335,7 +335,7 @@ def test_whatever_stands_in_the_places_that_checks_look_at_they_give_an_answer(
 def test_an_error_always_says_what_to_do() -> None:
     for case in FOUND:
         survey = surveyed(case.members)
-        for name, value in case.form.items():
-            setattr(survey.form, name, value)
+        for name, value in case.quirks.items():
+            setattr(survey.quirks, name, value)
         for finding in judge(Subject(survey, case.arch), "golden"):
             assert finding.hint, finding

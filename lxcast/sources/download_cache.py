@@ -1,6 +1,6 @@
-"""The files that were downloaded to be read more than once, in the user's cache folder, each under its digest.
+"""The files that were downloaded to be read more than once, in the user's cache directory, each under its digest.
 
-The folder is $XDG_CACHE_HOME/lxcast/downloads; the XDG base directory specification's default is ~/.cache.
+The directory is $XDG_CACHE_HOME/lxcast/downloads; the XDG base directory specification's default is ~/.cache.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ _READ = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class CachedFile:
     """A download; `size` in bytes, `used` in seconds since 1970."""
 
     path: Path
@@ -29,36 +29,36 @@ class Kept:
     used: float
 
 
-def folder() -> Path:
-    """Return the folder of the downloads, which may not be there."""
+def cache_directory() -> Path:
+    """Return the directory of the downloads, which may not exist."""
     cache = os.environ.get("XDG_CACHE_HOME") or f"{os.environ.get('HOME') or Path.home()}/.cache"
     return Path(cache, "lxcast", "downloads")
 
 
-def kept() -> list[Kept]:
+def list_downloads() -> list[CachedFile]:
     """Return the downloads, the last used first."""
     found = []
-    for path in folder().glob("*"):
+    for path in cache_directory().glob("*"):
         if re.fullmatch("[0-9a-f]{64}", path.name):
             with suppress(FileNotFoundError):
                 state = path.stat()
-                found.append(Kept(path, path.name, state.st_size, state.st_mtime))
+                found.append(CachedFile(path, path.name, state.st_size, state.st_mtime))
     return sorted(found, key=lambda each: -each.used)
 
 
-def prune(days: int) -> list[Kept]:
+def prune(days: int) -> list[CachedFile]:
     """Remove the downloads that nothing used for so many days, and what interrupted ones left; return the former."""
-    removed = [each for each in kept() if each.used <= time.time() - days * 86400]
+    removed = [each for each in list_downloads() if each.used <= time.time() - days * 86400]
     for each in removed:
         with durable.explained(each.path):
             each.path.unlink(missing_ok=True)
-    durable.sweep(folder())
+    durable.sweep(cache_directory())
     return removed
 
 
 def find(sha256: str) -> Path | None:
     """Return the download of that digest; None where there is none, or its bytes are other ones by now."""
-    path = folder() / sha256
+    path = cache_directory() / sha256
     try:
         with path.open("rb") as file:
             whole = hashlib.file_digest(file, "sha256").hexdigest() == sha256
@@ -68,13 +68,13 @@ def find(sha256: str) -> Path | None:
     return path if whole else None
 
 
-def keep(stream: Readable, name: str, expected: str, digest: Callable[[], str]) -> Path:
-    """Write a stream into the folder, and return where it is; `name` is for messages.
+def store(stream: Readable, name: str, expected: str, digest: Callable[[], str]) -> Path:
+    """Write a stream into the directory and return its path; `name` is for messages.
 
     `digest` tells the SHA-256 of what was read, and `expected` what it must be, "" for anything. Raises ArchiveError
-    where it is not that, StorageError where the folder cannot be written.
+    where it is not that, StorageError if the directory cannot be written.
     """
-    there = folder()
+    there = cache_directory()
     try:
         with durable.explained(there):
             # Closed to others: what a server gives for a password must not be readable here without it.
@@ -84,16 +84,16 @@ def keep(stream: Readable, name: str, expected: str, digest: Callable[[], str]) 
             buffer = memoryview(bytearray(_READ))
             while got := stream.readinto(buffer):
                 file.write(buffer[:got])
-            require(name, expected, digest())
+            require_digest(name, expected, digest())
             file.sync()
             durable.replace(file.path, there / digest())
     except StorageError as error:
-        error.hint = f"{name} is read twice, so it is kept there; XDG_CACHE_HOME names another folder"
+        error.hint = f"{name} is read twice, so it is kept there; set XDG_CACHE_HOME to use another directory"
         raise
     return there / digest()
 
 
-def require(name: str, expected: str, found: str) -> None:
+def require_digest(name: str, expected: str, found: str) -> None:
     """Raise ArchiveError where a download has another digest than it must ("" for anything)."""
     if expected and found != expected:
         raise ArchiveError(
