@@ -53,6 +53,22 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def quote_command(words: "tuple[str, ...]") -> str | None:
+    """Return a command line for Proxmox's entrypoint and LXC's lxc.init.cmd; None if they cannot express it.
+
+    LXC 6 splits it at spaces and takes a pair of quotes as one word; it has no escapes (LXC, string_utils.c,
+    lxc_string_split_quoted). Proxmox refuses control characters (PVE/LXC/Create.pm).
+    """
+    quoted = []
+    for word in words:
+        quotes = [each for each in "\"'" if each not in word]
+        is_bare = bool(word) and " " not in word and word[0] not in "\"'"
+        if not word.isprintable() or (not quotes and not is_bare):
+            return None
+        quoted.append(word if is_bare else f"{quotes[0]}{word}{quotes[0]}")
+    return " ".join(quoted)
+
+
 def suffix_of(file: str) -> str:
     """Return the template suffix of a file name, "" where Proxmox would not take it for a template."""
     if file.startswith(".") or "/" in file:

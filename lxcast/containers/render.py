@@ -1,176 +1,136 @@
-"""What the user does next with a template: the command for a Proxmox node, and the HCL."""
+"""A container's settings written for the tools that create it: Proxmox's API, `pct`, and Terraform's bpg/proxmox."""
 
 import json
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from textwrap import indent
-from typing import TYPE_CHECKING
 
+from lxcast.containers.spec import ContainerSpec, spec_of
+from lxcast.hints import HINTS
 from lxcast.identifiers import one_line
-from lxcast.model import IMAGE
+from lxcast.record import Record
 
-if TYPE_CHECKING:
-    from lxcast.record import Record
+_SCALARS = ("cores", "cpulimit", "cpuunits", "memory", "swap", "cmode")
+"""Fields of a spec that are parameters of Proxmox by the same name, and attributes of bpg/proxmox by HINTS."""
 
 
-def next_step(record: "Record", path: Path | None) -> str:
-    """Return the `pct create` line and, where a storage holds the template, the HCL that makes a container of it.
+def parameters(spec: ContainerSpec) -> dict[str, str]:
+    """Return the parameters of POST /nodes/NODE/lxc for the container, which are the options of `pct create` too.
 
-    What neither has an option for follows as lines of the container's configuration. Without a path it is on a Proxmox
-    storage already.
+    The environment is not among them: Proxmox separates its parts with NUL, which a command line cannot hold.
     """
+    given: dict[str, str] = {"hostname": spec.hostname, "unprivileged": str(int(spec.unprivileged))}
+    given |= {"ostype": spec.ostype, "arch": spec.arch, "features": ",".join(spec.features)}
+    given |= {key: str(value) for key in _SCALARS if (value := getattr(spec, key)) not in (None, "")}
+    given["rootfs"] = f"{spec.disk_storage}:{spec.disk_gb}"
+    mounts = [each for each in spec.mounts if "," not in each.volume + each.path]
+    given |= {f"mp{number}": each.to_property() for number, each in enumerate(mounts)}
+    given |= {f"net{number}": each.to_property() for number, each in enumerate(spec.networks)}
+    given["entrypoint"] = spec.entrypoint
+    return {key: value for key, value in given.items() if value}
+
+
+def lxc_settings(spec: ContainerSpec) -> list[tuple[str, str]]:
+    """Return the settings of LXC that Proxmox takes only in a container's configuration file (pct.conf(5))."""
+    return [*(spec.process.lxc_settings() if spec.process else ()), *spec.limits]
+
+
+def next_step(record: Record, path: Path | None) -> str:
+    """Return what to do with a template: the `pct create` line and, if a storage has it, the HCL of a container.
+
+    Settings that have no option follow as lines of the container's configuration. Without a path the template is on a
+    Proxmox storage already.
+    """
+    spec = spec_of(record)
     blocks: list[str] = []
     if path is not None:
-        place = path.parent.parent.parent
+        storage = path.parent.parent.parent
         copy = f"scp {shlex.quote(str(path))} root@NODE:/var/lib/vz/template/cache/"
         if not record.template_id:
             blocks.append(f"copy it to a storage of the node:\n  {copy}")
-        elif place != Path("/var/lib/vz") and place.parent != Path("/mnt/pve"):
-            # Where Proxmox has its own storage and mounts the network's (PVE/Storage/Plugin.pm).
-            blocks.append(f"unless the node has this folder as its storage {record.storage!r}:\n  {copy}")
-    blocks.append(f"make a container of it on the node:\n{pct_create(record)}")
+        elif storage != Path("/var/lib/vz") and storage.parent != Path("/mnt/pve"):
+            # Proxmox has its own storage there, and mounts network storages below it (PVE/Storage/Plugin.pm).
+            blocks.append(f"unless this directory is the node's storage {record.storage!r}:\n  {copy}")
+    blocks.append(f"create a container on the node:\n{pct_create(spec)}")
     if path is not None and record.template_id:
-        blocks.append(f"or with Terraform:\n{hcl(record, place)}")
+        blocks.append(f"or with Terraform:\n{hcl(record, spec, storage)}")
     # A line end in a value must not make a line of its own in what people append.
-    if raw := [f"  {key}: {one_line(str(value))}" for key, value in _raw(record)]:
-        blocks.append("before its first start, append to /etc/pve/lxc/VMID.conf:\n" + "\n".join(raw))
+    if lines := [f"  {key}: {one_line(value)}" for key, value in lxc_settings(spec)]:
+        blocks.append("before its first start, append to /etc/pve/lxc/VMID.conf:\n" + "\n".join(lines))
     return "\nNext: " + "\n\n".join(blocks)
 
 
-def pct_create(record: "Record") -> str:
-    """Return the command that makes a container on a node; VMID, the disk's storage and the bridge are the user's."""
-    hints = record.hints
-    managed = record.ostype not in ("", "unmanaged")
-    features = ",".join(hints.get("features") or (["nesting=1"] if hints.get("nesting") else []))
-    host_managed = ",host-managed=1" if hints.get("host_managed") else ""
-    parts = [
-        f"pct create VMID {record.template_id or f'local:vztmpl/{record.file}'}",
-        f"--hostname {_hostname(record)} --unprivileged 1",
-        *([] if managed else ["--ostype unmanaged"]),
-        *([f"--arch {record.arch}"] if record.arch else []),
-        *([f"--features {features}"] if features else []),
-        *(f"--{name} {hints[name]}" for name in _LIMITS if name in hints),
-        f"--rootfs local-lvm:{_disk_gb(record)}",
-        *(f"--mp{number} {shlex.quote(mount)}" for number, mount in enumerate(_mount_points(record))),
-        f"--net0 name=eth0,bridge=vmbr0,ip=dhcp{host_managed}",
-        *([f"--entrypoint {shlex.quote(_entrypoint(record))}"] if _entrypoint(record) else []),
-        *(["--ssh-public-keys ~/.ssh/authorized_keys"] if managed and "init" not in hints else []),
-    ]
-    return "  " + " \\\n    ".join(parts)
+def pct_create(spec: ContainerSpec) -> str:
+    """Return the command that creates a container on a node, for people, who fill in VMID."""
+    options = [f"--{key} {shlex.quote(value)}" for key, value in parameters(spec).items()]
+    keys = ["--ssh-public-keys ~/.ssh/authorized_keys"] if spec.takes_keys else []
+    return "  " + " \\\n    ".join([f"pct create VMID {spec.ostemplate}", *options, *keys])
 
 
-_LIMITS = ("cores", "cpulimit", "cpuunits", "memory", "swap", "cmode")
-"""Hints that are options of `pct` by the same name."""
-
-
-def _binds(record: "Record") -> Iterator[tuple[str, str, bool]]:
-    """Yield folder of the node, place in the container, and whether it is read-only, of each bind mount."""
-    for mount in record.hints.get("mounts", ()):
-        options, source = mount.get("options", ()), mount.get("source", "")
-        if {"bind", "rbind"} & {*options, mount.get("type")} and source.startswith("/"):
-            yield source, mount["destination"], "ro" in options
-
-
-def _mount_points(record: "Record") -> Iterator[str]:
-    for source, place, read_only in _binds(record):
-        # Proxmox's own text form has no way to write a comma in a path.
-        if "," not in source + place:
-            yield f"{source},mp={place}" + (",ro=1" if read_only else "")
-
-
-def _entrypoint(record: "Record") -> str:
-    """Return what Proxmox is to start in the place of an init, "" where there is one."""
-    from lxcast.rootfs.init import entrypoint
-
-    process = [*record.hints.get("entrypoint", ()), *record.hints.get("cmd", ())]
-    return (entrypoint(process) or "") if _must_be_told(record) else ""
-
-
-def _must_be_told(record: "Record") -> bool:
-    """Whether Proxmox starts a process of which it reads nothing by itself, as it does in an OCI archive."""
-    return record.hints.get("init") == "app" and record.format != IMAGE
-
-
-def _raw(record: "Record") -> Iterator[tuple[str, str]]:
-    """Yield the settings of LXC that Proxmox takes in a container's configuration alone (pct.conf(5))."""
-    hints = record.hints
-    if _must_be_told(record):
-        yield from ((f"lxc.init.{key}", hints[key]) for key in ("uid", "gid") if hints.get(key))
-        if hints.get("groups"):
-            yield "lxc.init.groups", ",".join(map(str, hints["groups"]))
-        if hints.get("working_dir", "/") != "/":
-            yield "lxc.init.cwd", hints["working_dir"]
-        yield "lxc.signal.halt", hints.get("stop_signal", "SIGTERM")
-        yield from (("lxc.environment", each) for each in hints.get("env", ()))
-    if "cpuset" in hints:
-        yield "lxc.cgroup2.cpuset.cpus", hints["cpuset"]
-    if "pids" in hints:
-        yield "lxc.cgroup2.pids.max", hints["pids"]
-    for name, limits in hints.get("rlimits", {}).items():
-        yield f"lxc.prlimit.{name.removeprefix('RLIMIT_').lower()}", ":".join(map(str, limits))
-
-
-def hcl(record: "Record", place: Path) -> str:
-    """Return a container resource of the provider bpg/proxmox, and the data source where the template has a version."""
-    hints = record.hints
+def hcl(record: Record, spec: ContainerSpec, storage: Path) -> str:
+    """Return a container resource of bpg/proxmox, and the data source if the template has a version."""
     label = re.sub(r"[^A-Za-z0-9_-]", "-", record.name)
     label = f"_{label}" if label[0].isdigit() else label
-    query = {"name": record.name, "version": record.version, "storage": f"{record.storage}={place}"}
+    query = {"name": record.name, "version": record.version, "storage": f"{record.storage}={storage}"}
     data = _block(
         f'data "external" "{label}"',
         ("program", '["lxcast-data"]'),
-        _block("query =", *((key, _text(value)) for key, value in query.items())),
+        _block("query =", *((key, _string(value)) for key, value in query.items())),
     )
-    template = f"data.external.{label}.result.template_id" if record.version else _text(record.template_id)
-    cpu = [("architecture", _text(record.arch))] if record.arch else []
-    cpu += [(ours, str(hints[key])) for key, ours in _CPU.items() if key in hints]
-    memory = [(ours, str(hints[key])) for key, ours in _MEMORY.items() if key in hints]
-    features = [(each.partition("=")[0], "true") for each in hints.get("features", ())]
-    features = features or ([("nesting", "true")] if hints.get("nesting") else [])
-    host_managed = [("host_managed", "true")] if hints.get("host_managed") else []
+    template = f"data.external.{label}.result.template_id" if record.version else _string(spec.ostemplate)
+    scalars: dict[str, list[tuple[str, str]]] = {"cpu": [], "memory": [], "console": []}
+    if spec.arch:
+        scalars["cpu"].append(("architecture", _string(spec.arch)))
+    for key in _SCALARS:
+        block, _, attribute = HINTS[key][2].partition(".")
+        if (value := getattr(spec, key)) not in (None, ""):
+            scalars[block].append((attribute, _string(value) if isinstance(value, str) else str(value)))
+    features = [(each.partition("=")[0], "true") for each in spec.features]
     keys = _block("user_account", ("keys", '[trimspace(file("~/.ssh/id_ed25519.pub"))]'))
-    entrypoint = _entrypoint(record)
-    variables = [each.partition("=") for each in hints.get("env", ())] if entrypoint else []
+    process = spec.process if spec.entrypoint else None
+    variables = [each.partition("=") for each in process.env] if process else []
     resource = _block(
         f'resource "proxmox_virtual_environment_container" "{label}"',
         ("node_name", '"NODE"'),
-        ("unprivileged", "true"),
-        _block("operating_system", ("template_file_id", template), ("type", _text(record.ostype or "unmanaged"))),
-        _block("cpu", *cpu) if cpu else "",
-        _block("memory", *memory) if memory else "",
+        ("unprivileged", json.dumps(spec.unprivileged)),
+        _block("operating_system", ("template_file_id", template), ("type", _string(record.ostype or "unmanaged"))),
+        *(_block(block, *attributes) for block, attributes in scalars.items() if attributes),
         _block("features", *features) if features else "",
-        _block("console", ("type", _text(hints["cmode"]))) if "cmode" in hints else "",
-        _block("disk", ("datastore_id", '"local-lvm"'), ("size", str(_disk_gb(record)))),
+        _block("disk", ("datastore_id", _string(spec.disk_storage)), ("size", str(spec.disk_gb))),
         *(
             _block(
-                "mount_point", ("volume", _text(source)), ("path", _text(path)), ("read_only", json.dumps(read_only))
+                "mount_point",
+                ("volume", _string(each.volume)),
+                ("path", _string(each.path)),
+                ("read_only", json.dumps(each.read_only)),
             )
-            for source, path, read_only in _binds(record)
+            for each in spec.mounts
         ),
-        _block("network_interface", ("name", '"eth0"'), *host_managed),
-        _block("environment_variables =", *((_text(key), _text(value)) for key, _, value in variables))
+        *(
+            _block(
+                "network_interface",
+                ("name", _string(each.name)),
+                *([("host_managed", "true")] if each.host_managed else []),
+            )
+            for each in spec.networks
+        ),
+        _block("environment_variables =", *((_string(key), _string(value)) for key, _, value in variables))
         if variables
         else "",
         _block(
             "initialization",
-            ("hostname", _text(_hostname(record))),
-            *([("entrypoint", _text(entrypoint))] if entrypoint else []),
-            _block("ip_config", _block("ipv4", ("address", '"dhcp"'))),
-            keys if "init" not in hints else "",
+            ("hostname", _string(spec.hostname)),
+            *([("entrypoint", _string(spec.entrypoint))] if spec.entrypoint else []),
+            *(_block("ip_config", _block("ipv4", ("address", _string(each.ip)))) for each in spec.networks),
+            keys if "init" not in record.hints else "",
         ),
     )
     return f"{data}\n\n{resource}" if record.version else resource
 
 
-_CPU = {"cores": "cores", "cpulimit": "limit", "cpuunits": "units"}
-_MEMORY = {"memory": "dedicated", "swap": "swap"}
-"""Hint -> the provider's name."""
-
-
 def _block(head: str, *content: tuple[str, str] | str) -> str:
-    """Return a block of HCL as `terraform fmt` writes it: attributes, then the blocks in it; "" is none."""
+    """Return a block of HCL as `terraform fmt` writes it: attributes, then the inner blocks; "" is left out."""
     attributes = [each for each in content if isinstance(each, tuple)]
     width = max((len(name) for name, _ in attributes), default=0)
     lines = ["\n".join(f"{name:{width}} = {value}" for name, value in attributes)] if attributes else []
@@ -178,14 +138,6 @@ def _block(head: str, *content: tuple[str, str] | str) -> str:
     return f"{head} {{\n{indent(body, '  ')}\n}}"
 
 
-def _text(value: str) -> str:
-    # HCL's quoted strings are JSON's, but for the two that open a template.
+def _string(value: str) -> str:
+    # HCL's quoted strings are JSON's, except for the two sequences that open a template.
     return json.dumps(value, ensure_ascii=False).replace("${", "$${").replace("%{", "%%{")
-
-
-def _hostname(record: "Record") -> str:
-    return str(record.hints.get("hostname") or record.name.replace("_", "-"))
-
-
-def _disk_gb(record: "Record") -> int:
-    return int(record.hints.get("disk_gb", 4))  # as Proxmox where nothing is said (PVE/API2/LXC.pm)

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Mapping
 
 from lxcast.errors import PinError, UsageError
+from lxcast.hints import HINTS
 from lxcast.identifiers import FORMS, has_form, short, split_volid, volid_problems
 
 VARIABLE = "lxc_templates"
@@ -19,18 +20,6 @@ KEYS = ("template_id", "version", "sha256", "diff_id", "size", "ostype", "arch")
 
 FORMAT = "format"
 """The key that entries hold beside them, unless they were written without: of a .tar it tells what it is."""
-
-HINTS: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("nesting", "unprivileged", "host_managed"), (bool,)),
-    **dict.fromkeys(("disk_gb", "cores", "cpuunits", "memory", "swap", "uid", "gid"), (int,)),
-    "cpulimit": (int, float),
-    **dict.fromkeys(("hostname", "cmode", "init"), (str,)),
-    **dict.fromkeys(("features", "mounts", "entrypoint", "cmd", "env"), (list,)),
-}
-"""The record's hints that an entry holds, where the record does: what makes a container of the template."""
-
-PROCESS = ("entrypoint", "cmd", "env", "uid", "gid")
-"""Those that matter only where Proxmox starts the program itself (init is app)."""
 
 HINT = "correct it by hand, or take it from an older commit"
 
@@ -132,7 +121,7 @@ def problems_of(entry: object, *, nested: bool = False) -> Iterator[str]:
 
 
 def _of_kind(key: str, value: object) -> bool:
-    if type(value) not in HINTS[key]:  # no bool for a number
+    if type(value) not in HINTS[key][0]:  # no bool for a number
         return False
     return not isinstance(value, list) or all(isinstance(each, dict if key == "mounts" else str) for each in value)
 

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from lxcast.errors import PinError
+from lxcast.hints import HINTS, PROCESS
 from lxcast.references.entries import (
     FORMAT,
     HINT,
-    HINTS,
     KEYS,
-    PROCESS,
     entries_of,
     find_entry,
     load,

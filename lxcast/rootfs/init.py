@@ -76,21 +76,6 @@ def has_ifupdown(survey: Survey) -> bool:
     return _program(survey, "ifup") is not None
 
 
-def entrypoint(process: Iterable[str]) -> str | None:
-    """Return a command line as Proxmox' entrypoint and LXC's lxc.init.cmd take it; None where they cannot say it.
-
-    LXC 6 splits it at spaces and takes what a pair of quotes encloses for one word; it knows no escapes (LXC,
-    string_utils.c, lxc_string_split_quoted). Control characters Proxmox refuses (PVE/LXC/Create.pm).
-    """
-    words = []
-    for word in process:
-        quotes = [each for each in "\"'" if each not in word]
-        if not word.isprintable() or (not quotes and (" " in word or word[0] in "\"'")):
-            return None
-        words.append(word if word and " " not in word and word[0] not in "\"'" else f"{quotes[0]}{word}{quotes[0]}")
-    return " ".join(words)
-
-
 def numbers(survey: Survey, config: ImageConfig) -> tuple[int, int, tuple[int, ...]]:
     """Return uid, gid and further groups of the process; LookupError where a name is not there."""
     user = _User.find(survey, config.user, config.groups)

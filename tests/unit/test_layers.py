@@ -22,14 +22,13 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     # The ground floor has three levels, so that it too has a direction.
     ("lxcast.naming", "lxcast.settings"),
     ("lxcast.model", "lxcast.progress", "lxcast.interrupt"),
-    ("lxcast.errors", "lxcast.identifiers", "lxcast.http"),
+    ("lxcast.errors", "lxcast.identifiers", "lxcast.http", "lxcast.hints"),
     ("lxcast",),  # the version, and nothing that imports
 )
 # Stands beside the house: it shares no code with it, so that a mistake of the client is not its stand-in server's too.
 APART = "lxcast.testing"
 # Imports that still point up or sideways; this set only ever shrinks.
 PENDING = {
-    ("lxcast.containers.render", "lxcast.rootfs.init.entrypoint"),
     ("lxcast.storages.publication", "lxcast.jobs.publish.read_record"),
     ("lxcast.storages.publication", "lxcast.jobs.publish.send"),
     ("lxcast.storages.publication", "lxcast.jobs.publish.write_record"),

@@ -3,12 +3,13 @@
 import re
 from collections.abc import Iterator
 
+from lxcast.identifiers import quote_command
 from lxcast.model import ImageConfig
 from lxcast.rootfs.checks.rows import Check, Finding, Subject
 from lxcast.rootfs.container import systemd, systemd_version
 from lxcast.rootfs.distribution import READS, machine
 from lxcast.rootfs.init import READS as INIT_READS
-from lxcast.rootfs.init import entrypoint, is_written, write_init
+from lxcast.rootfs.init import is_written, write_init
 from lxcast.rootfs.survey import Survey
 from lxcast.tar.member import DIR, LNK, REG, printable
 
@@ -81,7 +82,7 @@ def _no_init(subject: Subject, message: str) -> Finding:
 
 def _untold(config: ImageConfig) -> Iterator[str]:
     """Yield what of a process a container's configuration, which holds a line for each, has no way to say."""
-    if entrypoint(config.process) is None:
+    if quote_command(config.process) is None:
         yield "the command line"
     yield from (f"the variable {each.partition('=')[0]}" for each in config.env if not each.isprintable())
     if not config.working_dir.isprintable():

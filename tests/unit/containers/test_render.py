@@ -1,10 +1,13 @@
+import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
 
 import hcl2
 
-from lxcast.containers.render import next_step
+from lxcast.containers.render import next_step, parameters
+from lxcast.containers.spec import spec_of
+from lxcast.hints import HINTS
 from lxcast.record import Origin, Record
 
 RECORD = Record(
@@ -200,3 +203,24 @@ def test_of_an_oci_archive_proxmox_reads_the_process_itself() -> None:
     assert "lxc.init" not in text
     assert "lxc.environment" not in text
     assert "lxc.cgroup2.pids.max" in text
+
+
+def test_every_hint_is_declared_by_the_module_and_named_in_it() -> None:
+    """The list of hints is one: the HCL module declares exactly these, with the same types."""
+    module = Path(__file__).resolve().parents[3] / "hcl/terraform/lxc-container"
+    variables = (module / "variables.tf").read_text()
+    block = variables[variables.index("hints = optional(object({") :].partition("}), {})\n  })")[0]
+    declared = dict(re.findall(r"^      (\w+) +?= optional\((bool|number|string|list)", block, re.MULTILINE))
+    types: dict[tuple[type, ...], str] = {(bool,): "bool", (int,): "number", (int, float): "number"}
+    types |= {(str,): "string", (list,): "list"}
+    assert declared == {hint: types[kinds] for hint, (kinds, _, _) in HINTS.items()}
+    code = "".join((module / name).read_text() for name in ("hints.tf", "main.tf"))
+    assert [hint for hint in HINTS if f"local.hints.{hint}" not in code] == []
+    attributes = [attribute for _, _, attribute in HINTS.values() if attribute]
+    assert [each for each in attributes if f"{each.rpartition('.')[2]}" not in code] == []
+
+
+def test_every_parameter_of_the_list_is_one_of_the_rendering() -> None:
+    given = parameters(spec_of(replace(RECORD, hints=PROGRAM)))
+    named = {parameter for _, parameter, _ in HINTS.values() if parameter}
+    assert named - {"env"} <= given.keys()
