@@ -33,14 +33,14 @@ def check(
     The findings go to standard output. The exit code is 5 where one is an error.
     """
     from lxcast.cli.report import finding_text
-    from lxcast.jobs.check import check as judge
+    from lxcast.jobs.check import check as check_source
     from lxcast.jobs.options import expected
     from lxcast.sources import without_secrets
 
     values = over_settings(said)
     (checksum,) = expected([file], [sha256] if sha256 else [], insecure=insecure_no_checksum)
     how = {"platform": values["platform"], "init": values["init"], "sha256": checksum}
-    checked = judge(file, values["policy"], values["allow"], values["arch"], console.progress, **how)
+    checked = check_source(file, values["policy"], values["allow"], values["arch"], console.progress, **how)
     errors = sum(finding.fails for finding in checked.findings)
     others = len(checked.findings) - errors
     if json:

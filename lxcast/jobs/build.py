@@ -8,7 +8,7 @@ from pathlib import Path
 from lxcast import __version__, compression
 from lxcast.errors import CheckError, PinError, UsageError
 from lxcast.jobs import image
-from lxcast.jobs.convert import Cast, Rules, run, what_starts
+from lxcast.jobs.convert import Cast, Rules, resolve_init, run
 from lxcast.jobs.options import BuildOptions
 from lxcast.jobs.packaged import beside, completed, metadata, named, with_templates
 from lxcast.jobs.place import Place
@@ -68,7 +68,7 @@ def build(source: str, options: BuildOptions, progress: Progress) -> Built:
         if made := _made(found, key, rules, options, place, progress):
             return Built(made, place.path(made), unchanged=True, reused=True)
         archive = _awaited(found, progress)
-        init = what_starts(options.init, archive, rules.fits, options.format)
+        init = resolve_init(options.init, archive, rules.fits, options.format)
         rules, template = with_templates(rules.starting(archive, init), archive), named(template, archive)
         _require_volid(template, asked or place.folder.next_version(template), place.id)
         claim = None
@@ -125,8 +125,8 @@ def _subject(cast: Cast, source: Source, options: BuildOptions, init: checks.Ini
 def _judged(subject: checks.Subject, source: Source, options: BuildOptions, progress: Progress) -> list[checks.Finding]:
     """Return what the checks found. Raises CheckError where that is too much; the rest was warned of then."""
     with progress.step("checking"):
-        findings = checks.judge(subject, options.policy, options.allow)
-    failure = checks.failure(findings, source.origin.reference)
+        findings = checks.run_checks(subject, options.policy, options.allow)
+    failure = checks.to_error(findings, source.origin.reference)
     if failure:
         for warning in (*source.warnings, *(one.text for one in findings if not one.fails)):
             progress.warn(warning)
@@ -138,7 +138,7 @@ def validate(options: BuildOptions) -> None:
     """Raise UsageError with everything that is wrong with the options and shows before a source or storage is asked."""
     errors: list[UsageError | PinError] = []
     looks: tuple[Callable[[], object], ...] = (
-        lambda: checks.require(options.policy, options.allow),
+        lambda: checks.validate(options.policy, options.allow),
         lambda: Rules.chosen(options).for_version(options, None),
         lambda: Platform.parse(options.platform) if options.platform else None,
         lambda: _look_at_folder(options),

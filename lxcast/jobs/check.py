@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lxcast.errors import SourceError
-from lxcast.jobs.convert import what_starts
+from lxcast.jobs.convert import resolve_init
 from lxcast.jobs.image import refused
 from lxcast.model import IMAGE
 from lxcast.progress import Progress
@@ -19,7 +19,7 @@ from lxcast.tar.quirks import Quirks
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckReport:
     """What was found in an archive; sizes are in bytes."""
 
     findings: list[checks.Finding] = field(default_factory=list)
@@ -42,38 +42,38 @@ def check(
     platform: str = "",
     init: str = "",
     sha256: str | None = None,
-) -> Checked:
+) -> CheckReport:
     """Judge an archive as it stands, whoever wrote it, or what a build would read from any other source.
 
     Of an image that Proxmox itself unpacks, the archive and the root filesystem in it are judged. `platform`, `init`
     and `sha256` are as for a build. Raises UsageError for an unknown policy or check, and SourceError and its children
     for what cannot be read.
     """
-    checks.require(policy, allow)
+    checks.validate(policy, allow)
 
-    def judge(survey: Survey, source: Source, format: str = "") -> list[checks.Finding]:
-        starts = what_starts(init, source, format=format)
-        return checks.judge(checks.Subject(survey, arch=arch, init=starts, process=source.config), policy, allow)
+    def run_checks(survey: Survey, source: Source, format: str = "") -> list[checks.Finding]:
+        starts = resolve_init(init, source, format=format)
+        return checks.run_checks(checks.Subject(survey, arch=arch, init=starts, process=source.config), policy, allow)
 
     found = open_for_check(source, platform, sha256)
     archive = found.file
     if archive is None:
         content = found.content()
         survey = _read(content, content.members, Quirks(), progress)
-        return _checked(survey, judge(survey, content))
+        return _report(survey, run_checks(survey, content))
     quirks = Quirks(file_name=found.name)
     survey = _read(archive, lambda: archive.members(quirks=quirks), quirks, progress)
     if not is_proxmox_image(survey):
-        return _checked(survey, judge(survey, archive), quirks.compression)
+        return _report(survey, run_checks(survey, archive), quirks.compression)
     if found.path is None or not archive.rereadable:
         raise SourceError(
             f"{archive.origin.reference}: is an OCI image, which is read twice", hint="save it to a file, and name that"
         )
     image = found.content()
     quirks.refused = refused(found.path)
-    outside = judge(survey, archive)
+    outside = run_checks(survey, archive)
     survey = _read(image, image.members, Quirks(), progress)
-    return _checked(survey, [*outside, *judge(survey, image, IMAGE)], quirks.compression, image=True)
+    return _report(survey, [*outside, *run_checks(survey, image, IMAGE)], quirks.compression, image=True)
 
 
 def _read(
@@ -93,8 +93,10 @@ def _read(
     return survey
 
 
-def _checked(survey: Survey, findings: list[checks.Finding], compression: str = "", *, image: bool = False) -> Checked:
-    return Checked(
+def _report(
+    survey: Survey, findings: list[checks.Finding], compression: str = "", *, image: bool = False
+) -> CheckReport:
+    return CheckReport(
         findings,
         detect(survey).ostype,
         machine(survey),

@@ -20,7 +20,7 @@ from lxcast.rootfs.fit import Fit, FitOptions, Fitting
 from lxcast.rootfs.fits import FITS
 from lxcast.rootfs.globs import Matcher
 from lxcast.rootfs.operations import OPERATIONS
-from lxcast.rootfs.pipeline import Casting, Repairs
+from lxcast.rootfs.pipeline import Pipeline, Repairs
 from lxcast.rootfs.rows import select
 from lxcast.rootfs.survey import Survey
 from lxcast.sources import Source
@@ -91,7 +91,7 @@ class Rules:
         ]
 
 
-def what_starts(asked: str, source: Source, fits: Iterable[Fit] = FITS, format: str = "") -> Init:
+def resolve_init(asked: str, source: Source, fits: Iterable[Fit] = FITS, format: str = "") -> Init:
     """Return what is to start a container where the source has no init; `asked` is the setting, "" where it is silent.
 
     A bundle is made to be run as it is, and an image often to be a base. Of an OCI archive Proxmox starts the process.
@@ -172,7 +172,7 @@ def run(archive: Source, rules: Rules, options: BuildOptions, file: Temporary | 
         survey = Survey(reads(CHECKS) + _fit_reads(rules), scan, SCAN_ROOTS)
         cleanup, fitting = Cleanup(rules.operations, rules.remove), Fitting(rules.fits, rules.fit_options)
         output = _Output(file, options, archive, progress)
-        casting = Casting(
+        pipeline = Pipeline(
             cleanup,
             fitting,
             survey,
@@ -185,7 +185,7 @@ def run(archive: Source, rules: Rules, options: BuildOptions, file: Temporary | 
         )
         progress.total(archive.size)
         with archive.members(rules.limits) as members:
-            found = casting.run(members)
+            found = pipeline.run(members)
         output.finish()
         if not found:
             digest = f"sha256:{output.diff_id.hexdigest()}"

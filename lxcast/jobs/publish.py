@@ -10,8 +10,8 @@ from lxcast import __version__, compression, durable
 from lxcast.errors import ConflictError, LxcastError, StorageError, UsageError
 from lxcast.identifiers import stem_of, suffix_of
 from lxcast.interrupt import Interrupted
-from lxcast.jobs.check import Checked
-from lxcast.jobs.check import check as judge
+from lxcast.jobs.check import CheckReport
+from lxcast.jobs.check import check as check_archive
 from lxcast.model import FORMATS, IMAGE, Volid, moment, rfc3339
 from lxcast.naming import parts_of
 from lxcast.progress import Progress
@@ -66,7 +66,7 @@ def publish(
     if path.is_dir():
         raise UsageError(f"{path} is a folder, no template", hint="name the file, as `lxcast build --output` prints it")
     volid = str(Volid.make(targets.storage, path.name))
-    checks.require(policy, allow or {})
+    checks.validate(policy, allow or {})
     own = _read_record(path)
     with progress.step(f"hashing {path}"):
         file = _hash(path, progress)
@@ -77,8 +77,8 @@ def publish(
         )
     if check:
         init = "app" if own is not None and own.hints.get("init") == "app" else ""
-        checked = judge(path, policy, allow or {}, arch, progress, init=init)
-        if failure := checks.failure(checked.findings, str(path)):
+        checked = check_archive(path, policy, allow or {}, arch, progress, init=init)
+        if failure := checks.to_error(checked.findings, str(path)):
             raise failure
         for finding in checked.findings:
             if not finding.allowed:
@@ -198,7 +198,7 @@ def _hash(path: Path, progress: Progress) -> File:
     return File(path, path.name, size, digest.hexdigest(), before)
 
 
-def _make_record(path: Path, file: File, checked: Checked, policy: str) -> Record:
+def _make_record(path: Path, file: File, checked: CheckReport, policy: str) -> Record:
     """Return a record of a template that lxcast did not build."""
     suffix = suffix_of(path.name)
     name, version = parts_of(stem_of(path.name))

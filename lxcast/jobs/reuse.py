@@ -15,7 +15,7 @@ from pathlib import Path
 
 import lxcast
 from lxcast.identifiers import stem_of
-from lxcast.jobs.convert import Rules, run, what_starts
+from lxcast.jobs.convert import Rules, resolve_init, run
 from lxcast.jobs.options import BuildOptions
 from lxcast.jobs.packaged import metadata
 from lxcast.model import Version
@@ -123,7 +123,7 @@ def still_holds(record: Record, source: Source, rules: Rules, options: BuildOpti
     """
     if source.origin.kind != "bundle":
         return True
-    rules = rules.starting(source, what_starts(options.init, source, rules.fits, options.format))
+    rules = rules.starting(source, resolve_init(options.init, source, rules.fits, options.format))
     rules = rules.for_version(options, Version.parse(record.version) if record.version else None)
     with progress.step(f"comparing {source.origin.reference} with {record.file}"):
         return run(source, rules, options, None, progress).diff_id == record.diff_id

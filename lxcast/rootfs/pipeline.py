@@ -1,4 +1,4 @@
-"""Casting: the members of a source pass through cleanup, fit and survey to the writer, once."""
+"""Pipeline: the members of a source pass through cleanup, fit and survey to the writer, once."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -62,7 +62,7 @@ class Repairs:
         )
 
 
-class Casting:
+class Pipeline:
     """One reading of a source.
 
     `made` is the time of what lxcast makes or changes, `clamp` the latest time of anything else; None leaves times as

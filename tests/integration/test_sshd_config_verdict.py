@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lxcast.rootfs.checks import Subject, judge
+from lxcast.rootfs.checks import Subject, run_checks
 from lxcast.rootfs.checks.sshd import SSH
 from lxcast.rootfs.checks.sshd_config import READS, Configuration, evaluate
 from lxcast.rootfs.survey import Survey
@@ -336,7 +336,7 @@ def test_the_verdict_on_generated_configurations_is_that_of_sshd(sshd: Sshd) -> 
         real = sshd.dump(made, number)
         survey = surveyed(made)
         found = evaluate(survey)
-        errors = [finding for finding in judge(Subject(survey), "golden", checks=SSH) if finding.fails]
+        errors = [finding for finding in run_checks(Subject(survey), "golden", checks=SSH) if finding.fails]
         errors = [finding for finding in errors if finding.check != "ssh-enabled"]
         if isinstance(real, str):
             assert found.problems, f"{real}\n{told}"

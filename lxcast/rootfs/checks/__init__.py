@@ -10,11 +10,11 @@ from lxcast.rootfs.checks.run import (
     Init,
     Level,
     Subject,
-    failure,
-    judge,
     reads,
-    require,
+    run_checks,
     scan,
+    to_error,
+    validate,
 )
 
 __all__ = [
@@ -27,9 +27,9 @@ __all__ = [
     "Init",
     "Level",
     "Subject",
-    "failure",
-    "judge",
     "reads",
-    "require",
+    "run_checks",
     "scan",
+    "to_error",
+    "validate",
 ]

@@ -161,7 +161,7 @@ ARCHIVE = (
             "mknod(2) is refused in a user namespace, and the create fails with it. Only names that match './dev/*' "
             "are left out, so `docker export`, whose names have no './', fails at dev/console."
         ),
-        judge=_devices,
+        find=_devices,
         archive=True,
         hint="`lxcast build FILE` leaves them out by default; a container gets its devices from LXC",
     ),
@@ -173,7 +173,7 @@ ARCHIVE = (
             "An unprivileged container has the ids 0 to 65535 (u:0:100000:65536, PVE/LXC/Create.pm); tar answers "
             "'Cannot change ownership: Invalid argument' to any other and the create fails."
         ),
-        judge=_big_ids,
+        find=_big_ids,
         archive=True,
         hint="chown the files in the image; such ids come from a user namespace or a directory service of the builder",
     ),
@@ -185,7 +185,7 @@ ARCHIVE = (
             "tar refuses a name with '..' and exits with 2; of an absolute one it says that it removes the '/'. Linux "
             "takes 255 bytes for a name and 4095 for a path or a link's target; tar fails on what is longer."
         ),
-        judge=_names,
+        find=_names,
         archive=True,
         hint="`lxcast build FILE` writes every name as ./path",
     ),
@@ -194,7 +194,7 @@ ARCHIVE = (
         group="proxmox",
         heading="Paths that stand twice",
         why="With --skip-old-files the first of a path stays: layers put one after the other give the oldest files.",
-        judge=_repeated,
+        find=_repeated,
         archive=True,
         hint="`lxcast build FILE` keeps the last of each path, as a plain tar would",
     ),
@@ -206,7 +206,7 @@ ARCHIVE = (
             "tar cannot link to a file that is not there yet, and Linux not to a folder: 'Cannot hard link', and the "
             "create fails."
         ),
-        judge=_forward_links,
+        find=_forward_links,
         archive=True,
         hint="write the target first; one that is missing was left out when the archive was made",
     ),
@@ -218,7 +218,7 @@ ARCHIVE = (
             "tar makes a link that is absolute or holds '..' at the very end and puts an empty file there until then, "
             "so a member below it fails with 'Not a directory'. A folder that is there already is never made a link."
         ),
-        judge=_through_links,
+        find=_through_links,
         archive=True,
         hint="write the members below the folder that the link leads to",
     ),
@@ -227,7 +227,7 @@ ARCHIVE = (
         group="proxmox",
         heading="zstd window above 128 MiB",
         why="tar runs zstd without --long, which then answers 'Window size larger than maximum' (zstd(1)).",
-        judge=_window,
+        find=_window,
         archive=True,
         hint="compress again with --long=27 or less; `lxcast build FILE` does",
     ),
@@ -236,7 +236,7 @@ ARCHIVE = (
         group="proxmox",
         heading="Compression other than the file's name says",
         why="Proxmox chooses tar's -z, -J, -j or --zstd by the name of the file (PVE/LXC/Create.pm).",
-        judge=_compression,
+        find=_compression,
         archive=True,
         hint="rename the file, or compress it again",
     ),
@@ -249,7 +249,7 @@ ARCHIVE = (
             "create does not; all but letters, digits, '_', '.' and '-' becomes '_'; a volume id has 255 characters "
             "at most (PVE/Storage.pm, PVE/LXC/Create.pm)."
         ),
-        judge=_file_name,
+        find=_file_name,
         archive=True,
         hint="rename it: lower case, and one ending, of its compression, such as debian-12-v1.tar.zst",
     ),

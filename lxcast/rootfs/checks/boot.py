@@ -156,7 +156,7 @@ BOOT = (
             "LXC starts /sbin/init unless the container has another entrypoint; the create never looks at it, so the "
             "container is made and does not start: 'Failed to exec \"/sbin/init\"'."
         ),
-        judge=_init,
+        find=_init,
         hint=(
             "install an init system in the image, such as systemd-sysv or openrc; or start the image's own process: by "
             "an init that is written (--init auto), or by Proxmox VE 9.1 and later (--init app)"
@@ -168,7 +168,7 @@ BOOT = (
         group="proxmox",
         heading="No /bin/sh",
         why="Proxmox reads the architecture from the ELF header of /bin/sh; without it the container becomes amd64.",
-        judge=_shell,
+        find=_shell,
         hint="install a shell; or create the container with `--arch`",
     ),
     Check(
@@ -179,7 +179,7 @@ BOOT = (
             "Proxmox knows i386, amd64, armhf, arm64, riscv32 and riscv64 by the ELF header of /bin/sh "
             "(PVE/LXC/Tools.pm); where it finds none of them, and for every unmanaged container, it takes amd64."
         ),
-        judge=_architecture,
+        find=_architecture,
         hint="build the image for the node's processor (`docker build --platform`), or ask for the architecture it has",
         reads=READS,
     ),
@@ -191,7 +191,7 @@ BOOT = (
             "Earlier versions need the old cgroup hierarchies, which Proxmox VE 9 no longer has: it warns at each "
             "start, and the container hangs (PVE/LXC/Setup/Base.pm, unified_cgroupv2_support)."
         ),
-        judge=_old_systemd,
+        find=_old_systemd,
         hint="use a newer release of the distribution",
     ),
 )

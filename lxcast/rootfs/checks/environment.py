@@ -79,7 +79,7 @@ def _place(url: str) -> str:
 def _proxies(patterns: tuple[str, ...], form: re.Pattern[str]) -> Callable[[Subject], Iterator[Finding]]:
     """Return the function of a row that finds proxies by a form whose last group is the proxy's URL."""
 
-    def judge(subject: Subject) -> Iterator[Finding]:
+    def find(subject: Subject) -> Iterator[Finding]:
         for path, text in _texts(subject, patterns):
             for match in form.finditer(text):
                 url = match.groups()[-1]
@@ -88,7 +88,7 @@ def _proxies(patterns: tuple[str, ...], form: re.Pattern[str]) -> Callable[[Subj
                     line = text.count("\n", 0, match.start(match.lastindex or 0)) + 1
                     yield Finding(f"line {line}: the proxy {_place(url)}", path)
 
-    return judge
+    return find
 
 
 def _apt(subject: Subject) -> Iterator[Finding]:
@@ -141,7 +141,7 @@ ENVIRONMENT = (
         group="environment",
         heading="No proxy for apt",
         why=f"A cache or proxy of the builder in /etc/apt/apt.conf or apt.conf.d stays for good; {_GONE}.",
-        judge=_apt,
+        find=_apt,
         hint="pass it to the build alone: apt-get -o Acquire::http::Proxy=URL, or the variable http_proxy",
         reads=_APT,
     ),
@@ -153,7 +153,7 @@ ENVIRONMENT = (
             "http_proxy and its kin in /etc/environment, /etc/profile.d, the shells' start files or systemd's "
             f"DefaultEnvironment reach every program; {_GONE}. no_proxy alone does no harm."
         ),
-        judge=_proxies(_SHELL, _VARIABLE),
+        find=_proxies(_SHELL, _VARIABLE),
         hint="set it for the build alone: docker build --build-arg http_proxy=URL, or env of Packer's provisioner",
         reads=_SHELL,
     ),
@@ -162,7 +162,7 @@ ENVIRONMENT = (
         group="environment",
         heading="No proxy for dnf, yum or zypper",
         why=f"proxy= in dnf.conf, yum.conf or a repository stays for good; {_GONE}.",
-        judge=_proxies(_PACKAGES, _PACKAGE_SETTING),
+        find=_proxies(_PACKAGES, _PACKAGE_SETTING),
         hint="pass it to the build alone: dnf --setopt=proxy=URL",
         reads=_PACKAGES,
     ),
@@ -171,7 +171,7 @@ ENVIRONMENT = (
         group="environment",
         heading="No proxy for pip, npm, wget, curl or git",
         why=f"Proxies in pip.conf, npmrc, wgetrc, curlrc or gitconfig are easily forgotten; {_GONE}.",
-        judge=_proxies(_TOOLS, _TOOL_SETTING),
+        find=_proxies(_TOOLS, _TOOL_SETTING),
         hint="pass it to the build alone, by the variable https_proxy",
         reads=_TOOLS,
     ),
@@ -183,7 +183,7 @@ ENVIRONMENT = (
             "An internal index or repository is often written as https://USER:PASSWORD@HOST in sources.list, a .repo "
             "file, pip.conf or npmrc: everybody who can read the template can read it."
         ),
-        judge=_index_credentials,
+        find=_index_credentials,
         hint="take user and password out of the URL and make them invalid; give them to the build alone",
         reads=_INDEXES,
     ),
@@ -196,7 +196,7 @@ ENVIRONMENT = (
             "name servers and search domains stay. An empty file is right, and so is a resolver on the container "
             "itself."
         ),
-        judge=_resolvers,
+        find=_resolvers,
         hint="leave the row docker-residue of the cleanup on, or empty the file in the image",
         reads=("etc/resolv.conf",),
     ),
@@ -208,7 +208,7 @@ ENVIRONMENT = (
             "Proxmox adds a section to /etc/hosts and keeps the rest: an entry of the builder leads names to addresses "
             "that mean something else, or nothing, where the container runs."
         ),
-        judge=_hosts,
+        find=_hosts,
         hint="remove the line in the image; docker run --add-host and docker's own entries need not be kept",
         reads=("etc/hosts",),
     ),

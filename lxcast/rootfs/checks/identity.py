@@ -77,7 +77,7 @@ IDENTITY = (
             "Whoever has the template has the private keys of every container made of it and can pose as each. Proxmox "
             "makes new RSA, ECDSA and Ed25519 keys at create, but not in unmanaged containers, and no one else does."
         ),
-        judge=_host_keys,
+        find=_host_keys,
         hint="leave the operation ssh-host-keys on, or `rm /etc/ssh/ssh_host_*` at the end of the build",
         reads=_HOST_KEYS,
     ),
@@ -89,7 +89,7 @@ IDENTITY = (
             "machine-id(5) is to be unique: DHCP leases, journals and D-Bus tell machines apart by it. Proxmox removes "
             "/etc/machine-id at create, but not in unmanaged containers, and D-Bus's copy only beside systemd."
         ),
-        judge=_machine_id,
+        find=_machine_id,
         hint="leave the operation machine-id on, or empty /etc/machine-id and link /var/lib/dbus/machine-id to it",
         reads=("etc/machine-id", "var/lib/dbus/machine-id"),
     ),
@@ -98,7 +98,7 @@ IDENTITY = (
         group="identity",
         heading="Random seed",
         why="A seed is to be used once (systemd-random-seed.service(8)); in a template it is shared.",
-        judge=_random_seed,
+        find=_random_seed,
         hint="leave the operation random-seed on, or remove the file",
         reads=_SEEDS,
     ),
@@ -110,7 +110,7 @@ IDENTITY = (
             "Proxmox writes hostname and hosts of the containers that it sets up; unmanaged ones and plain LXC keep "
             "the template's: the id of a Docker container, or LXC_NAME, for which distrobuilder's tools put the name."
         ),
-        judge=_hostname,
+        find=_hostname,
         hint="empty /etc/hostname and take the line out of /etc/hosts",
         reads=("etc/hostname", "etc/hosts"),
     ),
@@ -119,7 +119,7 @@ IDENTITY = (
         group="identity",
         heading="Other keys and marks of one machine",
         why="These are made once for each machine and are not made again where they are there already.",
-        judge=_others,
+        find=_others,
         hint="remove it at the end of the build: it is made anew at the first start",
     ),
 )

@@ -49,7 +49,7 @@ class Finding:
     """One thing that a check found.
 
     A row's function gives the message and, where they apply, path, level and a hint of its own; `check`, the row's
-    hint and `allowed` are filled in by `lxcast.rootfs.checks.judge`.
+    hint and `allowed` are filled in by `lxcast.rootfs.checks.run_checks`.
     """
 
     message: str
@@ -95,7 +95,7 @@ class Check:
     heading: str
     why: str
     """The outside fact that the check rests on, with its source."""
-    judge: Callable[[Subject], Iterable[Finding]]
+    find: Callable[[Subject], Iterable[Finding]]
     hint: str = ""
     """What to do about a finding that has no hint of its own."""
     archive: bool = False

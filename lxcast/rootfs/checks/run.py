@@ -30,11 +30,11 @@ __all__ = [
     "Init",
     "Level",
     "Subject",
-    "failure",
-    "judge",
     "reads",
-    "require",
+    "run_checks",
     "scan",
+    "to_error",
+    "validate",
 ]
 
 CHECKS: tuple[Check, ...] = (*WRAPPING, *ARCHIVE, *BOOT, *SETUP, *IDENTITY, *SSH, *SECRETS, *ENVIRONMENT)
@@ -57,10 +57,10 @@ def reads(checks: Iterable[Check] = CHECKS) -> tuple[str, ...]:
     return tuple(dict.fromkeys(pattern for check in checks for pattern in check.reads))
 
 
-def require(policy: str, allow: Mapping[str, str], checks: Sequence[Check] = CHECKS) -> None:
+def validate(policy: str, allow: Mapping[str, str], checks: Sequence[Check] = CHECKS) -> None:
     """Raise UsageError unless the policy and every allowed check exist and each allowance has a reason.
 
-    Call it before a long run: `judge` asks the same, but only at the end.
+    Call it before a long run: `run_checks` asks the same, but only at the end.
     """
     known = {check.id for check in checks}
     unknown = sorted(allow.keys() - known)
@@ -77,7 +77,7 @@ def require(policy: str, allow: Mapping[str, str], checks: Sequence[Check] = CHE
     raise UsageError("\n".join(problems), hint="\n".join(hints))
 
 
-def judge(
+def run_checks(
     subject: Subject, policy: str = "default", allow: Mapping[str, str] | None = None, checks: Sequence[Check] = CHECKS
 ) -> list[Finding]:
     """Return everything that the checks find, in the order of the table.
@@ -86,10 +86,10 @@ def judge(
     that the others would miss is missing for that one reason.
 
     `allow` maps a check's id to the reason for passing it: its findings come back with `allowed` set. Raises
-    UsageError as `require` does.
+    UsageError as `validate` does.
     """
     allow = allow or {}
-    require(policy, allow, checks)
+    validate(policy, allow, checks)
     findings: list[Finding] = []
     wrapped = wrapping(subject.survey) is not None
     for check in checks:
@@ -105,7 +105,7 @@ def judge(
                 hint=finding.hint or check.hint,
                 allowed=allow.get(check.id, "").strip(),
             )
-            for finding in check.judge(subject)
+            for finding in check.find(subject)
         ]
         # Errors first, so that a limit never hides one behind warnings.
         found.sort(key=lambda finding: finding.level)
@@ -117,7 +117,7 @@ def judge(
     return findings
 
 
-def failure(findings: Iterable[Finding], what: str) -> CheckError | None:
+def to_error(findings: Iterable[Finding], what: str) -> CheckError | None:
     """Return the error that tells every finding which fails, or None where none does; `what` names the template."""
     failing = [finding for finding in findings if finding.fails]
     if not failing:

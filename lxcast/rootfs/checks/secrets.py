@@ -112,11 +112,11 @@ def _private_keys(subject: Subject) -> Iterator[Finding]:
 
 
 def _credential(id: str, what: str) -> Callable[[Subject], Iterator[Finding]]:
-    def judge(subject: Subject) -> Iterator[Finding]:
+    def find(subject: Subject) -> Iterator[Finding]:
         for path, _, line in _verdicts(subject, id):
             yield Finding(f"line {line}: {what}", path)
 
-    return judge
+    return find
 
 
 SECRETS = (
@@ -129,7 +129,7 @@ SECRETS = (
             "attacked by whoever reads the template. Proxmox sets root's password field itself when it creates a "
             "container ('*' where none is given, PVE/LXC/Setup/Base.pm), but not of an unmanaged one."
         ),
-        judge=_root_password,
+        find=_root_password,
         hint="lock it in the image: usermod -p '*' root",
         reads=tuple(path.decode() for path in _ACCOUNTS),
     ),
@@ -138,7 +138,7 @@ SECRETS = (
         group="secrets",
         heading="No other account has a password",
         why="Proxmox changes root's password alone: that of any other account is the same in every container.",
-        judge=_user_passwords,
+        find=_user_passwords,
         hint="lock it in the image: usermod -p '*' USER, or delete the user",
         reads=tuple(path.decode() for path in _ACCOUNTS),
     ),
@@ -150,7 +150,7 @@ SECRETS = (
             "A key in authorized_keys opens every container of the template for good. Proxmox adds the keys that are "
             "given at creation (--ssh-public-keys) to those that it finds."
         ),
-        judge=_authorized_keys,
+        find=_authorized_keys,
         hint="delete the file in the image and give keys at creation: --ssh-public-keys",
         reads=("var/lib/*/.ssh/authorized_keys", "var/lib/*/.ssh/authorized_keys2"),
     ),
@@ -162,7 +162,7 @@ SECRETS = (
             "Users with an id from 1000 to 59999 and a login shell are people (login.defs). Whom a container lets in "
             "is decided for each container, not for the template. Some base images bring a user of their own."
         ),
-        judge=_people,
+        find=_people,
         reads=("etc/passwd",),
     ),
     Check(
@@ -170,7 +170,7 @@ SECRETS = (
         group="secrets",
         heading="Nothing below /home",
         why="Files below /home are those of a person or of a build: histories, caches, checkouts, keys.",
-        judge=_home_files,
+        find=_home_files,
     ),
     Check(
         id="private-keys",
@@ -182,7 +182,7 @@ SECRETS = (
             "also when they are encrypted. Debian's snakeoil key, which Proxmox makes anew, and what packages test "
             "themselves with are passed over; SSH host keys have a check of their own."
         ),
-        judge=_private_keys,
+        find=_private_keys,
         hint="delete the file in the image and make the key anew where it is used; put keys in when a container starts",
     ),
     *(
@@ -191,7 +191,7 @@ SECRETS = (
             group="secrets",
             heading=credential.heading,
             why=credential.why,
-            judge=_credential(credential.id, credential.what),
+            find=_credential(credential.id, credential.what),
             hint=_REVOKE,
         )
         for credential in CREDENTIALS

@@ -163,7 +163,7 @@ SETUP = (
             "'unable to detect OS distribution' (PVE/LXC/Setup.pm). Without os-release it makes the container "
             "'unmanaged': no network, hostname, password or keys are set."
         ),
-        judge=_distribution,
+        find=_distribution,
         hint="base the image on a distribution that Proxmox knows, or create containers with `--ostype unmanaged`",
         reads=READS,
     ),
@@ -175,7 +175,7 @@ SETUP = (
             "Each distribution has a version file that Proxmox reads from the node's side, where an absolute link "
             "leads to the node's own files, and bounds beyond which the create fails (PVE/LXC/Setup/*.pm)."
         ),
-        judge=_version,
+        find=_version,
         hint="install the package that owns the file (base-files, lsb-release, *-release), or use a release in bounds",
         reads=READS,
     ),
@@ -188,7 +188,7 @@ SETUP = (
             "the place of one, or a crontab that is a link to nothing, fails the create (PVE/LXC/Setup/Base.pm). A "
             "missing file does not."
         ),
-        judge=_blocked_files,
+        find=_blocked_files,
         hint="remove the folder: it is left where a mount of the build had no file to cover",
         reads=READS,
     ),
@@ -200,7 +200,7 @@ SETUP = (
             "SSH keys given to a container go into the home that /etc/passwd names for root; where it is missing the "
             "create fails (PVE/LXC/Setup/Base.pm, set_user_authorized_ssh_keys)."
         ),
-        judge=_root_home,
+        find=_root_home,
         hint="make the folder, mode 0700",
         reads=(*READS, "etc/passwd"),
     ),
@@ -213,7 +213,7 @@ SETUP = (
             "for Debian and Alpine, .network files for Ubuntu, Fedora and Arch, NetworkManager's for EL 10 "
             "(setup_network in PVE/LXC/Setup/*.pm). Images made for Docker lack it, and nothing complains."
         ),
-        judge=_network,
+        find=_network,
         reads=READS,
     ),
     Check(
@@ -221,7 +221,7 @@ SETUP = (
         group="proxmox",
         heading="Files that Proxmox is told to leave alone",
         why="A file .pve-ignore.NAME beside NAME keeps Proxmox from writing NAME (PVE/LXC/Setup/Base.pm).",
-        judge=_ignored,
+        find=_ignored,
         hint="fine where it is meant; each container then has the template's own file",
         reads=READS,
     ),
@@ -230,6 +230,6 @@ SETUP = (
         group="proxmox",
         heading="More than the default root disk holds",
         why="Without a size the root disk has 4 GiB (PVE/API2/LXC.pm), and tar fails when it is full.",
-        judge=_disk,
+        find=_disk,
     ),
 )

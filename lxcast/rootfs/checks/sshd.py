@@ -267,7 +267,7 @@ SSH = (
         group="ssh",
         heading="An SSH server is installed",
         why="A container without sshd is reached through its node alone (pct enter); provisioners cannot log in.",
-        judge=_installed,
+        find=_installed,
         hint="install the package openssh-server in the image",
     ),
     Check(
@@ -279,7 +279,7 @@ SSH = (
             "name, OpenRC what runlevels/default names. A package installed while policy-rc.d forbids starting "
             "services is still enabled; one that was masked or disabled is not."
         ),
-        judge=_enabled,
+        find=_enabled,
         hint="in the image: systemctl enable ssh (Debian, Ubuntu), systemctl enable sshd, or rc-update add sshd",
     ),
     Check(
@@ -290,7 +290,7 @@ SSH = (
             "sshd does not start with an unknown keyword, a missing argument or a value that it does not know. Names "
             "of algorithms are not judged. Keywords of releases after 9.2 are known."
         ),
-        judge=_valid,
+        find=_valid,
         hint="mend or remove the line; `sshd -t` in the image names the same",
         reads=READS,
     ),
@@ -303,7 +303,7 @@ SSH = (
             "of a container that has no other user, `yes` takes a password, and forced-commands-only takes only keys "
             f"with a command of their own. {_VERDICT}"
         ),
-        judge=_root,
+        find=_root,
         reads=READS,
     ),
     Check(
@@ -314,7 +314,7 @@ SSH = (
             "The keys given at creation are written to .ssh/authorized_keys in root's home (PVE/LXC/Setup/Base.pm); "
             f"sshd has to take keys, from that file, without asking for more. {_VERDICT}"
         ),
-        judge=_keys,
+        find=_keys,
         reads=READS,
     ),
     Check(
@@ -322,7 +322,7 @@ SSH = (
         group="ssh",
         heading="Passwords are off",
         why=f"A password that was set later, for whatever reason, would be open to guessing. {_VERDICT}",
-        judge=_passwords,
+        find=_passwords,
         reads=READS,
     ),
     Check(
@@ -335,7 +335,7 @@ SSH = (
             "and lets nobody in. "
             f"{_VERDICT}"
         ),
-        judge=_keyboard,
+        find=_keyboard,
         reads=READS,
     ),
     Check(
@@ -343,7 +343,7 @@ SSH = (
         group="ssh",
         heading="No Match block turns passwords on",
         why="What a Match block sets for other users or addresses does not show in the settings of root.",
-        judge=_elsewhere,
+        find=_elsewhere,
         reads=READS,
     ),
     Check(
@@ -355,7 +355,7 @@ SSH = (
             "and an account without a shell or, without PAM, one that is locked is turned away (auth.c, allowed_user). "
             f"{_VERDICT}"
         ),
-        judge=_let_in,
+        find=_let_in,
         reads=(*READS, *DISTRIBUTION, "etc/shadow"),
     ),
 )

@@ -120,7 +120,7 @@ WRAPPING = (
             "Proxmox unpacks an archive once, as the root of the container, and looks no further: distrobuilder's pair "
             "of rootfs.tar.xz and meta.tar.xz in one archive becomes a container with two files in it."
         ),
-        judge=_nested,
+        find=_nested,
         archive=True,
         hint="an archive in it: `lxcast repack FILE`; a folder in it: unpack it, then `lxcast build FOLDER`",
     ),
@@ -133,7 +133,7 @@ WRAPPING = (
             "oci-layout, index.json and blobs/ by just these names (PVE/LXC/Create.pm, archive_is_oci_format). Any "
             "other image, one of `docker save` or a compressed one, is unpacked as a filesystem, and the task says OK."
         ),
-        judge=_image,
+        find=_image,
         archive=True,
         hint="build from the image, which merges its layers: `lxcast build FILE`",
     ),
@@ -145,7 +145,7 @@ WRAPPING = (
             "A layer marks a deleted file by one called .wh.NAME (OCI image specification, layer.md). Nothing but a "
             "merge of layers understands that: in a container the deleted files are there again, and the marks too."
         ),
-        judge=_whiteouts,
+        find=_whiteouts,
         archive=True,
         hint="build from the image or from a container's export, which merge the layers",
     ),
@@ -157,7 +157,7 @@ WRAPPING = (
             "An archive so small is a failed export or not a root filesystem. Proxmox refuses it when it restores a "
             "foreign archive (PVE/LXC/Create.pm, check_tar_archive), but takes it as a template without a word."
         ),
-        judge=_few_members,
+        find=_few_members,
         hint="look into it with `tar -t`; a `docker export` of an empty or wrong container gives such a file",
     ),
     Check(
@@ -168,7 +168,7 @@ WRAPPING = (
             "A container starts /sbin/init, and Proxmox's own test of foreign archives asks for sbin as a folder or "
             "link (PVE/LXC/Create.pm, check_tar_archive)."
         ),
-        judge=_no_sbin,
+        find=_no_sbin,
         hint="install an init system (systemd-sysv, openrc); where /usr/sbin is there, make /sbin a link to it",
     ),
 )

@@ -3,7 +3,7 @@ import tarfile
 
 from lxcast.rootfs.cleanup import Cleanup
 from lxcast.rootfs.fit import FitOptions, Fitting
-from lxcast.rootfs.pipeline import Casting
+from lxcast.rootfs.pipeline import Pipeline
 from lxcast.rootfs.survey import Survey
 from lxcast.tar.reader import Reader
 from lxcast.tar.writer import Writer
@@ -17,9 +17,9 @@ def test_no_time_above_the_latest_is_written_whatever_the_headers_were() -> None
             info.mtime = mtime
             tar.addfile(info)
     source.seek(0)
-    casting = Casting(
+    pipeline = Pipeline(
         Cleanup(()), Fitting((), FitOptions()), Survey(), Writer(out.write), interests=("etc/wanted",), clamp=5
     )
-    assert not casting.run(Reader(source, "the.tar"))
+    assert not pipeline.run(Reader(source, "the.tar"))
     times = {member.path: member.mtime for member in Reader(io.BytesIO(out.getvalue()), "written")}
     assert times == {b"": 0, b"usr/old": 4, b"usr/new": 5, b"etc/wanted": 5, b"usr/bare": 5}

@@ -1,6 +1,6 @@
 import pytest
 
-from lxcast.rootfs.checks import CHECKS, Finding, Subject, judge, reads
+from lxcast.rootfs.checks import CHECKS, Finding, Subject, reads, run_checks
 from lxcast.rootfs.checks.environment import ENVIRONMENT
 from lxcast.rootfs.survey import Survey
 from lxcast.tar.member import regular, symlink
@@ -11,7 +11,7 @@ SECRET = "zQ9vWm4Kp7Lr2Xt8Yb5N"
 def found(path: str, text: str) -> list[Finding]:
     survey = Survey(reads=reads(ENVIRONMENT))
     survey.see(regular(path.encode(), text.encode()))
-    findings = judge(Subject(survey), "golden", checks=ENVIRONMENT)
+    findings = run_checks(Subject(survey), "golden", checks=ENVIRONMENT)
     for finding in findings:
         assert SECRET not in str(finding.as_dict())
         assert finding.hint
@@ -141,7 +141,7 @@ def test_a_link_for_resolv_conf_is_no_baked_file() -> None:
     survey = Survey(reads=reads(ENVIRONMENT))
     survey.see(regular(b"usr/lib/systemd/resolv.conf", b"nameserver 192.0.2.53\n"))
     survey.see(symlink(b"etc/resolv.conf", b"/usr/lib/systemd/resolv.conf"))
-    assert judge(Subject(survey), "golden", checks=ENVIRONMENT) == []
+    assert run_checks(Subject(survey), "golden", checks=ENVIRONMENT) == []
 
 
 def test_the_rows_are_part_of_the_table() -> None:

@@ -2,7 +2,7 @@ import base64
 
 import pytest
 
-from lxcast.rootfs.checks import CHECKS, SCAN_ROOTS, Finding, Subject, judge, reads, scan
+from lxcast.rootfs.checks import CHECKS, SCAN_ROOTS, Finding, Subject, reads, run_checks, scan
 from lxcast.rootfs.checks.secrets import SECRETS
 from lxcast.rootfs.survey import Survey
 from lxcast.tar.member import Member, directory, regular, symlink
@@ -25,7 +25,7 @@ def found(*members: Member) -> list[Finding]:
     survey = Survey(reads=reads(SECRETS), scan=scan, scan_roots=SCAN_ROOTS)
     for member in members:
         survey.see(member)
-    findings = judge(Subject(survey), "golden", checks=SECRETS)
+    findings = run_checks(Subject(survey), "golden", checks=SECRETS)
     for finding in findings:
         assert SECRET not in str(finding.as_dict())
         assert BODY[:20] not in str(finding.as_dict())

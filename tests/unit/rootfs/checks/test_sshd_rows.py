@@ -2,7 +2,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from lxcast.rootfs.checks import Finding, Subject, judge
+from lxcast.rootfs.checks import Finding, Subject, run_checks
 from lxcast.rootfs.checks import reads as patterns
 from lxcast.rootfs.checks.sshd import SSH
 from lxcast.rootfs.survey import Survey
@@ -20,7 +20,7 @@ def findings(*members: Member) -> list[Finding]:
     survey = Survey(reads=patterns(SSH))
     for member in members:
         survey.see(member)
-    return judge(Subject(survey), "golden", checks=SSH)
+    return run_checks(Subject(survey), "golden", checks=SSH)
 
 
 def configured(text: str, *members: Member) -> list[Finding]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lxcast.rootfs.checks import CHECKS, Subject, judge
+from lxcast.rootfs.checks import CHECKS, Subject, run_checks
 from lxcast.tar.member import BLK, CHR, DIR, LNK, REG, Member, directory, regular, symlink
 from tests.unit.rootfs.filesystems import elf, folders, minimal_debian, program, replaced, surveyed, without
 
@@ -66,7 +66,7 @@ class Case:
         survey = surveyed(self.members)
         for name, value in self.quirks.items():
             setattr(survey.quirks, name, value)
-        findings = judge(Subject(survey, self.arch), "golden")
+        findings = run_checks(Subject(survey, self.arch), "golden")
         return [(finding.level, finding.path, finding.message) for finding in findings if finding.check == self.check]
 
 
@@ -296,12 +296,12 @@ def test_fine(case: Case) -> None:
 
 @pytest.mark.parametrize("policy", ["default", "golden"])
 def test_a_minimal_debian_passes_every_check(policy: str) -> None:
-    assert judge(Subject(surveyed(DEBIAN), arch="amd64"), policy) == []
+    assert run_checks(Subject(surveyed(DEBIAN), arch="amd64"), policy) == []
 
 
 def test_an_archive_that_wraps_another_is_told_once_and_not_for_each_thing_that_it_lacks() -> None:
     wrapped = [regular(b"rootfs.tar.xz", b""), regular(b"meta.tar.xz", b"")]
-    assert [finding.check for finding in judge(Subject(surveyed(wrapped)))] == ["nested-archive"]
+    assert [finding.check for finding in run_checks(Subject(surveyed(wrapped)))] == ["nested-archive"]
 
 
 def test_every_row_has_a_case_of_both_kinds() -> None:
@@ -327,7 +327,7 @@ MEMBERS = st.builds(
 def test_whatever_stands_in_the_places_that_checks_look_at_they_give_an_answer(
     more: list[Member], base: list[Member]
 ) -> None:
-    for finding in judge(Subject(surveyed([*base, *more]), "amd64"), "golden"):
+    for finding in run_checks(Subject(surveyed([*base, *more]), "amd64"), "golden"):
         assert finding.message
         assert all(isinstance(value, str) for value in finding.as_dict().values())
 
@@ -337,5 +337,5 @@ def test_an_error_always_says_what_to_do() -> None:
         survey = surveyed(case.members)
         for name, value in case.quirks.items():
             setattr(survey.quirks, name, value)
-        for finding in judge(Subject(survey, case.arch), "golden"):
+        for finding in run_checks(Subject(survey, case.arch), "golden"):
             assert finding.hint, finding

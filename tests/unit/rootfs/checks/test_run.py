@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from lxcast.errors import UsageError
-from lxcast.rootfs.checks import CHECKS, Check, Finding, Group, Subject, failure, judge, reads, require
+from lxcast.rootfs.checks import CHECKS, Check, Finding, Group, Subject, reads, run_checks, to_error, validate
 from lxcast.rootfs.survey import Survey
 from lxcast.tar.member import regular
 
@@ -13,7 +13,7 @@ def row(id: str, group: Group, *findings: Finding, hint: str = "", reads: tuple[
     def find(_: Subject) -> Iterator[Finding]:
         yield from findings
 
-    return Check(id=id, group=group, heading=id, why="", judge=find, hint=hint, reads=reads)
+    return Check(id=id, group=group, heading=id, why="", find=find, hint=hint, reads=reads)
 
 
 SUBJECT = Subject(Survey())
@@ -24,30 +24,30 @@ def test_of_an_archive_that_wraps_another_only_the_archive_is_judged() -> None:
     survey.see(regular(b"rootfs.tar.xz", b""))
     about_the_content = row("a", "ssh", Finding("no sshd"))
     about_the_archive = replace(row("b", "proxmox", Finding("no rootfs")), archive=True)
-    assert [f.check for f in judge(Subject(survey), checks=[about_the_content, about_the_archive])] == ["b"]
+    assert [f.check for f in run_checks(Subject(survey), checks=[about_the_content, about_the_archive])] == ["b"]
 
 
 @pytest.mark.parametrize("group", ["ssh", "secrets", "environment"])
 def test_the_default_policy_makes_the_errors_of_three_groups_warnings(group: Group) -> None:
     checks = [row("a", group, Finding("bad"))]
-    assert [finding.level for finding in judge(SUBJECT, "default", checks=checks)] == ["warning"]
-    assert [finding.level for finding in judge(SUBJECT, "golden", checks=checks)] == ["error"]
+    assert [finding.level for finding in run_checks(SUBJECT, "default", checks=checks)] == ["warning"]
+    assert [finding.level for finding in run_checks(SUBJECT, "golden", checks=checks)] == ["error"]
 
 
 @pytest.mark.parametrize("group", ["proxmox", "identity"])
 def test_errors_of_the_other_groups_count_under_every_policy(group: Group) -> None:
     checks = [row("a", group, Finding("bad"))]
-    assert judge(SUBJECT, "default", checks=checks)[0].fails
-    assert judge(SUBJECT, "golden", checks=checks)[0].fails
+    assert run_checks(SUBJECT, "default", checks=checks)[0].fails
+    assert run_checks(SUBJECT, "golden", checks=checks)[0].fails
 
 
 def test_golden_leaves_a_warning_a_warning() -> None:
-    assert not judge(SUBJECT, "golden", checks=[row("a", "ssh", Finding("odd", level="warning"))])[0].fails
+    assert not run_checks(SUBJECT, "golden", checks=[row("a", "ssh", Finding("odd", level="warning"))])[0].fails
 
 
 def test_a_finding_is_told_with_its_check_and_hint() -> None:
     checks = [row("a", "proxmox", Finding("bad", b"etc/x"), Finding("worse", hint="its own"), hint="the row's")]
-    assert [finding.as_dict() for finding in judge(SUBJECT, checks=checks)] == [
+    assert [finding.as_dict() for finding in run_checks(SUBJECT, checks=checks)] == [
         {"check": "a", "level": "error", "message": "bad", "path": "/etc/x", "hint": "the row's"},
         {"check": "a", "level": "error", "message": "worse", "hint": "its own"},
     ]
@@ -55,12 +55,12 @@ def test_a_finding_is_told_with_its_check_and_hint() -> None:
 
 def test_an_allowed_check_is_recorded_with_its_reason_and_fails_nothing() -> None:
     checks = [row("a", "proxmox", Finding("bad")), row("b", "proxmox", Finding("worse"))]
-    findings = judge(SUBJECT, "golden", {"a": "known, see the wiki"}, checks)
+    findings = run_checks(SUBJECT, "golden", {"a": "known, see the wiki"}, checks)
     assert [(finding.check, finding.allowed, finding.fails) for finding in findings] == [
         ("a", "known, see the wiki", False),
         ("b", "", True),
     ]
-    error = failure(findings, "debian-12-v1.tar.zst")
+    error = to_error(findings, "debian-12-v1.tar.zst")
     assert error is not None
     assert "bad" not in error.message
     assert "b: worse" in error.message
@@ -72,7 +72,7 @@ def test_the_failure_holds_every_error_with_path_and_hint_at_once() -> None:
         row("b", "proxmox", Finding("mild", level="warning")),
         row("c", "identity", Finding("worse")),
     ]
-    error = failure(judge(SUBJECT, checks=checks), "t.tar.zst")
+    error = to_error(run_checks(SUBJECT, checks=checks), "t.tar.zst")
     assert error is not None
     assert error.message.splitlines() == [
         "t.tar.zst has 3 errors:",
@@ -85,12 +85,12 @@ def test_the_failure_holds_every_error_with_path_and_hint_at_once() -> None:
 
 
 def test_warnings_alone_are_no_failure() -> None:
-    assert failure(judge(SUBJECT, checks=[row("b", "proxmox", Finding("mild", level="warning"))]), "t") is None
+    assert to_error(run_checks(SUBJECT, checks=[row("b", "proxmox", Finding("mild", level="warning"))]), "t") is None
 
 
 def test_a_mistake_on_many_members_is_told_with_a_count_and_hides_no_error_behind_warnings() -> None:
     many = [Finding("odd", level="warning")] * 30
-    findings = judge(SUBJECT, checks=[row("a", "proxmox", *many, Finding("bad"))])
+    findings = run_checks(SUBJECT, checks=[row("a", "proxmox", *many, Finding("bad"))])
     assert [finding.message for finding in findings[:2]] == ["bad", "odd"]
     assert len(findings) == 22
     assert findings[-1].message == "and 10 more of this kind"
@@ -99,14 +99,14 @@ def test_a_mistake_on_many_members_is_told_with_a_count_and_hides_no_error_behin
 def test_everything_wrong_with_the_options_is_told_at_once() -> None:
     checks = [row("first", "ssh"), row("second", "ssh")]
     with pytest.raises(UsageError) as caught:
-        judge(SUBJECT, "gold", {"frist": "typo", "second": "  ", "third": "gone"}, checks)
+        run_checks(SUBJECT, "gold", {"frist": "typo", "second": "  ", "third": "gone"}, checks)
     for part in ("'gold'", "default, golden", "'frist'", "'third'", "allowing 'second' needs a reason"):
         assert part in caught.value.message
     assert "first, second" in caught.value.hint
 
 
 def test_good_options_are_taken() -> None:
-    require("golden", {CHECKS[0].id: "a reason"})
+    validate("golden", {CHECKS[0].id: "a reason"})
 
 
 def test_the_patterns_of_all_rows_are_joined_each_once() -> None:
