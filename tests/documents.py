@@ -8,7 +8,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_CALLED = re.compile(r"called `([^`]+)`:\n\n\Z|Write `([^`]+)` into the folder[^\n]*:\n\n\Z")
+_CALLED = re.compile(r"called `([^`]+)`[^`\n]*:\n\n\Z")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def blocks(document: Path) -> Iterator[Block]:
     text = document.read_text()
     for match in _FENCE.finditer(text):
         called = _CALLED.search(text[: match.start()])
-        yield Block(match[1], match[2], (called[1] or called[2]) if called else "")
+        yield Block(match[1], match[2], called[1] if called else "")
 
 
 def commands(block: Block) -> Iterator[Command]:

@@ -1,5 +1,6 @@
 """A reader at a shell, who does what a document says."""
 
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,12 +9,16 @@ import pytest
 
 from tests.documents import blocks, commands
 
+_FIGURE = re.compile(r"\b\d+(?:\.\d+)? (?:B|[kMGT]B|h|s|members)\b|\b[0-9a-f]{12,}\b")
+"""What differs from machine to machine: sizes, times, counts of members, digests."""
+
 
 def follow(document: Path, folder: Path, env: Mapping[str, str], other_words: Mapping[str, str] | None = None) -> int:
     """Write and run what a document says, in order, and compare what it shows; return how many commands ran.
 
-    A command fails only where the document asks for `echo $?` next. A `text` block is a part of what the last command
-    said, on either output. `other_words` replaces what this machine has under another name; the folder is shown as PWD.
+    A command may fail only if the document runs `echo $?` next. A `text` block is a part of what the last command
+    printed. Sizes, times, counts and digests are compared by their form. `other_words` replaces what this machine has
+    under another name; the folder is shown as PWD.
     """
 
     def here(text: str) -> str:
@@ -26,7 +31,7 @@ def follow(document: Path, folder: Path, env: Mapping[str, str], other_words: Ma
         if block.file:
             (folder / block.file).write_text(here(block.text))
         if block.language == "text":
-            assert here(block.text) in said, f"{document} shows\n{block.text}\n{said}"
+            assert comparable(here(block.text)) in comparable(said), f"{document} shows\n{block.text}\n{said}"
         for command in commands(block) if block.language == "console" else ():
             if command.line == "echo $?":
                 assert command.shown == f"{status}\n", f"{document}: exit code {status}\n{said}"
@@ -38,7 +43,12 @@ def follow(document: Path, folder: Path, env: Mapping[str, str], other_words: Ma
             )
             status, said, ran = done.returncode, f"$ {command.line}\n{done.stdout}{done.stderr}", ran + 1
             shown = done.stdout.replace(str(folder), "PWD").rstrip("\n")
-            if command.shown and shown != here(command.shown).rstrip("\n"):
+            if command.shown and comparable(shown) != comparable(here(command.shown).rstrip("\n")):
                 pytest.fail(f"{document} shows\n{command.shown}\n{said}")
     assert status == 0, f"{document}: exit code {status}\n{said}"
     return ran
+
+
+def comparable(text: str) -> str:
+    """Replace figures by their unit, and runs of spaces, whose width follows the figures."""
+    return re.sub(r" +", " ", _FIGURE.sub(lambda figure: f"<{figure[0].partition(' ')[2]}>", text))

@@ -1,6 +1,5 @@
-"""The README's commands and HCL are those that the examples, the targets and the tests have."""
+"""A reader who follows the README in an empty directory sees what it shows."""
 
-import json
 import os
 import re
 import shlex
@@ -11,27 +10,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.documents import blocks
-from tests.integration.tools import REPOSITORY, Program
-from tests.unit.cli.running import archive, environment
-from tests.unit.rootfs.filesystems import minimal_debian
+from lxcast.testing import Cluster
+from tests.integration.tools import REPOSITORY, UNIQUE, Program, cached, need_provider, on_path
+from tests.session import follow
+from tests.unit.cli.proxmox import access, held
+from tests.unit.cli.running import environment
 
 README = REPOSITORY / "README.md"
-INDENTED = re.findall(r"^ {4}(\S.*?)(?:\s+#.*)?$", re.sub(r"```.*?```", "", README.read_text(), flags=re.DOTALL), re.M)
-MAKE = [line for line in INDENTED if line.startswith("make ")]
-OTHERS = [line for line in INDENTED if line not in MAKE]
+EITHER = next((name for name in ("terraform", "tofu") if on_path(name) or cached(name)), "terraform")
+HOST_NETWORK = 'run_command = ["-d", "-i", "-t", "--network", "host", "--entrypoint", "/bin/sh", "--", "{{ .Image }}"]'
+MAKE = re.findall(r"^ {4}(make \w+)", README.read_text(), re.MULTILINE)
 
 
 def test_the_first_screen_has_the_two_commands() -> None:
-    assert [line.strip().partition("  ")[0] for line in README.read_text().splitlines()[:24] if "    make" in line] == [
-        "make demo",
-        "make test",
-    ]
+    assert re.findall(r"^ {4}(make \w+)", "\n".join(README.read_text().splitlines()[:24]), re.MULTILINE) == MAKE
+    assert MAKE == ["make demo", "make test"]
 
 
 @pytest.mark.parametrize("line", MAKE)
 def test_a_target_sets_up_first_and_clears_the_credentials_of_proxmox(line: str) -> None:
-    """What the targets run is run elsewhere: the demo below, the tests by being here."""
+    """What the targets run is run elsewhere: the demo below, the tests by this very run."""
     planned = subprocess.run(
         [*shlex.split(line), "--dry-run", "--always-make"],
         cwd=REPOSITORY,
@@ -46,62 +44,50 @@ def test_a_target_sets_up_first_and_clears_the_credentials_of_proxmox(line: str)
     assert main.endswith({"make demo": "scripts/demo", "make test": ".venv/bin/python -m pytest "}[line])
 
 
-def test_the_other_commands_run(commands: Path, tmp_path: Path) -> None:
-    assert OTHERS[:2] == ["pip install .", "lxcast build my-image --name debian-12 --storage pve-nfs=/mnt/pve/pve-nfs"]
-    (tmp_path / "my-image.tar").write_bytes(archive(minimal_debian()))
-    line = OTHERS[1].replace("my-image", "./my-image.tar").replace("/mnt/pve/", f"{tmp_path}/")
-    done = subprocess.run(
-        ["bash", "-c", line],
-        cwd=tmp_path,
-        env={**environment({}), "PATH": f"{commands}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == "pve-nfs:vztmpl/debian-12-v1.tar.zst\n"
-
-
-def test_pip_install_gives_the_three_commands(tmp_path: Path) -> None:
-    """Without the dependencies, which come from a registry."""
-    clone, place = tmp_path / "clone", tmp_path / "place"
-    shutil.copytree(REPOSITORY, clone, ignore=shutil.ignore_patterns(".*", "storage", "tests"))
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
-    subprocess.run([*pip, "--target", place, "."], cwd=clone, check=True)
-    assert {path.name for path in (place / "bin").iterdir()} == {"lxcast", "lxcast-data", "lxcast-packer"}
-
-
-def test_packer_builds_with_the_block_that_is_shown(
-    packer_new: Program, small_image: str, commands: Path, tmp_path: Path
+@pytest.mark.parametrize("terraform_like", [EITHER], indirect=True)
+def test_every_block_works_in_an_empty_directory(
+    engine: Program,
+    base_image: str,
+    packer_new: Program,
+    terraform_like: Program,
+    commands: Path,
+    tmp_path: Path,
 ) -> None:
-    """The commands in their order, with an image that stands for what provision.sh would install."""
-    assert OTHERS[2:] == [
-        "lxcast packer install",
-        "lxcast init packer images --image debian-12",
-        "packer build images/debian-12",
-    ]
-    env = {
-        **environment(packer_new.env),
-        "PATH": f"{commands}:{packer_new.path.parent}:{os.environ['PATH']}",
-        "PACKER_PLUGIN_PATH": str(shutil.copytree(packer_new.env["PACKER_PLUGIN_PATH"], tmp_path / "plugins")),
-        "PKR_VAR_base": small_image,
-        "PKR_VAR_pull": "false",
+    """The blocks in their order, as they are printed; replaced is what needs a registry, an index or a bridge."""
+    need_provider("bpg/proxmox")
+    image = f"lxcast-test/readme-{UNIQUE}"
+    reader, programs = tmp_path / "reader", tmp_path / "bin"
+    reader.mkdir()
+    programs.mkdir()
+    (programs / "terraform").symlink_to(terraform_like.path)
+    (programs / "packer").symlink_to(packer_new.path)
+    (programs / "uv").symlink_to(Path(sys.executable).with_name("uv"))
+    other_words = {
+        "docker build ": "docker build --network host ",
+        "FROM debian:12": f"FROM {base_image}",
+        'image       = "debian:12"': f'image = "{base_image}"\n  pull = false\n  {HOST_NETWORK}',
+        "packer init ": "packer validate ",
+        "my-image": image,
+        "uv tool install": f"uv pip install --no-deps --no-index --no-build-isolation --python {sys.executable} "
+        f"--target {tmp_path / 'tools'}",
     }
-    block = next(block.text for block in blocks(README) if block.language == "hcl")
-    for line in OTHERS[2:]:
-        if line.startswith("packer build"):
-            image = tmp_path / "images/debian-12"
-            assert block in (image / "packer.pkr.hcl").read_text()
-            (image / "provision.sh").write_text("#!/bin/sh\n")
-        done = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=env, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-    assert "local:vztmpl/debian-12-v1.tar.zst" in done.stdout
-    (build,) = json.loads((image / "output/manifest.json").read_text())["builds"]
-    assert build["artifact_id"] == "local:vztmpl/debian-12-v1.tar.zst"
-
-
-def test_the_hcl_of_terraform_is_that_of_the_example() -> None:
-    _, terraform = (block.text for block in blocks(README) if block.language == "hcl")
-    assert terraform in (REPOSITORY / "examples/debian-12/terraform/main.tf").read_text()
+    with Cluster(("pve1",)) as server:
+        env = {
+            **environment({**engine.env, **terraform_like.env, **packer_new.env, **access(server, tmp_path)}),
+            "PATH": f"{programs}:{commands}:{os.environ['PATH']}",
+            "PACKER_PLUGIN_PATH": str(shutil.copytree(packer_new.env["PACKER_PLUGIN_PATH"], tmp_path / "plugins")),
+            "PROXMOX_VE_API_TOKEN": "root@pam!readme=00000000-0000-0000-0000-000000000000",
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": f"url.{REPOSITORY}.insteadOf",
+            "GIT_CONFIG_VALUE_0": "https://git.example.org/lxcast.git",
+        }
+        try:
+            follow(README, reader, env, other_words)
+        finally:
+            engine.run("image", "rm", "--no-prune", image, check=False)
+        assert held(server, "debian-12-v1.tar.zst")
+    assert {path.name for path in (tmp_path / "tools/bin").iterdir()} == {"lxcast", "lxcast-data", "lxcast-packer"}
+    assert (reader / "storage/template/cache/debian-12-v2.tar.zst").exists(), "Packer's build"
 
 
 def test_the_demo_ends_with_the_id(base_image: str, tmp_path: Path) -> None:
