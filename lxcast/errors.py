@@ -16,6 +16,18 @@ A message says what failed, on which object, with both values; the hint says wha
 (SIGHUP, Ctrl-C, SIGTERM) ends a command with 129, 130 or 143 and is no LxcastError.
 """
 
+SHOWN = 20
+"""Problems that one message lists at most."""
+
+_LONGEST = 400
+"""Characters of one problem: a file of foreign keys must not flood the terminal."""
+
+
+def join_problems(problems: list[str]) -> str:
+    """Return problems as the lines of one message: the first ones, each cut to a limit, and how many more there are."""
+    lines = [each if len(each) <= _LONGEST else f"{each[:_LONGEST]}..." for each in problems[:SHOWN]]
+    return "\n".join([*lines, f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else lines)
+
 
 class LxcastError(Exception):
     """The root of the tree: `message` for people, `hint` for their next step."""

@@ -25,6 +25,7 @@ SHA256 = r"[0-9a-f]{64}"
 
 FORMS = {
     "version": (f"({VERSION})?", "v and a number"),
+    "variant": (r"([A-Za-z0-9][A-Za-z0-9_.-]*)?", "letters, digits, '_', '.', '-', a letter or digit first"),
     "file": (r"[^/\0]+", "a plain file name"),
     "sha256": (SHA256, "64 hexadecimal digits"),
     "diff_id": (f"sha256:{SHA256}", "sha256: and 64 hexadecimal digits"),

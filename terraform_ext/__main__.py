@@ -29,6 +29,7 @@ By hand, from the pin file, and from the record in a storage:
     echo '{"name": "debian-12", "version": "v4", "storage": "/mnt/pve/pve-nfs"}' | lxcast-data
 
 name      the name that the template was built with
+variant   the variant that it was built with; required if the name has several
 pin_file  the file that pins it (templates.auto.tfvars.json where Terraform runs); `lxcast pin write` writes it
 version   "vN", which the pin must have; or "latest" of a storage: never assumed, since a new version would replace
           every container made from it

@@ -13,7 +13,6 @@ from terraform_ext.query import Query
 
 UNKNOWN = {
     **dict.fromkeys(("unpacked_size", "members", "compressor", "release", "created", "lxcast", "rules"), ""),
-    "variant": "",
     **dict.fromkeys(("node", "ctime"), ""),
     "source": {"kind": "", "reference": "", "digest": ""},
     "cleanup": {},
@@ -56,22 +55,12 @@ def answer(query: Query) -> dict[str, str]:
 
 
 def _pin(query: Query, file: str) -> dict[str, object]:
-    """Return the pin, which must be of the version that the query names, where it names one."""
-    entries.place_of(file)  # a wrong name is told before a missing file
-    try:
-        with open(file, "rb") as content:  # noqa: PTH123 - as above
-            data = content.read()
-    except OSError as error:
-        others = "" if query.from_storage else ", or name a storage to answer from: storage and version"
-        raise PinError(
-            f"{file}: {error.strerror}",
-            hint=f"write it: `lxcast pin write {query.name} --version vN`; name another as pin_file" + others,
-        ) from error
-    pin = entries.find_entry(data, file, query.name)
+    """Return the pin, which must be of the query's version, if it has one."""
+    pin = entries.PinEntry(file, query.name, query.variant).read()
     if query.version and query.version != pin["version"]:
         raise PinError(
-            f"{query.name}: version is {query.version} in the query, {pin['version'] or 'unsaid'} in {file}",
-            hint="leave version out of the query, so that the pin file alone tells it",
+            f"{query.name}: version is {query.version} in the query, {pin['version'] or 'not set'} in {file}",
+            hint="leave version out of the query, so that only the pin file sets it",
         )
     return pin
 
@@ -83,7 +72,8 @@ def _from_pin(name: str, pin: dict[str, object]) -> dict[str, object]:
         "name": name,
         "file": file,
         "storage": storage,
-        "format": pin.get(entries.FORMAT) or _format_of(file),
+        "variant": pin.get("variant", ""),
+        "format": pin.get("format") or _format_of(file),
         **{key: pin[key] for key in entries.KEYS},
         "hints": pin.get("hints", {}),
         "verified": "pin",

@@ -8,12 +8,13 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 
-from lxcast.errors import UsageError
-from lxcast.identifiers import NODE, SHA256, VERSION
-from lxcast.references.entries import once_each
+from lxcast.errors import UsageError, join_problems
+from lxcast.identifiers import FORMS, NODE, SHA256, VERSION
+from lxcast.references.entries import unique_keys
 
 KEYS = {
     "name": 'the name that the template was built with, as in name = "debian-12"',
+    "variant": 'the variant, as in variant = "minimal"; "" is the template without one',
     "version": 'version = "v4" is one template; "latest" follows the newest of a storage, only when written out',
     "sha256": "64 hexadecimal digits, which the template must have",
     "storage": 'the folder that holds it, as in storage = "/mnt/pve/pve-nfs", or "proxmox:NODE/STORAGE"',
@@ -32,6 +33,7 @@ _LONGEST = 4095
 
 _FORMS = {
     "version": (f"{VERSION}|latest", 'neither "vN" nor "latest"'),
+    "variant": (FORMS["variant"][0], "not a variant's name"),
     "sha256": (SHA256, "not 64 hexadecimal digits in lower case"),
     "node": (NODE, "no node's name"),
     "verify": ("pin|storage", 'neither "pin" nor "storage"'),
@@ -46,6 +48,8 @@ class Query:
 
     def __init__(self, said: Mapping[str, str]) -> None:
         self.name = said.get("name", "")
+        self.variant = said.get("variant")
+        """None: the only variant of the name; "": the template without a variant."""
         self.version = said.get("version", "")
         self.sha256 = said.get("sha256", "")
         self.storage = said.get("storage", "")
@@ -80,14 +84,14 @@ def parse(text: bytes) -> Query:
     query = Query({key: value for key, value in members.items() if isinstance(value, str)})
     problems += _contradictions(query)
     if problems:
-        raise UsageError("\n".join(problems), hint="the keys of a query are " + ", ".join(KEYS))
+        raise UsageError(join_problems(problems), hint="the keys of a query are " + ", ".join(KEYS))
     return query
 
 
 def _problems(key: str, value: object) -> Iterator[str]:
     if not isinstance(value, str):
         yield f"{key} is {_kind(value)}, not a string: {KEYS[key]}"
-    elif value == "":
+    elif value == "" and key != "variant":
         yield f"{key} is empty: {KEYS[key]}" + ("" if key == "name" else "; null leaves it out")
     elif len(value) > _LONGEST:
         yield f"{key} has {len(value)} characters, and may have {_LONGEST}: {KEYS[key]}"
@@ -117,7 +121,7 @@ def _contradictions(query: Query) -> Iterator[str]:
 def _members(text: bytes) -> dict[str, object]:
     """Return the members of the one JSON object that `text` is."""
     try:
-        members = json.loads(text, object_pairs_hook=once_each)
+        members = json.loads(text, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         raise UsageError(
             f"standard input is not JSON: {error}" if text.strip() else "standard input is empty",

@@ -8,7 +8,7 @@ from typing import Any
 
 from lxcast.errors import PinError, StorageError
 from lxcast.model import DirectoryRef, Version, Volid, parse_storage
-from lxcast.references.entries import FORMAT, KEYS
+from lxcast.references.entries import KEYS, OPTIONAL
 from lxcast.storages.directory import DirectoryStorage
 from terraform_ext.query import Query
 
@@ -28,7 +28,8 @@ def from_record(query: Query, pin: Mapping[str, Any] | None, file: str) -> tuple
             f"{file}: the pin of {query.name} has no version, by which a storage could be asked",
             hint='leave storage out, or set verify = "pin"',
         )
-    record = storage.find(query.name, None if version == "latest" else Version.parse(version))
+    variant = str(pin["variant"]) if pin and "variant" in pin else query.variant
+    record = storage.find(query.name, None if version == "latest" else Version.parse(version), variant)
     # A record without a template is no entry of the storage, and one that tells of another size is an error there.
     try:
         ctime = int((storage.folder / record.file).stat().st_mtime)
@@ -52,7 +53,7 @@ def _agree(name: str, pin: Mapping[str, Any], file: str, values: Mapping[str, An
     """Raise PinError for what the pin and the record tell differently."""
     problems = [
         f"{name}: {key} is {pin[key]} in {file}, {values[key]} in the template's record in {folder}"
-        for key in (*KEYS, FORMAT)
+        for key in (*KEYS, *OPTIONAL)
         if pin.get(key, values[key]) != values[key]
     ]
     if not problems:

@@ -2,31 +2,22 @@
 
 import os
 import re
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lxcast.errors import ApiError, LxcastError, PinError, StorageError, UsageError
+from lxcast.errors import ApiError, LxcastError, PinError, StorageError
 from lxcast.identifiers import suffix_of
 from lxcast.jobs.listing import Access, Contents, look_into
 from lxcast.progress import Progress
 from lxcast.references import pin_file
 from lxcast.references.entries import VARIABLE
-from lxcast.references.hcl import Document, parse
+from lxcast.references.files import read_file
+from lxcast.references.hcl import parse
+from lxcast.references.literal import Literal
+from lxcast.references.reference import Move
 from lxcast.references.resolve import Value, find_origins, resolve
-from lxcast.references.rewriting import Change, edit
 from lxcast.references.slots import Slot
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """A pin that was moved, or would be: what it held and what it holds; "" where there was none."""
-
-    change: Change
-    address: str
-    old: str
-    new: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,26 +37,13 @@ class Found:
 
 
 def get_value(file: Path, address: str) -> Slot:
-    """Return the literal at an address; PinError says why there is none, and names candidates."""
-    return _parse(_read(file), file).literal(address)
+    """Return the literal at an address; PinError lists candidates if there is none."""
+    return Literal(file, address).read()
 
 
-def set_value(file: Path, address: str, choose: Callable[[Slot], str], *, write: bool = True) -> Moved:
-    """Replace the literal at an address by what `choose` makes of it.
-
-    Raises PinError where that cannot be done; nothing is changed then.
-    """
-    slots: list[Slot] = []
-    values: list[str] = []
-
-    def make(data: bytes) -> bytes:
-        document = _parse(data, file)
-        slots.append(document.literal(address))
-        values.append(choose(slots[0]))
-        return document.replace(slots[0], values[0]).text.encode()
-
-    change = edit(file, make, write=write)
-    return Moved(change, slots[0].address, slots[0].value, values[0])
+def set_value(file: Path, address: str, value: str, *, write: bool = True) -> Move:
+    """Replace the value of the literal at an address; PinError if that is not possible, and nothing is changed."""
+    return Literal(file, address).write(None, value, write=write)
 
 
 def list_pins(folder: Path, storage: str, progress: Progress, access: Access | None = None) -> list[Found]:
@@ -112,9 +90,11 @@ def _pins_of(files: Sequence[Path], warn: Callable[[str], None], *, previous: bo
     contents = {}
     for file in files:
         try:
-            contents[file] = _read(file)
+            contents[file] = read_file(file)
         except PinError as error:
             warn(error.message)
+        except OSError as error:
+            warn(f"{file}: {error.strerror}")
     values: list[Value] = []
     relevant = any(_HINTS.search(data) for file, data in contents.items() if not pin_file.is_pin_file(file))
     for file, data in contents.items():
@@ -189,21 +169,3 @@ def _judged(found: Found, contents: Contents | None) -> Found:
         elif named and not record and found.state and not contents.by_api:
             state = "unknown"
     return Found(found.file, found.line, found.address, found.value, found.template, state)
-
-
-def _parse(data: bytes, file: Path) -> Document:
-    if file.name.endswith(".json"):
-        raise UsageError(
-            f"{file} is JSON, and addresses are for HCL",
-            hint="`lxcast pin write` and `lxcast promote` change pin files",
-        )
-    return parse(data, file)
-
-
-def _read(file: Path) -> bytes:
-    try:
-        if not stat.S_ISREG(file.stat().st_mode):  # a pipe would be waited for
-            raise PinError(f"{file} is no regular file", hint="name an HCL file")
-        return file.read_bytes()
-    except OSError as error:
-        raise PinError(f"{file}: {error.strerror}", hint="name an HCL file") from error

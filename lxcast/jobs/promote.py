@@ -1,71 +1,79 @@
-"""Promotion: a pin moved to a version that the storage has, and moved back."""
+"""Promotion: a reference moved to a version in the storage, and a pin file's entry moved back."""
 
 import re
 import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from lxcast.errors import LxcastError, PinError, StorageError, UsageError
-from lxcast.identifiers import suffix_of
+from lxcast.errors import LxcastError, PinError, StorageError, UsageError, join_problems
+from lxcast.identifiers import stem_of, suffix_of
 from lxcast.jobs.listing import Access, Contents, find_template, look_into
 from lxcast.jobs.options import BuildOptions
-from lxcast.jobs.pin import Moved, get_value, set_value
 from lxcast.model import Version, Volid
+from lxcast.naming import parts_of
 from lxcast.progress import Progress
 from lxcast.record import Record
-from lxcast.references import entries, pin_file
 from lxcast.references.address import split_target
-from lxcast.references.pin_file import Pin
-from lxcast.references.rewriting import edit
+from lxcast.references.entries import ANY, PinEntry, map_keys, problems_of
+from lxcast.references.files import read_file
+from lxcast.references.literal import Literal, kind_of
+from lxcast.references.pin_file import Pin, is_pin_file, read_entry
+from lxcast.references.reference import Move
 from lxcast.references.slots import Slot
-
-FIELDS = ("template_id", "version", "file", "sha256", "diff_id", "size", "ostype", "arch")
-"""What of a record a pin may hold."""
 
 
 def write_pin(
-    name: str, version: str, storage: str, file: Path, access: Access | None = None, *, write: bool = True
-) -> Moved:
-    """Set a template's entry in a pin file to a version, "" for the newest, that the storage has.
+    name: str,
+    version: str,
+    storage: str,
+    file: Path,
+    access: Access | None = None,
+    *,
+    variant: str | None = None,
+    write: bool = True,
+) -> Move:
+    """Set a template's entry in a pin file to a version in the storage, "" for the newest.
 
-    Raises StorageError where it has none, ApiError where it does not tell, PinError where the file cannot be changed.
+    Raises StorageError if the storage does not have it, ApiError if the storage cannot be listed, PinError if the file
+    cannot be changed.
     """
-    record = find_record(name, version, storage, access)
-    return _write(file, name, _pin(record), write=write)
+    record = find_record(name, version, storage, access, variant)
+    return PinEntry(file, name, record.variant).move(ANY, make_pin(record), write=write)
 
 
-def check_pin_file(file: Path, name: str) -> None:
-    """Raise UsageError for a name that is no pin file's, PinError where an entry of it could not be changed."""
-
-    def look(data: bytes) -> bytes:
-        if name in pin_file.names(data, file):
-            pin_file.find_pin(data, file, name)
-        return data
-
-    entries.place_of(file)
-    edit(file, look, write=False, create=True)
+def check_pin_file(file: Path, name: str, variant: str = "") -> None:
+    """Raise UsageError if the name is not a pin file's, PinError if the template's entry could not be written."""
+    map_keys(file)
+    if not file.parent.is_dir():
+        raise PinError(f"{file}: {file.parent} is not a directory", hint="create the directory first")
+    try:
+        read_entry(read_file(file), PinEntry(file, name, variant))
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise PinError(f"{file}: {error.strerror}", hint="name another file (--pin-file)") from error
 
 
 def pin_built(record: Record, options: BuildOptions, progress: Progress) -> None:
-    """Set the entry in the pin file that a build was given, if it was, to what it built.
+    """Set the entry in the build's pin file, if it has one, to the template that was built.
 
-    PinError says that the template is there all the same, and has the command that sets the pin.
+    PinError states that the template was published, and has the command that sets the pin.
     """
     if not options.pin_file or options.dry_run:
         return
     file = Path(options.pin_file)
     try:
-        moved = _write(file, record.name, _pin(record), write=True)
+        move = PinEntry(file, record.name, record.variant).move(ANY, make_pin(record))
     except LxcastError as error:
         words = ["lxcast", "pin", "write", record.name, "--file", options.pin_file, "--storage", str(options.storage)]
         words += ["--version", record.version] if record.version else []
-        if options.records:
-            words += ["--records", options.records]
+        words += ["--variant", record.variant] if record.variant else []
+        words += ["--records", options.records] if options.records else []
         raise PinError(
-            f"{record.template_id} is built and stays, but {options.pin_file} does not name it: {error.message}",
+            f"{record.template_id} was published, but {options.pin_file} could not be set to it: {error.message}",
             hint=f"{error.hint}\nthen: {shlex.join(words)}".lstrip(),
         ) from error
-    progress.say(f"{file}: {moved.address}: {moved.old or 'nothing'} -> {moved.new}")
+    progress.say(f"{file}: {move.address}: {move.old or 'nothing'} -> {move.new}")
 
 
 def promote(
@@ -73,94 +81,80 @@ def promote(
     version: str,
     target: str,
     storage: str,
-    progress: Progress,
     field: str = "",
     access: Access | None = None,
     *,
+    variant: str | None = None,
+    force_name: bool = False,
     write: bool = True,
-) -> Moved:
-    """Set a pin to a version, "" for the newest, that the storage has; `target` is FILE:ADDRESS, or a pin file.
+) -> Move:
+    """Move a reference to a version in the storage, "" for the newest; `target` is FILE:ADDRESS, or a pin file.
 
-    In HCL the value of the same kind as the one that stands there is written, or the record's `field`.
+    A literal gets the value of its own kind, or the record's `field`. A literal that names another template is refused
+    without `force_name`.
     """
     file, address = split_target(target)
     if not address:
-        if not pin_file.is_pin_file(file):
-            raise UsageError(f"--to {target} names no address", hint=f"--to {file}:local.lxc_rootfs_version")
+        if not is_pin_file(file):
+            raise UsageError(f"--to {target}: the address is missing", hint=f"--to {file}:local.lxc_rootfs_version")
         if field:
-            raise UsageError(f"--field {field}: a pin file holds all of them", hint="leave it out")
-        return write_pin(name, version, storage, file, access, write=write)
-
-    def choose(slot: Slot) -> str:
-        where = f"{file}:{slot.line}: {slot.address}"
-        kind = field or kind_of(slot.value)
-        if not field and kind == "version" and slot.value.isdigit() and "version" not in slot.address:
-            kind = ""  # a size or a count, for all that is known
-        if not kind:
-            raise PinError(
-                f"{where}: {slot.value!r} is no version, volid, file name or digest of a template",
-                hint=f"say what belongs there: --field {'|'.join(FIELDS)}",
-            )
-        if not field and kind == "template_id":
-            _same_storage(slot.value, record, storage, where)
-        old = slot.value.rpartition("/")[2]
-        if suffix_of(old) and not old.startswith(name):
-            progress.warn(f"{where} held {slot.value}, which is no {name}")
-        value = str(getattr(record, kind))
-        if not value:
-            raise PinError(f"{record.file} has no {kind}, which {where} needs", hint="take another --field")
-        return value.removeprefix("v") if slot.value.isdigit() and kind == "version" else value
-
-    get_value(file, address)  # before the storage is asked: what is wrong with the address is the nearer fault
-    record = find_record(name, version, storage, access)
-    return set_value(file, address, choose, write=write)
+            raise UsageError(f"--field {field}: a pin file holds all fields", hint="leave --field out")
+        return write_pin(name, version, storage, file, access, variant=variant, write=write)
+    literal = Literal(file, address, field)
+    expected = literal.read()  # before the storage is listed: a wrong address is the nearer fault
+    record = find_record(name, version, storage, access, variant)
+    if not force_name:
+        _require_same_template(literal, expected, record, storage)
+    return literal.move(expected, make_pin(record), write=write)
 
 
-def rollback(name: str, file: Path, storage: str, access: Access | None = None, *, write: bool = True) -> Moved:
+def rollback(
+    name: str,
+    file: Path,
+    storage: str,
+    access: Access | None = None,
+    *,
+    variant: str | None = None,
+    write: bool = True,
+) -> Move:
     """Set a pin file's entry to its previous value, which the storage must still have with the same sha256.
 
-    Of a node, which keeps no digests, name and size must do where this machine has no record.
-
-    What stood there becomes the previous one, so that a second rollback takes the first one back.
+    A node keeps no digests: name and size decide there if this machine has no record. The old value becomes the
+    previous one, so that a second rollback undoes the first.
     """
-    moved: list[Pin] = []
-
-    def make(data: bytes) -> bytes:
-        present = pin_file.find_pin(data, file, name)
-        if present.previous is None:
-            raise PinError(
-                f"{file}: {name} is at {present.version or present.template_id} and has no previous value",
-                hint=f"to pin another version: lxcast pin write {name} --version vN",
-            )
-        _confirm(present.previous, look_into(storage, access))
-        moved[:] = [present, present.previous]
-        return pin_file.with_pin(data, file, name, present.previous)
-
-    change = edit(file, make, write=write)
-    return Moved(change, f"{entries.VARIABLE}.{name}", moved[0].template_id, moved[1].template_id)
+    entry = PinEntry(file, name, variant)
+    expected = entry.read()
+    pin = Pin.of_entry(expected)
+    if pin.previous is None:
+        raise PinError(
+            f"{file}: {name} is at {pin.version or pin.template_id} and has no previous value",
+            hint=f"to pin another version: lxcast pin write {name} --version vN",
+        )
+    _require_stored(pin.previous, look_into(storage, access))
+    return entry.move(expected, pin.previous, write=write)
 
 
-def find_record(name: str, version: str, storage: str, access: Access | None = None) -> Record:
-    """Return the record of a template; its id is of the storage that `storage` spells out (ID=PATH), else its own."""
-    record = find_template(name, Version.parse(version) if version else None, storage, access)
+def find_record(
+    name: str, version: str, storage: str, access: Access | None = None, variant: str | None = None
+) -> Record:
+    """Return the record of a template; an id that `storage` spells out (ID=PATH) replaces the record's own."""
+    record = find_template(name, Version.parse(version) if version else None, storage, access, variant)
     if id := _spelled_out(storage):
         record = replace(record, storage=id, template_id=str(Volid.make(id, record.file)))
     if not record.template_id:
         raise StorageError(
             f"{storage}: {record.file} was built outside of a storage and has no volid",
-            hint="name the id that Proxmox has for this folder: --storage ID=PATH",
+            hint="name the id that Proxmox has for this directory: --storage ID=PATH",
         )
     return record
 
 
-def kind_of(text: str) -> str:
-    """Return the field of a record that a text looks like: version, volid, file name or digest; "" for none."""
-    if suffix_of(text.rpartition(":vztmpl/")[2]):
-        return "template_id" if ":vztmpl/" in text else "file"
-    return next((field for pattern, field in _LIKE.items() if re.fullmatch(pattern, text, re.ASCII)), "")
-
-
-_LIKE = {"v?[0-9]{1,9}": "version", "[0-9a-f]{64}": "sha256", "sha256:[0-9a-f]{64}": "diff_id"}
+def make_pin(record: Record) -> Pin:
+    """Return the pin of a record; StorageError if the record holds what a pin may not."""
+    values = asdict(record)
+    if problems := [f"{record.file}: the record{problem}" for problem in problems_of(values)]:
+        raise StorageError(join_problems(problems), hint="restore the record from where the template was built")
+    return Pin.of(values)
 
 
 def _spelled_out(storage: str) -> str:
@@ -169,60 +163,60 @@ def _spelled_out(storage: str) -> str:
     return id if equals and "/" not in id and not storage.startswith("proxmox:") else ""
 
 
-def _same_storage(old: str, record: Record, storage: str, where: str) -> None:
-    """Raise PinError where a volid would move to another storage, unless that one is spelled out."""
-    id = old.partition(":")[0]
-    if id != record.storage and _spelled_out(storage) != record.storage:
-        folder = "" if storage.startswith("proxmox:") else f", or the id that Proxmox has for the folder: {id}=PATH"
+def _require_same_template(literal: Literal, slot: Slot, record: Record, storage: str) -> None:
+    """Raise PinError if a literal names another template, or its volid another storage that was not spelled out."""
+    where = literal.place(slot)
+    file = slot.value.rpartition("/")[2]
+    if suffix_of(file) and not _is_version_of(file, record):
+        raise PinError(
+            f"{where} names {file}, which is not a version of {record.name}",
+            hint="name the literal of that template; to overwrite this one: --force-name",
+        )
+    id = slot.value.partition(":")[0]
+    if not literal.field and kind_of(slot) == "template_id" and record.storage not in (id, _spelled_out(storage)):
+        path = "" if storage.startswith("proxmox:") else f", or the id that Proxmox has for the directory: {id}=PATH"
         raise PinError(
             f"{where}: the pin is on the storage {id!r}, {record.file} on {record.storage!r}",
-            hint=f"name the pin's storage: --storage proxmox:NODE/{id}{folder}",
+            hint=f"name the pin's storage: --storage proxmox:NODE/{id}{path}",
         )
 
 
-def _pin(record: Record) -> Pin:
-    """Return the pin of a record; StorageError where that holds what no pin may."""
-    known = asdict(record)
-    if problems := [f"{record.file}: the record{problem}" for problem in entries.problems_of(known)]:
-        raise StorageError("\n".join(problems), hint="restore the record from where the template was built")
-    return Pin.of(known)
+def _is_version_of(file: str, record: Record) -> bool:
+    """Whether a file name is one of the template's: equal but for the version, or of the same name without one."""
+    if not record.version:
+        return file.startswith(f"{record.name}-")
+    return parts_of(stem_of(file))[0] == parts_of(stem_of(record.file))[0] or series(file) == series(record.file)
 
 
-def _write(file: Path, name: str, pin: Pin, *, write: bool) -> Moved:
-    old: list[str] = []
-
-    def make(data: bytes) -> bytes:
-        pins = pin_file.names(data, file)
-        old[:] = [pin_file.find_pin(data, file, name).template_id if name in pins else ""]
-        return pin_file.with_pin(data, file, name, pin)
-
-    entries.place_of(file)
-    change = edit(file, make, write=write, create=True)
-    return Moved(change, f"{entries.VARIABLE}.{name}", old[0], pin.template_id)
+def series(file: str) -> str:
+    """Return what the file names of all versions of a template share."""
+    return re.sub(r"(?<![A-Za-z0-9])v[0-9]+(?![A-Za-z0-9])", "*", stem_of(file))
 
 
-def _confirm(pin: Pin, contents: Contents) -> None:
-    """Raise StorageError unless the storage has what a pin names, by id, size and, where it is known, sha256."""
+def _require_stored(pin: Pin, contents: Contents) -> None:
+    """Raise StorageError unless the storage has a pin's template, by id, size and, if known, sha256."""
     volid = Volid.parse(pin.template_id)
     if volid.storage != contents.id:
         raise StorageError(
-            f"{volid} lies on the storage {volid.storage!r}, and {contents.where} is {contents.id!r}",
+            f"{volid} is on the storage {volid.storage!r}, and {contents.where} is {contents.id!r}",
             hint=f"name it: --storage {volid.storage}=PATH, or proxmox:NODE/{volid.storage}",
         )
     entry = next((each for each in contents.entries if each.file == volid.file), None)
     if entry is None:
         raise StorageError(
-            f"{contents.where}: {volid.file} is not there any longer", hint="pin a version that is: lxcast list"
+            f"{contents.where}: {volid.file} no longer exists", hint="pin a version that does: lxcast list"
         )
     if entry.record is None and not contents.by_api:
         raise StorageError(
-            f"{contents.where}: {entry.problem or f'{volid.file} has no record, so that its sha256 is not known'}",
+            f"{contents.where}: {entry.problem or f'{volid.file} has no record, so its sha256 is unknown'}",
             hint="restore the record from where the template was built",
         )
-    sha256 = entry.record.sha256 if entry.record else pin.sha256
-    if (entry.size, sha256) != (pin.size, pin.sha256):
+    facts: dict[str, tuple[object, object]] = {"size": (pin.size, entry.size)}
+    if entry.record:
+        facts["sha256"] = (pin.sha256, entry.record.sha256)
+    problems = [f"{key}: expected {old}, got {new}" for key, (old, new) in facts.items() if old != new]
+    if problems:
         raise StorageError(
-            f"{contents.where}: {volid.file} has {entry.size} bytes and sha256 "
-            f"{entry.record.sha256 if entry.record else 'unknown'}, the pin says {pin.size} and {pin.sha256}",
-            hint="it is not what was pinned: find out who replaced it",
+            f"{contents.where}: {volid.file}: {'; '.join(problems)}",
+            hint="it is not the template that was pinned: find out who replaced it",
         )

@@ -1,7 +1,7 @@
 """The pin file: a JSON file that Terraform or Packer loads by itself, with the one template in use for each name.
 
-`lxc_templates` maps a template's name to its pin. Terraform loads *.auto.tfvars.json, Packer *.auto.pkrvars.json, and
-*.tf.json is Terraform's own syntax as JSON.
+`lxc_templates` maps a template's name, or NAME/VARIANT, to its pin. Terraform loads *.auto.tfvars.json, Packer
+*.auto.pkrvars.json, and *.tf.json is Terraform's own syntax as JSON.
 """
 
 import json
@@ -10,24 +10,30 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lxcast.errors import PinError
+from lxcast.errors import PinError, join_problems
 from lxcast.hints import HINTS, PROCESS
 from lxcast.references.entries import (
-    FORMAT,
+    ANY,
     HINT,
     KEYS,
+    OPTIONAL,
+    Entry,
+    PinEntry,
     entries_of,
-    find_entry,
+    entry_key,
     load,
-    place_of,
+    map_keys,
     problems_of,
     valid,
 )
+from lxcast.references.files import FilePath
+from lxcast.references.reference import Move
+from lxcast.references.rewriting import edit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
-    """What a consumer needs of one template; the keys are the record's."""
+    """What a consumer needs to know of one template; the keys are the record's."""
 
     template_id: str
     version: str
@@ -37,88 +43,105 @@ class Pin:
     ostype: str
     arch: str
     format: str = ""
-    """The record's; "" in a pin that was written without."""
+    """The record's; "" in a pin of an older release."""
+    variant: str = ""
     hints: Mapping[str, Any] = field(default_factory=dict)
-    """Those of the record that make a container of the template."""
+    """The record's hints that are needed to create a container."""
     previous: "Pin | None" = None
-    """The pin before this one, without one of its own."""
+    """The pin before this one, without a previous pin of its own."""
 
     @classmethod
-    def of(cls, known: Mapping[str, Any]) -> "Pin":
-        """Return what a pin keeps of a record's keys; `previous` stays empty."""
-        hints = {key: value for key, value in known.get("hints", {}).items() if key in HINTS}
+    def of(cls, values: Mapping[str, Any]) -> "Pin":
+        """Return the pin of a record's keys or of an entry; `previous` is not read."""
+        hints = {key: value for key, value in values.get("hints", {}).items() if key in HINTS}
         if hints.get("init") != "app":
             hints = {key: value for key, value in hints.items() if key not in PROCESS}
-        return cls(**{key: known[key] for key in KEYS}, format=known.get(FORMAT, ""), hints=hints)
+        optional = {key: values.get(key, "") for key in OPTIONAL}
+        return cls(**{key: values[key] for key in KEYS}, **optional, hints=hints)
+
+    @classmethod
+    def of_entry(cls, entry: Mapping[str, Any]) -> "Pin":
+        """Return the pin of a valid entry."""
+        previous = entry.get("previous")
+        return replace(cls.of(entry), previous=cls.of(previous) if previous else None)
+
+    @property
+    def file(self) -> str:
+        """The template's file name."""
+        return self.template_id.rpartition("/")[2]
 
     def same(self, other: "Pin") -> bool:
-        """Whether both name the same template and tell the same of it, whatever came before."""
+        """Whether both have the same values, whatever came before."""
         return replace(self, previous=None) == replace(other, previous=None)
+
+    def as_entry(self) -> dict[str, Any]:
+        """Return the keys as an entry holds them, without `previous`."""
+        optional = [key for key in OPTIONAL if getattr(self, key)]
+        return {key: getattr(self, key) for key in (*KEYS, *optional, "hints")}
 
 
 def is_pin_file(path: Path) -> bool:
     """Whether a file has a pin file's name."""
-    return path.name.endswith((".tfvars.json", ".pkrvars.json", ".tf.json"))
+    return path.name.endswith((".tfvars.json", ".pkrvars.json", ".tf.json", ".tofu.json"))
 
 
 def parse_pins(data: bytes, path: Path) -> dict[str, Pin]:
-    """Return the pins of a file by name; PinError names everything in them that is wrong.
-
-    A file without the map, or an empty one, has none.
-    """
+    """Return the pins of a file by their keys; PinError lists all problems. A file without the map has none."""
     entries = entries_of(load(data, path), path)
-    problems = [f"{path}: {name}{problem}" for name, entry in entries.items() for problem in problems_of(entry)]
+    problems = [f"{path}: {key}{problem}" for key, entry in entries.items() for problem in problems_of(entry)]
     if problems:
-        raise PinError("\n".join(problems), hint=HINT)
-    return {name: _pin(entry) for name, entry in entries.items()}
+        raise PinError(join_problems(problems), hint=HINT)
+    return {key: Pin.of_entry(entry) for key, entry in entries.items() if isinstance(entry, dict)}
 
 
-def names(data: bytes, path: Path) -> list[str]:
-    """Return the names that a file has entries for."""
-    return sorted(entries_of(load(data, path), path))
+def read_entry(data: bytes, entry: PinEntry) -> Entry | None:
+    """Return the entry of exactly the name and variant, None if there is none; PinError if it is invalid."""
+    key = entry_key(entry.name, entry.variant)
+    entries = entries_of(load(data, entry.path), entry.path)
+    return valid(entries[key], f"{entry.path}: {key}") if key in entries else None
 
 
-def find_pin(data: bytes, path: Path, name: str) -> Pin:
-    """Return one pin; PinError says which there are. What is wrong with others does not matter."""
-    return _pin(find_entry(data, path, name))
+def move_entry(entry: PinEntry, expected: Entry | None, pin: Pin, *, write: bool) -> Move:
+    """Set an entry of a pin file, which is created if it does not exist; see `Reference.move`."""
+    path = Path(entry.path)
+    map_keys(path)
+
+    def make(data: bytes) -> bytes:
+        if expected is not ANY and read_entry(data, entry) != expected:
+            raise PinError(f"{path}: {entry.address} was changed by another program", hint="review it, then try again")
+        return with_pin(data, path, entry_key(entry.name, entry.variant), pin)
+
+    change = edit(path, make, write=write, create=True)
+    old = read_entry(change.before, entry)
+    return Move(change, entry.address, str(old["template_id"]) if old else "", pin.template_id)
 
 
-def with_pin(data: bytes, path: Path, name: str, pin: Pin) -> bytes:
-    """Return the file with one pin set, its `previous` being what stood there; the same bytes where it stands already.
+def with_pin(data: bytes, path: FilePath, key: str, pin: Pin) -> bytes:
+    """Return a pin file's content with one entry set; the same bytes if it has that value already.
 
-    Keys are sorted; what else the file holds stays, also in the entry. Raises PinError where the file or the entry
-    cannot be read, and where the pin has the id of the one that stands there and another digest.
+    `previous` becomes the entry's old value. Keys are sorted; everything else in file and entry stays. Raises PinError
+    if file or entry cannot be read, and if the entry has the same template id with another digest.
     """
     content: dict[str, Any] = load(data, path)
     entries: Mapping[str, Any] = entries_of(content, path)
-    old = _pin(valid(entries[name], f"{path}: {name}")) if name in entries else None
+    old = Pin.of_entry(valid(entries[key], f"{path}: {key}")) if key in entries else None
     if old and old.same(pin):
         return data
     if old and old.template_id == pin.template_id and old.sha256 != pin.sha256:
         raise PinError(
-            f"{path}: {name}: {old.template_id} is pinned with sha256 {old.sha256}, the storage has {pin.sha256}",
-            hint="a published name never changes its bytes: take the next version; where the storage was made anew, "
+            f"{path}: {key}: {old.template_id} is pinned with sha256 {old.sha256}, the storage has {pin.sha256}",
+            hint="a published name never changes its bytes: publish the next version; if the storage was set up anew, "
             "remove the entry first",
         )
     previous = replace(old, previous=None) if old else None
     if old and old.template_id == pin.template_id:
-        previous = old.previous  # the same template, told in more detail
-    place = content
-    for key in place_of(path):
-        place = place.setdefault(key, {})
-    others = {key: value for key, value in entries.get(name, {}).items() if key != FORMAT}
-    place[name] = {**others, **_keys(pin), "previous": _keys(previous) if previous else None}
+        previous = old.previous  # the same template, with more details
+    inner = content
+    for each in map_keys(path):
+        inner = inner.setdefault(each, {})
+    foreign = {name: value for name, value in entries.get(key, {}).items() if name not in OPTIONAL}
+    inner[key] = {**foreign, **pin.as_entry(), "previous": previous.as_entry() if previous else None}
     try:
         return (json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
     except (ValueError, RecursionError) as error:
-        raise PinError(f"{path} cannot be written anew without a loss: {error}", hint=HINT) from error
-
-
-def _pin(entry: Any) -> Pin:
-    """Return a valid entry as a pin."""
-    previous = entry.get("previous")
-    return replace(Pin.of(entry), previous=Pin.of(previous) if previous else None)
-
-
-def _keys(pin: Pin) -> dict[str, Any]:
-    return {key: getattr(pin, key) for key in (*KEYS, *([FORMAT] if pin.format else []), "hints")}
+        raise PinError(f"{path} cannot be rewritten without a loss: {error}", hint=HINT) from error

@@ -50,7 +50,7 @@ def edit(path: Path, make: Callable[[bytes], bytes], *, write: bool = True, crea
     """
     target = Path(os.path.realpath(path))
     if create and not target.parent.is_dir():
-        raise PinError(f"{target.parent} is no folder, and {path} shall be there", hint="make the folder first")
+        raise PinError(f"{path}: {target.parent} is not a directory", hint="create the directory first")
     with _alone(path, target.parent) if write else nullcontext():
         with _told(path):
             before, state = _read(path, target, create)

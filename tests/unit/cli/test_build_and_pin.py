@@ -68,7 +68,11 @@ def test_builds_at_once_pin_each_its_own(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("file", "content", "said"),
-    [("pins.json", "", "no name of a pin file"), (DEFAULT, "{", "no JSON"), ("no/a.tf.json", "", "no folder")],
+    [
+        ("pins.json", "", "invalid name of a pin file"),
+        (DEFAULT, "{", "invalid JSON"),
+        ("no/a.tf.json", "", "not a directory"),
+    ],
 )
 def test_a_pin_file_that_could_not_be_written_stops_the_build(folder: Path, file: str, content: str, said: str) -> None:
     if content:
@@ -90,7 +94,7 @@ def another_pin(folder: Path) -> None:
 
 def follow(folder: Path, told: str) -> None:
     """Remove the entry, as the message says, and run the command that it has."""
-    assert "local:vztmpl/debian-12-v2.tar.zst is built and stays" in told
+    assert "local:vztmpl/debian-12-v2.tar.zst was published" in told
     (folder / DEFAULT).unlink()
     found = re.search(r"then: lxcast (.*--version v2)", told)
     assert found, told

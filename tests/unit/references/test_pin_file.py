@@ -9,10 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lxcast.errors import PinError, UsageError
-from lxcast.references.pin_file import Pin, find_pin, parse_pins, with_pin
+from lxcast.references.entries import PinEntry
+from lxcast.references.pin_file import Pin, parse_pins, with_pin
 
 FILE = Path("templates.auto.tfvars.json")
 FILES = [FILE, Path("templates.auto.pkrvars.json"), Path("templates.tf.json")]
+
+
+def find_pin(data: bytes, path: Path, name: str) -> Pin:
+    return Pin.of_entry(PinEntry(path, name).find(data))
 
 
 def pin(number: int, name: str = "debian-12", storage: str = "pve-nfs") -> Pin:
@@ -116,12 +121,12 @@ def test_a_pin_keeps_the_program_that_proxmox_is_to_start() -> None:
 @pytest.mark.parametrize(
     ("hints", "said"),
     [
-        ([], "hints is [], not an object"),
-        ({"nesting": 1}, "hints: nesting is 1, not of its kind"),
-        ({"memory": True}, "hints: memory is true, not of its kind"),
-        ({"cpulimit": "2"}, 'hints: cpulimit is "2", not of its kind'),
-        ({"features": [1]}, "hints: features is [1], not of its kind"),
-        ({"mounts": ["/srv"]}, 'hints: mounts is ["/srv"], not of its kind'),
+        ([], "hints: expected an object, got []"),
+        ({"nesting": 1}, "hints: invalid nesting 1"),
+        ({"memory": True}, "hints: invalid memory true"),
+        ({"cpulimit": "2"}, 'hints: invalid cpulimit "2"'),
+        ({"features": [1]}, "hints: invalid features [1]"),
+        ({"mounts": ["/srv"]}, 'hints: invalid mounts ["/srv"]'),
     ],
 )
 def test_hints_of_a_wrong_kind_are_told(hints: object, said: str) -> None:
@@ -146,7 +151,7 @@ def test_the_format_comes_and_goes_with_its_template() -> None:
 def test_a_format_that_is_none_is_told(format: object) -> None:
     content = json.loads(with_pin(b"", FILE, "debian-12", pin(3)))
     content["lxc_templates"]["debian-12"]["format"] = format
-    with pytest.raises(PinError, match=f"debian-12: format is {json.dumps(format)}, not a"):
+    with pytest.raises(PinError, match=f"debian-12: format: expected a.*, got {json.dumps(format)}"):
         find_pin(json.dumps(content).encode(), FILE, "debian-12")
 
 
@@ -166,19 +171,19 @@ def test_a_note_that_someone_added_to_an_entry_stays() -> None:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"{", "no JSON"),
-        (b"[]", "holds list"),
+        (b"{", "invalid JSON"),
+        (b"[]", "expected a JSON object, got list"),
         (b'{"a": 1, "a": 2}', "twice"),
         (b"\xef\xbb\xbf{}", "BOM"),
-        (b'{"a": "\xff"}', "no JSON"),
+        (b'{"a": "\xff"}', "invalid JSON"),
         (b'{"a": 1.00000000000000000001}', "would be rounded"),
         (b'{"a": 1e999}', "would be rounded"),
         (b'{"a": NaN}', "without a loss"),
         (b'{"a": "\\ud800"}', "without a loss"),
-        (b"[" * 100_000, "no JSON"),
-        (b'{"lxc_templates": []}', "lxc_templates is no object"),
+        (b"[" * 100_000, "invalid JSON"),
+        (b'{"lxc_templates": []}', "lxc_templates is not an object"),
         (b'{"lxc_templates": {"debian-12": {}}}', "template_id is missing"),
-        (b'{"lxc_templates": {"debian-12": "v3"}}', "debian-12 is no object"),
+        (b'{"lxc_templates": {"debian-12": "v3"}}', "debian-12 is not an object"),
     ],
 )
 def test_a_file_that_cannot_be_kept_whole_is_refused(data: bytes, said: str) -> None:
@@ -197,7 +202,7 @@ def test_everything_that_is_wrong_with_the_pins_is_told_at_once() -> None:
     lines = caught.value.message.splitlines()
     assert len([line for line in lines if line.startswith(f"{FILE}: a: ")]) == 3
     assert any(line.startswith(f"{FILE}: b: version") for line in lines)
-    assert any(line.startswith(f"{FILE}: b: previous: arch is 1, not a text") for line in lines)
+    assert any(line.startswith(f"{FILE}: b: previous: arch: expected a string, got 1") for line in lines)
     assert find_pin(with_pin(b"", FILE, "a", pin(1)), FILE, "a") == pin(1)
 
 
@@ -216,5 +221,5 @@ def test_a_name_that_is_not_there_lists_those_that_are() -> None:
 
 @pytest.mark.parametrize("name", ["main.tf", "templates.json", "templates.tfvars"])
 def test_a_name_that_no_tool_would_load_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="no name of a pin file"):
+    with pytest.raises(UsageError, match="invalid name of a pin file"):
         with_pin(b"", Path(name), "debian-12", pin(3))

@@ -80,11 +80,11 @@ def test_a_pin_of_another_format_than_the_records_is_told(folder: Path) -> None:
 def test_a_pin_file_is_named_by_the_query(folder: Path) -> None:
     (folder / "env").mkdir()
     (folder / DEFAULT).rename(folder / "env" / "web.tf.json")
-    assert "name another as pin_file" in " ".join(refusal(NAMED, cwd=folder).split())
+    assert "or name another pin file" in " ".join(refusal(NAMED, cwd=folder).split())
     assert "no pin for 'debian-12'" in refusal({**NAMED, "pin_file": "env/web.tf.json"}, cwd=folder)
     (folder / "env" / "web.tf.json").rename(folder / "env" / "web.auto.pkrvars.json")
     assert result({**NAMED, "pin_file": "env/web.auto.pkrvars.json"}, cwd=folder)["version"] == "v4"
-    assert "no name of a pin file" in refusal({**NAMED, "pin_file": "env/web.json"}, cwd=folder)
+    assert "invalid name of a pin file" in refusal({**NAMED, "pin_file": "env/web.json"}, cwd=folder)
 
 
 def test_version_and_digest_of_the_query_must_be_the_pins(folder: Path) -> None:
@@ -136,9 +136,9 @@ def test_a_folder_that_the_pin_knows_by_another_id_is_told_how_to_name(folder: P
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"sha256": "newer"}, "not 64 hexadecimal digits"),
-        ({"template_id": "debian-12"}, "no template's volid"),
-        ({"size": "8"}, "not a whole number"),
+        ({"sha256": "newer"}, "expected 64 hexadecimal digits"),
+        ({"template_id": "debian-12"}, "expected a template's volid"),
+        ({"size": "8"}, "expected a whole number"),
     ],
 )
 def test_a_pin_that_cannot_be_read_is_told(folder: Path, changes: dict[str, object], said: str) -> None:

@@ -1,0 +1,89 @@
+"""A literal in a configuration as a reference: its address, its value, and the value of another template for it."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from lxcast.errors import PinError
+from lxcast.identifiers import suffix_of
+from lxcast.references.files import read_file
+from lxcast.references.hcl import Document, parse
+from lxcast.references.pin_file import Pin
+from lxcast.references.reference import Move
+from lxcast.references.rewriting import edit
+from lxcast.references.slots import Slot
+
+FIELDS = ("template_id", "version", "file", "sha256", "diff_id", "size", "ostype", "arch")
+"""The keys of a record whose value a literal may hold."""
+
+_PATTERNS = {"v?[0-9]{1,9}": "version", "[0-9a-f]{64}": "sha256", "sha256:[0-9a-f]{64}": "diff_id"}
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A literal in a configuration: a Reference whose value is the literal with its place.
+
+    `field` is the record's key whose value it holds, "" for the kind of value that it has.
+    """
+
+    path: Path
+    address: str
+    field: str = ""
+
+    def read(self) -> Slot:
+        """Return the literal; PinError lists candidates if the address is missing, ambiguous or computed."""
+        try:
+            return self._parse(read_file(self.path)).literal(self.address)
+        except OSError as error:
+            raise PinError(f"{self.path}: {error.strerror}", hint="name an HCL file") from error
+
+    def move(self, expected: Slot, pin: Pin, *, write: bool = True) -> Move:
+        """Write the pin's value of the literal's kind; see `Reference.move`."""
+        return self.write(expected, self.value_of(expected, pin), write=write)
+
+    def write(self, expected: Slot | None, value: str, *, write: bool = True) -> Move:
+        """Replace the literal's value; `expected` None for any."""
+
+        def make(data: bytes) -> bytes:
+            document = self._parse(data)
+            slot = document.literal(self.address)
+            if expected is not None and slot.text != expected.text:
+                raise PinError(
+                    f"{self.path}:{slot.line}: {self.address} was changed by another program",
+                    hint="review it, then try again",
+                )
+            return document.replace(slot, value).text.encode()
+
+        change = edit(self.path, make, write=write)
+        old = self._parse(change.before).literal(self.address)
+        return Move(change, old.address, old.value, value)
+
+    def value_of(self, slot: Slot, pin: Pin) -> str:
+        """Return the value of a template that replaces the literal; PinError if its kind is unknown."""
+        kind = self.field or kind_of(slot)
+        if not kind:
+            raise PinError(
+                f"{self.place(slot)}: {slot.value!r} is not a version, volid, file name or digest of a template",
+                hint=f"name the value to write: --field {'|'.join(FIELDS)}",
+            )
+        value = str(getattr(pin, kind))
+        if not value:
+            raise PinError(f"{pin.file} has no {kind}, which {self.place(slot)} needs", hint="use another --field")
+        return value.removeprefix("v") if slot.value.isdigit() and kind == "version" else value
+
+    def place(self, slot: Slot) -> str:
+        """Return where the literal is, for messages."""
+        return f"{self.path}:{slot.line}: {slot.address}"
+
+    def _parse(self, data: bytes) -> Document:
+        return parse(data, self.path)
+
+
+def kind_of(slot: Slot) -> str:
+    """Return the record's key whose kind of value a literal has: version, volid, file name or digest; "" for none."""
+    if suffix_of(slot.value.rpartition(":vztmpl/")[2]):
+        return "template_id" if ":vztmpl/" in slot.value else "file"
+    kind = next((field for pattern, field in _PATTERNS.items() if re.fullmatch(pattern, slot.value, re.ASCII)), "")
+    if kind == "version" and slot.value.isdigit() and "version" not in slot.address:
+        return ""  # as likely a size or a count
+    return kind
