@@ -74,6 +74,7 @@ def test_every_block_works_in_an_empty_directory(
     with Cluster(("pve1",)) as server:
         env = {
             **environment({**engine.env, **terraform_like.env, **packer_new.env, **access(server, tmp_path)}),
+            "XDG_CONFIG_HOME": str(tmp_path / "config"),  # Packer creates a directory there
             "PATH": f"{programs}:{commands}:{os.environ['PATH']}",
             "PACKER_PLUGIN_PATH": str(shutil.copytree(packer_new.env["PACKER_PLUGIN_PATH"], tmp_path / "plugins")),
             "PROXMOX_VE_API_TOKEN": "root@pam!readme=00000000-0000-0000-0000-000000000000",

@@ -65,8 +65,8 @@ def _furnish(root: Path) -> None:
 def _busybox(folder: Path) -> Path:
     """Write a bundle whose only tool is BusyBox; return its root filesystem."""
     found = shutil.which("busybox")
-    if found is None:
-        missing("no busybox")
+    if found is None or subprocess.run(["ldd", found], capture_output=True).returncode == 0:
+        missing("no static busybox (Debian's busybox-static; its busybox needs the libraries of the host)")
     root = folder / "rootfs"
     (root / "bin").mkdir(parents=True)
     shutil.copy(found, root / "bin/busybox")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.running import lxcast
+from tests.unit.cli.running import lxcast, lxcast_process
 
 COMMANDS = (
     *("build", "check", "diff", "repack", "publish", "doctor", "list", "operations", "settings", "prune", "remove"),
@@ -41,7 +41,7 @@ def test_the_help_of_build_lists_every_kind_of_source() -> None:
 
 
 def test_without_a_command_the_commands_are_listed() -> None:
-    told = lxcast()
+    told = lxcast_process()
     assert told.returncode == 0
     listed = re.findall(r"^  (\w+)  +(.*)$", told.stdout.partition("Commands:")[2], re.MULTILINE)
     assert tuple(name for name, _ in listed) == COMMANDS
@@ -67,7 +67,7 @@ def test_the_version_is_told() -> None:
         (["settings", "--jsn"], "No such option: --jsn"),
         (["build", "x"], "Missing option '--name'"),
         (["settings", "--quiet", "--debug"], "--quiet excludes --verbose and --debug"),
-        (["settings", "--log-file", "/nonexistent/log"], "--log-file /nonexistent/log cannot be written: No such file"),
+        (["settings", "--log-file", "/proc/none/log"], "--log-file /proc/none/log cannot be written: No such file"),
         (["list", "--storage", "nowhere"], "the storage 'nowhere' is no existing folder"),
     ],
 )
@@ -156,7 +156,7 @@ def test_an_output_that_is_full_is_an_error() -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_to_be_had(shell: str) -> None:
-    told = lxcast("--show-completion", shell, environ={"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"})
+    told = lxcast_process("--show-completion", shell, environ={"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"})
     assert f"_LXCAST_COMPLETE=complete_{shell}" in told.stdout
 
 
@@ -164,7 +164,7 @@ def test_completion_knows_commands_options_and_choices() -> None:
     def offered(line: str) -> list[str]:
         words = line.split(" ")
         environ = {"_LXCAST_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
-        return lxcast(environ=environ).stdout.split()
+        return lxcast_process(environ=environ).stdout.split()
 
     assert offered("lxcast bu") == ["build"]
     assert "--storage" in offered("lxcast build --st")

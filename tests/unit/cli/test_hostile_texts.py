@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lxcast.tar.member import Member, regular, symlink
-from tests.unit.cli.running import archive, lxcast
+from tests.unit.cli.running import archive, lxcast, lxcast_process
 from tests.unit.rootfs.filesystems import minimal_debian, replaced
 
 FORGED = "\nlxcast: error: forged\x1b[2J\u202e"
@@ -53,7 +53,7 @@ def test_a_difference_is_one_line(tmp_path: Path) -> None:
 
 def test_a_locale_without_a_names_letters_gets_them_escaped(tmp_path: Path) -> None:
     files = [write(tmp_path / name, regular("x→".encode(), name.encode())) for name in ("a", "b")]
-    told = lxcast("diff", *files, environ={"PYTHONIOENCODING": "ascii"})
+    told = lxcast_process("diff", *files, environ={"PYTHONIOENCODING": "ascii"})
     assert (told.returncode, told.stderr.count("error")) == (1, 0)
     assert told.stdout.startswith("~ /x\\u2192")
 

@@ -52,7 +52,7 @@ def command(source: str, *arguments: str | Path) -> list[str]:
 
 def environment(**more: str) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    return {**kept, "PYTHONPATH": str(ROOT), "XDG_CONFIG_HOME": "/nonexistent", **more}
+    return {**kept, "PYTHONPATH": str(ROOT), "XDG_CONFIG_HOME": "/proc/none", **more}
 
 
 def run(*words: str, **more: object) -> subprocess.CompletedProcess[str]:
