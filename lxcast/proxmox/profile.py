@@ -1,4 +1,4 @@
-"""Which Proxmox API is spoken to, and with which token: from the environment or a file, never from the command line."""
+"""The address of a Proxmox API and the token for it, from the environment or a file, never from the command line."""
 
 import os
 import re
@@ -11,28 +11,28 @@ from urllib.parse import urlsplit
 from lxcast.errors import UsageError
 
 DEFAULT_PORT = 8006
-"""Of pveproxy, where an address names no port."""
+"""pveproxy's port, used if an address has none."""
 
 _BOTH = "PROXMOX_VE_API_TOKEN"
 
 VARIABLES: Mapping[str, tuple[tuple[str, ...], str]] = {
     "api_url": (
         ("PM_API_URL", "TF_VAR_pm_api_url", "PROXMOX_VE_ENDPOINT"),
-        "where the API is: HOST, HOST:PORT or a URL, with or without /api2/json",
+        "the address of the API: HOST, HOST:PORT or a URL, with or without /api2/json",
     ),
     "api_token_id": (
         ("PM_API_TOKEN_ID", "TF_VAR_pm_api_token_id", _BOTH),
-        "USER@REALM!NAME; the last variable holds =SECRET as well, and is read where no other one names a token",
+        "USER@REALM!NAME; the last variable also holds =SECRET, and is read only if no other one is set",
     ),
     "api_token_secret": (("PM_API_TOKEN_SECRET", "TF_VAR_pm_api_token_secret", _BOTH), "the token's secret"),
     "api_token_secret_file": (
         ("PM_API_TOKEN_SECRET_FILE",),
-        "a file that holds the secret, read where no other variable has it",
+        "a file that holds the secret, read if no other variable is set",
     ),
-    "node": (("PM_NODE", "TF_VAR_pm_node"), "the node that `proxmox:` alone means"),
-    "storage": (("PM_STORAGE", "TF_VAR_pm_storage"), "the storage that `proxmox:` alone means"),
+    "node": (("PM_NODE", "TF_VAR_pm_node"), "the node for a plain `proxmox:`"),
+    "storage": (("PM_STORAGE", "TF_VAR_pm_storage"), "the storage for a plain `proxmox:`"),
 }
-"""The keys of a profile that the environment knows, too: its variables, of which the first that is set counts."""
+"""Key of a profile -> its environment variables, the first that is set counts, and its description."""
 
 _REQUIRED = ("api_url", "api_token_id", "api_token_secret")
 _PROFILE_KEYS = (*VARIABLES, "ca_file", "fingerprint")
@@ -42,7 +42,7 @@ _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 
 
 class Secret:
-    """A text that is never shown: repr, str and every format of it are ***."""
+    """A string that is never shown: repr, str and every format of it are ***."""
 
     __slots__ = ("_text",)
 
@@ -50,11 +50,11 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """Return the text, for the one header that carries it."""
+        """Return the string, for the header or URL that needs it."""
         return self._text
 
     def hidden_in(self, text: str) -> str:
-        """Return what another program says without the text, which it may repeat."""
+        """Return the output of another program, which may repeat the secret, with *** in its place."""
         return text.replace(self._text, "***")
 
     def __repr__(self) -> str:
@@ -64,12 +64,12 @@ class Secret:
         return "***"
 
     def __reduce__(self) -> str:
-        raise TypeError("a secret is not written down")
+        raise TypeError("a secret cannot be pickled")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """One cluster's API: where it is, how its certificate is known, and the token."""
+    """The API of one cluster: its address, how its certificate is verified, and the token."""
 
     url: str
     """https://HOST:PORT[/PREFIX], without /api2/json and without a closing slash."""
@@ -80,11 +80,11 @@ class Profile:
     storage: str = ""
     ca_file: Path | None = None
     fingerprint: str = ""
-    """SHA-256 of the certificate, 64 lower-case digits; "" where authorities vouch for it."""
+    """SHA-256 of the certificate, 64 lower-case digits; "" to verify it by a CA."""
 
     @property
     def host(self) -> str:
-        """The host and port, as the address has them."""
+        """Host and port of the address."""
         return urlsplit(self.url).netloc
 
 
@@ -95,11 +95,11 @@ def load_profile(
     fingerprint: str = "",
     environ: Mapping[str, str] | None = None,
 ) -> Profile:
-    """Return the profile of that name in the profile file, or without a name the environment's.
+    """Return the profile of that name from the profile file, or the environment's if the name is empty.
 
-    `api_url` takes the place of the environment's address. A named profile is taken whole: nothing of it is filled in
-    from the environment, and an `api_url` other than its own is an error, so that no token reaches another cluster.
-    UsageError holds everything that lacks or is wrong, and no secret.
+    `api_url` overrides the environment's address. A named profile is used as a whole: nothing is filled in from the
+    environment, and an `api_url` other than its own is an error, so that no token reaches another cluster. UsageError
+    lists everything that is missing or invalid, without secrets.
     """
     environ = os.environ if environ is None else environ
     problems: list[str] = []
@@ -116,13 +116,13 @@ def load_profile(
         if not (api_url if api_url and key == "api_url" else found.get(key, "")).strip()
     ]
     if token and not _TOKEN_ID.fullmatch(token):
-        problems.append(f"the token's id {token.partition('=')[0]!r} is not USER@REALM!NAME")
+        problems.append(_token_problem(token.partition("=")[0]))
     if secret and not re.fullmatch(r"[\x21-\x7e]+", secret):
-        problems.append("the token's secret holds blanks or characters that no secret of Proxmox has")
+        problems.append("the token secret contains blanks or other characters that Proxmox never uses")
     fingerprint = _parsed(parse_fingerprint, "fingerprint", fingerprint or found.get("fingerprint", ""), problems)
-    authorities = ca_file or found.get("ca_file", "")
-    if authorities:
-        problems += _problems_of_authorities(Path(authorities).expanduser())
+    ca_path = ca_file or found.get("ca_file", "")
+    if ca_path:
+        problems += _ca_problems(Path(ca_path).expanduser())
     if problems:
         raise UsageError("\n".join(problems), hint=_hint(name, environ))
     return Profile(
@@ -131,15 +131,24 @@ def load_profile(
         secret=Secret(secret),
         node=found.get("node", ""),
         storage=found.get("storage", ""),
-        ca_file=Path(authorities).expanduser() if authorities else None,
+        ca_file=Path(ca_path).expanduser() if ca_path else None,
         fingerprint=fingerprint,
     )
+
+
+def _token_problem(token: str) -> str:
+    user, sign, name = token.partition("!")
+    if sign and "@" in user and len(name) == 1:
+        return f"token name {name!r} is too short: Proxmox requires at least 2 characters"
+    if sign and "@" in user and name and not name[0].isalpha():
+        return f"token name {name!r} is invalid: Proxmox requires a letter first"
+    return f"invalid token id {token!r}: expected USER@REALM!NAME"
 
 
 def parse_url(text: str) -> str:
     """Normalise HOST, HOST:PORT or a URL, with or without /api2/json.
 
-    A host alone means https and Proxmox's port; a URL keeps its scheme and port. Raises ValueError that says why not.
+    A host alone means https and Proxmox's port; a URL keeps its scheme and port. Raises ValueError with the reason.
     """
     scheme, sign, rest = text.strip().partition("://")
     if not sign:
@@ -147,10 +156,10 @@ def parse_url(text: str) -> str:
         if rest.count(":") > 1 and "[" not in rest:
             rest = f"[{rest}]"
     if scheme not in ("https", "http"):
-        raise ValueError("should begin with https://")
+        raise ValueError("must start with https://")
     parts = urlsplit(f"{scheme}://{rest}")
     if "@" in parts.netloc:
-        raise ValueError("holds a user or a password: the token has its own variables")
+        raise ValueError("contains a user or password: use the variables for the token")
     host, port = parts.hostname or "", parts.port
     if not _HOST.fullmatch(host) or parts.query or parts.fragment:
         raise ValueError("should be HOST, HOST:PORT or https://HOST:PORT")
@@ -162,7 +171,7 @@ def parse_url(text: str) -> str:
 
 
 def parse_fingerprint(text: str) -> str:
-    """Read a SHA-256 fingerprint as Proxmox prints it (pairs with colons); raises ValueError for anything else."""
+    """Parse a SHA-256 fingerprint as Proxmox prints it (pairs with colons). Raises ValueError."""
     digits = text.replace(":", "").strip().lower()
     if digits and not re.fullmatch(r"[0-9a-f]{64}", digits):
         raise ValueError("should be a SHA-256 fingerprint: 32 pairs of hexadecimal digits")
@@ -170,18 +179,18 @@ def parse_fingerprint(text: str) -> str:
 
 
 def profile_file(environ: Mapping[str, str]) -> Path:
-    """Return where the profiles are: $XDG_CONFIG_HOME/lxcast/profiles.toml."""
+    """Return the path of the profile file, $XDG_CONFIG_HOME/lxcast/profiles.toml."""
     config = environ.get("XDG_CONFIG_HOME") or f"{environ.get('HOME', '')}/.config"
     return Path(config, "lxcast", "profiles.toml")
 
 
-def _address(profile: str, own: str, said: str, problems: list[str]) -> str:
-    """Return the API's address: what is said, which for a profile must be the profile's own; else what that has."""
-    url = _parsed(parse_url, "address of the API", said or own, problems)
-    if profile and said and own:
-        known = _parsed(parse_url, f"address of the API in {profile}", own, problems)
-        if known and url and known != url:
-            problems.append(f"the profile {profile!r} is of {known}, and --api-url says {url}")
+def _address(profile: str, own: str, given: str, problems: list[str]) -> str:
+    """Return the address of the API: `given`, which must equal the one of a named profile, else `own`."""
+    url = _parsed(parse_url, "address of the API", given or own, problems)
+    if profile and given and own:
+        expected = _parsed(parse_url, f"address of the API in {profile}", own, problems)
+        if expected and url and expected != url:
+            problems.append(f"the profile {profile!r} is for {expected}, but --api-url is {url}")
     return url
 
 
@@ -189,13 +198,13 @@ def _parsed(parse: Callable[[str], str], name: str, text: str, problems: list[st
     try:
         return parse(text) if text.strip() else ""
     except ValueError as error:
-        shown = "" if "@" in text else f" {text!r}"  # what stands before an "@" may be a password
+        shown = "" if "@" in text else f" {text!r}"  # the part before an "@" may be a password
         problems.append(f"the {name}{shown} {error}")
         return ""
 
 
 def _read_environment(environ: Mapping[str, str], problems: list[str]) -> dict[str, str]:
-    """Return what the first variable of each key says that is set."""
+    """Return each key's first variable that is set."""
     found = {
         key: next((environ[name].strip() for name in names if name != _BOTH and environ.get(name, "").strip()), "")
         for key, (names, _) in VARIABLES.items()
@@ -220,36 +229,36 @@ def _read_file(name: str, environ: Mapping[str, str], problems: list[str]) -> di
         problems.append(f"{path}: {error.strerror}")
         return {}
     except ValueError as error:
-        # A parser's message may repeat the line, and the line may hold the secret.
+        # The parser's message may repeat the line, which may hold the secret.
         place = re.search(r"\(at .*\)$", str(error))
-        problems.append(f"{path} is no TOML {place[0] if place else ''}".rstrip())
+        problems.append(f"{path} is not valid TOML {place[0] if place else ''}".rstrip())
         return {}
     profile = content.get(name)
     if not isinstance(profile, dict):
         names = ", ".join(key for key, value in content.items() if isinstance(value, dict))
         problems.append(f"{path} has no profile {name!r}; it has: {names or 'none'}")
         return {}
-    problems += [f"{path}: {name}.{key}: there is no such key" for key in profile if key not in _PROFILE_KEYS]
-    problems += [f"{path}: {name}.{key} should be text" for key, each in profile.items() if not isinstance(each, str)]
+    problems += [f"{path}: {name}.{key}: unknown key" for key in profile if key not in _PROFILE_KEYS]
+    problems += [f"{path}: {name}.{key} must be a string" for key, each in profile.items() if not isinstance(each, str)]
     found = {key: each for key, each in profile.items() if isinstance(each, str)}
     if "api_token_secret" in found and mode & (stat.S_IRWXG | stat.S_IRWXO):
-        problems.append(f"{path} holds a secret and others may read it: chmod 600 {path}")
+        problems.append(f"{path} holds a secret and is readable by others: chmod 600 {path}")
     if file := found.get("api_token_secret_file"):
         found["api_token_secret"] = _read_secret(path.parent / Path(file).expanduser(), problems)
     return found
 
 
-def _problems_of_authorities(path: Path) -> list[str]:
+def _ca_problems(path: Path) -> list[str]:
     import ssl
 
     if not path.is_file():
-        return [f"the file of certificate authorities {path} is not there"]
+        return [f"CA file {path} not found"]
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
     except ssl.SSLError:
-        return [f"the file of certificate authorities {path} holds no certificate in PEM"]
+        return [f"CA file {path} contains no certificate in PEM format"]
     except OSError as error:
-        return [f"the file of certificate authorities {path}: {error.strerror}"]
+        return [f"CA file {path}: {error.strerror}"]
     return []
 
 
@@ -257,7 +266,7 @@ def _read_secret(path: Path, problems: list[str]) -> str:
     try:
         return path.read_text(encoding="ascii").strip()
     except (OSError, ValueError) as error:
-        problems.append(f"the file of the token's secret {path}: {getattr(error, 'strerror', None) or 'is no text'}")
+        problems.append(f"token secret file {path}: {getattr(error, 'strerror', None) or 'not plain ASCII'}")
         return ""
 
 
@@ -265,6 +274,6 @@ def _hint(name: str, environ: Mapping[str, str]) -> str:
     if name:
         return f"a profile is a table of {profile_file(environ)} with api_url, api_token_id and api_token_secret_file"
     return (
-        "set PM_API_URL, PM_API_TOKEN_ID (USER@REALM!NAME) and PM_API_TOKEN_SECRET, or PM_API_TOKEN_SECRET_FILE; "
-        "or name a profile (--profile)"
+        "set PM_API_URL, PM_API_TOKEN_ID (USER@REALM!NAME) and PM_API_TOKEN_SECRET or PM_API_TOKEN_SECRET_FILE, or "
+        "select a profile with --profile"
     )

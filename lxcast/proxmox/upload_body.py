@@ -1,4 +1,4 @@
-"""The body of an upload, to the byte as Proxmox's hand-written parser wants it.
+"""The body of an upload, exactly as Proxmox's hand-written parser requires it.
 
 The parser runs once for each TLS record that arrives (pve-http-server, PVE/APIServer/AnyEvent.pm,
 file_upload_multipart), so that not only the bytes matter but also where a write ends: the fields and the whole header
@@ -14,24 +14,24 @@ from pathlib import Path
 from lxcast.errors import StorageError
 
 _VIEW = 1 << 18
-"""Bytes that are read and sent at a time: they are still in the core's own cache when TLS comes to them."""
+"""Bytes read and sent at a time: they are still in the core's own cache when TLS encrypts them."""
 
 Stamp = tuple[int, int, int]
 
 
 def stamp(fd: int) -> Stamp:
-    """Return what changes when an open file is written to or replaced: inode, size, time in nanoseconds."""
+    """Return inode, size and mtime (ns) of an open file, which change when it is written to or replaced."""
     state = os.fstat(fd)
     return state.st_ino, state.st_size, state.st_mtime_ns
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A finished file: its bytes were read once, and gave this digest."""
+    """A finished file, with the digest of its bytes."""
 
     path: Path
     name: str
-    """As the storage shall list it."""
+    """The file's name on the storage."""
     size: int
     sha256: str
     stamp: Stamp
@@ -40,8 +40,8 @@ class File:
 class UploadBody:
     """An iterable of exactly `len` bytes, read from the file while it is sent, in views of 256 KiB.
 
-    It has no read(): http.client would cut that into blocks of its own. `advance` is told the bytes of the file that
-    were handed over. Iterating raises StorageError, before the closing delimiter is sent, where the file changed.
+    It has no read(): http.client would split the body into blocks of its own. `advance` gets the number of bytes handed
+    over. Iterating raises StorageError, before the closing delimiter is sent, if the file changed.
     """
 
     def __init__(self, file: File, advance: Callable[[int], None]) -> None:
@@ -67,7 +67,7 @@ class UploadBody:
 
 
 class FileBody:
-    """An iterable of a file's own bytes, as the body of a PUT; else as UploadBody."""
+    """An iterable of a file's bytes, as the body of a PUT; otherwise like UploadBody."""
 
     def __init__(self, file: File, advance: Callable[[int], None]) -> None:
         self._file, self._advance = file, advance
@@ -80,7 +80,7 @@ class FileBody:
 
 
 def _views(file: File, advance: Callable[[int], None]) -> Iterator[memoryview]:
-    """Yield the file's bytes in views of 256 KiB, the last one only where the file is still the same."""
+    """Yield the file's bytes in views of 256 KiB, the last one only if the file has not changed."""
     with file.path.open("rb", buffering=0) as source:
         view = memoryview(bytearray(_VIEW))
         left = file.size
@@ -89,8 +89,8 @@ def _views(file: File, advance: Callable[[int], None]) -> Iterator[memoryview]:
             left -= got
             if not got or (not left and stamp(source.fileno()) != file.stamp):
                 raise StorageError(
-                    f"{file.path} changed while it was sent; the upload was broken off",
-                    hint="let nothing write to it, and publish it again",
+                    f"{file.path} changed while it was sent; the upload was aborted",
+                    hint="make sure that nothing writes to it, and publish it again",
                 )
             yield view[:got]
             advance(got)

@@ -1,7 +1,7 @@
-"""Which containers were made from a template: Proxmox keeps it nowhere but in the logs of the tasks that made them.
+"""Which containers were created from a template: only the logs of Proxmox's tasks tell.
 
-A container does not need its template any longer once it is made, so what is read here is for people, and for a
-prune that keeps what is in use.
+A container no longer needs its template once it is created, so the result is for people, and for a prune that keeps
+templates in use.
 """
 
 import re
@@ -17,48 +17,49 @@ from lxcast.proxmox.nodes import OFFLINE, node_states
 from lxcast.proxmox.tasks import Task, list_tasks, task_log
 
 _KINDS = ("vzcreate", "vzrestore", "vzdestroy")
-"""What makes a container of a template, replaces what it was made of, and ends it (pve-container, API2/LXC.pm)."""
+"""The tasks that create a container, restore another one over it, and destroy it (pve-container, API2/LXC.pm)."""
 
 _TASKS = 100_000
-"""More than a node keeps of its tasks; a limit of 0 would give none (pve-manager, API2/Tasks.pm)."""
+"""More tasks than a node keeps; a limit of 0 would return none (pve-manager, API2/Tasks.pm)."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Use:
-    """A container that was made from a template, and the node that made it."""
+    """A container that was created from a template, and the node that created it."""
 
     vmid: int
     node: str
     made: bool = True
-    """False while it is being made."""
+    """False while it is being created."""
 
     def __str__(self) -> str:
-        return f"{self.vmid} on {self.node} {'was' if self.made else 'is being'} made from it"
+        return f"{self.vmid} on {self.node} {'was' if self.made else 'is being'} created from it"
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A container, and the archive that it was made from, as the node that made it calls it."""
+    """A container, and the path of the archive that it was created from on its node."""
 
     use: Use
     archive: PurePosixPath
 
 
 Uses = Mapping[str, Sequence[Use]]
-"""Containers by the file name of their template. A file that is not there is of unknown use: logs do not last."""
+"""Containers by the file name of their template. A file without an entry may still be in use: logs expire."""
 
 
 def find_made(client: Client, warn: Callable[[str], None]) -> list[Made]:
-    """Return the containers of a cluster that its tasks' logs show to be made from an archive and not destroyed since.
+    """Return the containers that the cluster's task logs show as created from an archive and not destroyed since.
 
-    The token sees the tasks of others by Sys.Audit on the nodes. `warn` is told what does not answer. Raises ApiError.
+    To see the tasks of other users the token needs Sys.Audit on the nodes. `warn` gets a line for each node or log
+    that cannot be read. Raises ApiError.
     """
     found = []
     for task in _makers(client, warn):
         try:
             archive = _archive(task_log(client, task.upid))
         except ApiError as error:  # a log goes before the list of tasks does
-            warn(f"what container {task.id} was made of is not known: {error.message}")
+            warn(f"the template of container {task.id} is unknown: {error.message}")
             continue
         if archive:
             found.append(Made(Use(int(task.id), task.node, task.ended), archive))
@@ -66,32 +67,32 @@ def find_made(client: Client, warn: Callable[[str], None]) -> list[Made]:
 
 
 def is_shared(client: Client, ref: ProxmoxRef) -> bool:
-    """Tell whether all nodes see the same files. Raises ApiError."""
+    """Return whether all nodes share the storage's files. Raises ApiError."""
     found = client.get(f"/nodes/{ref.node}/storage", storage=ref.storage, patience=2).list()
     return any(each["shared"].number(0) for each in found)
 
 
 def uses_in(client: Client, ref: ProxmoxRef, made: Sequence[Made], *, shared: bool) -> Uses:
-    """Return the containers that were made from templates of a storage; of one that is not shared, of its node's."""
-    known = [each for each in client.get("/storage").list() if each["storage"].text() == ref.storage]
-    folder = PurePosixPath(next((each["path"].text("") for each in known), "") or "/")
+    """Return the containers created from templates of a storage; if it is not shared, only those of its node."""
+    configured = [each for each in client.get("/storage").list() if each["storage"].text() == ref.storage]
+    directory = PurePosixPath(next((each["path"].text("") for each in configured), "") or "/")
     found = defaultdict(list)
     for each in made:
-        if folder in each.archive.parents and (shared or each.use.node == ref.node):
+        if directory in each.archive.parents and (shared or each.use.node == ref.node):
             found[each.archive.name].append(each.use)
     return {file: sorted(uses) for file, uses in found.items()}
 
 
 def _makers(client: Client, warn: Callable[[str], None]) -> Iterator[Task]:
-    """Yield of each container the task that made it, where that is the last that is known of it."""
+    """Yield the task that created each container, unless a later task is known for it."""
     last: dict[str, Task] = {}
     for node, status in node_states(client).items():
         try:
             if status == OFFLINE:
-                raise ApiError("it is offline")
+                raise ApiError("the node is offline")
             tasks = list(_tasks(client, node))
         except ApiError as error:
-            warn(f"what the node {node} made containers of is not known: {error.message}")
+            warn(f"the templates of containers on node {node} are unknown: {error.message}")
             continue
         for task in tasks:
             if task.id not in last or task.began >= last[task.id].began:
@@ -100,7 +101,7 @@ def _makers(client: Client, warn: Callable[[str], None]) -> Iterator[Task]:
 
 
 def _tasks(client: Client, node: str) -> Iterator[Task]:
-    """Yield a node's tasks that made or ended a container, and those that are about to make one."""
+    """Yield a node's tasks that created or destroyed a container, and those that are creating one."""
     for kind in _KINDS:
         for task in list_tasks(client, node, kind, limit=_TASKS, patience=1):
             if re.match("OK|WARNINGS", task.status) if task.ended else kind == "vzcreate":
@@ -108,6 +109,6 @@ def _tasks(client: Client, node: str) -> Iterator[Task]:
 
 
 def _archive(log: Sequence[str]) -> PurePosixPath | None:
-    """Return the archive that a container was made of, as its log tells (pve-container, LXC/Create.pm)."""
+    """Return the archive that a container was created from, read from its log (pve-container, LXC/Create.pm)."""
     found = (re.fullmatch(r"extracting archive '(.+)'", line) for line in log)
     return next((PurePosixPath(match[1]) for match in found if match), None)

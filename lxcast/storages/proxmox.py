@@ -14,7 +14,8 @@ from urllib.parse import quote
 
 from lxcast.errors import ApiError, ConflictError, LxcastError, UnprovenError
 from lxcast.model import ProxmoxRef, Volid
-from lxcast.proxmox.client import Client, File, Secret, UploadBody
+from lxcast.progress import amount
+from lxcast.proxmox.client import Client, File, Profile, Secret, UploadBody
 from lxcast.proxmox.preflight import Preflight
 from lxcast.proxmox.tasks import Say, Watch, Writing, last, wait
 from lxcast.record import Record
@@ -23,6 +24,9 @@ Advance = Callable[[int], None]
 Turn = AbstractContextManager[object]
 
 TAKEN = "a published name never changes: build the next version, or publish a copy of the file under another name"
+
+_BUFFER = 520 << 10
+"""Bytes that the server buffers of a request before it has checked the token."""
 
 _NOWHERE = "http://127.0.0.1:9/"
 """What a node is told to download to where nothing shall be downloaded: port 9 is "discard" and closed."""
@@ -190,7 +194,7 @@ class ProxmoxStorage:
         if there is None:
             raise ApiError(
                 f"{error.message}; publishing {file.name} broke off and left nothing in {self.ref}",
-                hint="publish it again; a node that refuses a token closes the connection, too: `lxcast doctor` looks",
+                hint=_closed_hint(self._client.profile, file.size),
                 lost=True,
             ) from error
         if there.size != file.size:
@@ -287,6 +291,20 @@ def _failure_hint(log: str, half: Listed | None) -> str:
     if "checksum mismatch" in log:
         return "the bytes that arrived are others than those that were read: publish it again"
     return "the node's task log has more; nothing was left there: publish it again when the cause is mended"
+
+
+def _closed_hint(profile: Profile, size: int) -> str:
+    """Return what to check when the server closed the connection during an upload.
+
+    It does so without a reply if its /var/tmp is full, and if it refuses the token and the body is above its buffer of
+    520 KiB (pve-http-server, AnyEvent.pm).
+    """
+    if size < _BUFFER:
+        return "publish it again"
+    return (
+        f"free space in /var/tmp of {profile.host} (it needs {amount(size)}), or publish it again; a server that "
+        "refuses a token closes the connection too: run `lxcast doctor`"
+    )
 
 
 def _remove(there: Listed) -> str:

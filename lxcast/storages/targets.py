@@ -10,7 +10,7 @@ from urllib.parse import quote
 from lxcast.errors import ApiError, ConflictError, LxcastError, StorageError, UsageError
 from lxcast.model import ProxmoxRef, parse_storage
 from lxcast.progress import Progress
-from lxcast.proxmox.client import PATIENCE, Answer, Client, Profile, Relay, load_profile
+from lxcast.proxmox.client import PATIENCE, ApiValue, Client, Profile, Relay, load_profile
 from lxcast.proxmox.nodes import node_states
 from lxcast.proxmox.preflight import WARNING, Preflight, preflight, refuse
 from lxcast.storages.proxmox import TAKEN
@@ -95,9 +95,9 @@ class _Asked(Client):
 
     def __init__(self, profile: Profile) -> None:
         super().__init__(profile)
-        self._known: dict[str, Answer] = {}
+        self._known: dict[str, ApiValue] = {}
 
-    def get(self, path: str, /, *, patience: float = PATIENCE, **parameters: str | int) -> Answer:
+    def get(self, path: str, /, *, patience: float = PATIENCE, **parameters: str | int) -> ApiValue:
         """Return the data of a GET as Client does, or what it was when it was asked for before."""
         key = f"{path}?{sorted(parameters.items())}"
         if key not in self._known:

@@ -20,6 +20,10 @@ class UploadError(Exception):
     """The parser gave up; the text is what the client is told, with status 500 or, where it holds CRs, a bare 400."""
 
 
+class NoSpaceError(Exception):
+    """The temporary file cannot be written: the parser dies, and the connection closes without a reply."""
+
+
 class Phase(Enum):
     """How far the parser came."""
 
@@ -121,7 +125,7 @@ class Multipart:
             sure = max(len(self.buffered) - self.held, 0)
             data, self.buffered = self.buffered[:sure], self.buffered[sure:]
         if self.room is not None and self.written + len(data) > self.room:
-            raise UploadError("write to temporary file failed - No space left on device\n")
+            raise NoSpaceError
         while data:
             count = os.write(self.out, data)
             self.written += count

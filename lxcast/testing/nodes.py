@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from .access import Needs
 from .api import Call, Context, Counted, Parameter
 from .storage import wrong
 from .tasks import UPID, Task
@@ -13,6 +14,13 @@ def version(context: Context) -> dict[str, str]:
     return {"version": release, "release": release.rpartition(".")[0], "repoid": "4b1ac8dd63a1d6e0"}
 
 
+def state(context: Context, node: str) -> str:
+    """Name a node's state; one whose pvestatd does not report is unknown (pve-manager, PVE/API2Tools.pm)."""
+    if not context.cluster.is_up(node):
+        return "offline"
+    return "unknown" if node in context.cluster.faults.unreported else "online"
+
+
 def nodes(context: Context) -> list[dict[str, Any]]:
     """List the nodes; the fingerprint is that of the certificate which all of them show."""
     return [
@@ -20,12 +28,21 @@ def nodes(context: Context) -> list[dict[str, Any]]:
             "node": node,
             "type": "node",
             "id": f"node/{node}",
-            "status": "online" if context.cluster.is_up(node) else "offline",
+            "status": state(context, node),
             "level": "",
             "ssl_fingerprint": context.cluster.certificate.fingerprint,
         }
         for node in context.cluster.nodes
     ]
+
+
+def node_status(context: Context) -> dict[str, Any]:
+    """Show a node's root file system, which holds /var/tmp, and its version."""
+    free = context.cluster.faults.temporary_space
+    total = 100 * 2**30
+    free = total // 2 if free is None else free
+    root = {"total": total, "used": total - free, "free": free, "avail": free}
+    return {"rootfs": root, "pveversion": f"pve-manager/{context.cluster.release}/4b1ac8dd63a1d6e0", "uptime": 86400}
 
 
 def resources(context: Context) -> list[dict[str, Any]]:
@@ -130,10 +147,12 @@ def task_list(context: Context) -> Counted:
 
 
 WHOLE = r"\d+"
+AUDIT = Needs("/nodes/{node}", ("Sys.Audit",))
 PAGE = (Parameter("start", pattern=WHOLE), Parameter("limit", pattern=WHOLE))
 CALLS = (
     Call("GET", "/version", "The server's version", version),
     Call("GET", "/nodes", "The nodes", nodes),
+    Call("GET", "/nodes/{node}/status", "A node's state", node_status, needs=((AUDIT,),)),
     Call(
         "GET",
         "/cluster/resources",

@@ -29,7 +29,7 @@ from .http import (
     plain,
     read_request,
 )
-from .multipart import Multipart, UploadError
+from .multipart import Multipart, NoSpaceError, UploadError
 
 if TYPE_CHECKING:
     from .cluster import Cluster
@@ -207,6 +207,8 @@ class Session:
         except UploadError as error:
             # Here the real server forgets its temporary file.
             raise RefusedError(plain(500, str(error))) from error
+        except NoSpaceError as error:
+            raise GoneError("no space left for the temporary file") from error
         except GoneError:
             temporary.unlink(missing_ok=True)
             raise

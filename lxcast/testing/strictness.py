@@ -181,7 +181,7 @@ STRICTNESS: tuple[Strictness, ...] = (
         "upload-space-twice",
         UPLOAD,
         "The node that takes the upload holds the whole file in /var/tmp first.",
-        "500 `write to temporary file failed`; the temporary file stays, as it does after every refusal of the call.",
+        "The connection is closed with no reply; the temporary file stays, as it does after every refusal of the call.",
         "AnyEvent.pm file_upload_multipart and get_upload_filename; tried",
     ),
     Strictness(

@@ -38,7 +38,7 @@ def build(server: Cluster, tmp_path: Path, source: Path, *more: str, **environ: 
         *more,
     )
     told = lxcast(*words, cwd=tmp_path, environ=access(server, tmp_path, **environ))
-    assert "unexpected" not in told.stderr
+    assert "fault of lxcast" not in told.stderr
     return told
 
 

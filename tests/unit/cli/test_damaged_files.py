@@ -39,7 +39,7 @@ def commands(capsys: pytest.CaptureFixture[str], *lines: str) -> None:
     for line in lines:
         code = run(line.split())
         said = capsys.readouterr().err
-        assert "unexpected" not in said, line
+        assert "fault of lxcast" not in said, line
         assert code in (0, 6, 7, 11), said
 
 

@@ -89,8 +89,8 @@ def test_every_name_is_counted_by_itself() -> None:
 def test_what_a_container_was_made_from_stays() -> None:
     found = stock(*MANY.entries, web_v1=Use(101, "pve2"), web_v2=Use(102, "pve", made=False))
     assert gone(found, keep=9) == []
-    assert why(found, "web-v1.") == "container 101 on pve2 was made from it"
-    assert why(found, "web-v2") == "container 102 on pve is being made from it"
+    assert why(found, "web-v1.") == "container 101 on pve2 was created from it"
+    assert why(found, "web-v2") == "container 102 on pve is being created from it"
 
 
 def test_what_is_pinned_stays_and_so_does_what_a_rollback_would_need(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_single_templates_are_named_by_id_or_file(tmp_path: Path) -> None:
         ("web-v1.tar.zst", "named"),
         ("web-v2.tar.zst", "named"),
     ]
-    assert chosen[1].reasons[1] == "container 7 on pve was made from it"
+    assert chosen[1].reasons[1] == "container 7 on pve was created from it"
     with pytest.raises(StorageError, match=r"no web-v3\.tar\.zst, x"):
         plan_removal([found], NONE, ["web-v3.tar.zst", "x"])
     with pytest.raises(PinError, match=r"web-v1\.tar\.zst is pinned by a\.tf: local\.a"):

@@ -84,10 +84,10 @@ def test_a_pin_is_moved_to_what_was_built(plugin: Path, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"api_url": "ftp://pve.invalid"}, "'ftp://pve.invalid' should begin with https://"),
+        ({"api_url": "ftp://pve.invalid"}, "'ftp://pve.invalid' must start with https://"),
         ({"api_url": "https://root:hunter2@pve.invalid"}, "holds a user or a password"),
         ({"fingerprint": "AB:CD"}, "32 pairs"),
-        ({"ca_file": "none.pem"}, "none.pem is not there"),
+        ({"ca_file": "none.pem"}, "none.pem not found"),
         ({"nodes": ["a"], "all_nodes": True}, "nodes and all_nodes exclude each other"),
         ({"put_url": "https://store.invalid/x?Signature=hunter2"}, "put_url without get_url"),
         ({"get_url": "store.invalid/x?Signature=hunter2"}, "get_url"),

@@ -44,7 +44,7 @@ def test_blanks_around_what_a_variable_holds_are_no_part_of_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [("no certificate", "holds no certificate in PEM"), (None, "is not there")]
+    ("content", "said"), [("no certificate", "contains no certificate in PEM"), (None, "not found")]
 )
 def test_a_file_of_authorities_that_holds_none_is_told(content: str | None, said: str, tmp_path: Path) -> None:
     if content:
@@ -130,7 +130,7 @@ def test_a_profile_file_with_a_secret_is_private(tmp_path: Path) -> None:
 
 
 def test_a_damaged_profile_file_does_not_show_its_lines(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no TOML") as caught:
+    with pytest.raises(UsageError, match="not valid TOML") as caught:
         load_profile("lab", environ=profiles(tmp_path, f"[lab]\napi_token_secret = {SECRET}\n"))
     assert SECRET not in caught.value.message
 
@@ -155,5 +155,19 @@ def test_no_address_that_is_said_gets_the_token_of_another_profile(tmp_path: Pat
     text = f'[a]\napi_url = "pve1"\napi_token_id = "ci@pve!lxcast"\napi_token_secret = "{SECRET}"\n'
     environ = profiles(tmp_path, text)
     assert load_profile("a", "https://pve1:8006/api2/json", environ=environ).url == "https://pve1:8006"
-    with pytest.raises(UsageError, match="'a' is of https://pve1:8006, and --api-url says https://pve2:8006"):
+    with pytest.raises(UsageError, match="'a' is for https://pve1:8006, but --api-url is https://pve2:8006"):
         load_profile("a", "pve2", environ=environ)
+
+
+@pytest.mark.parametrize(
+    ("token", "problem"),
+    [
+        ("root@pam!x", "token name 'x' is too short: Proxmox requires at least 2 characters"),
+        ("root@pam!1x", "token name '1x' is invalid: Proxmox requires a letter first"),
+        ("root@pam", "invalid token id 'root@pam': expected USER@REALM!NAME"),
+    ],
+)
+def test_an_invalid_token_id_is_explained(token: str, problem: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_profile(environ={**PM, "PM_API_TOKEN_ID": token})
+    assert caught.value.message == problem
