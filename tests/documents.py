@@ -1,6 +1,7 @@
 """What a document tells the reader to run and to write, taken from its fenced blocks."""
 
 import re
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_CALLED = re.compile(r"called `([^`]+)`[^`\n]*:\n\n\Z")
+_CALLED = re.compile(r"called\s+`([^`]+)`(?:(?!\n\n)[^`])*:\n\n\Z")
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,17 @@ class Command:
 
     line: str
     shown: str
+
+
+def documents() -> list[Path]:
+    """List the Markdown files of the repository."""
+    listed = subprocess.run(
+        ["git", "-C", REPOSITORY, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "*.md"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [REPOSITORY / name for name in sorted(listed.stdout.split("\0")) if name and (REPOSITORY / name).is_file()]
 
 
 def blocks(document: Path) -> Iterator[Block]:

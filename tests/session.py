@@ -17,9 +17,10 @@ def follow(document: Path, folder: Path, env: Mapping[str, str], other_words: Ma
     """Write and run what a document says, in order, and compare what it shows; return how many commands ran.
 
     A command may fail only if the document runs `echo $?` next. A `text` block is a part of what the last command
-    printed. Sizes, times, counts and digests are compared by their form. `other_words` replaces what this machine has
-    under another name; the folder is shown as PWD.
+    printed. Sizes, times, counts and digests are compared by their form. What a command exports is set for those after
+    it. `other_words` replaces what this machine has under another name; the folder is shown as PWD.
     """
+    env = dict(env)
 
     def here(text: str) -> str:
         for word, other in (other_words or {}).items():
@@ -38,8 +39,11 @@ def follow(document: Path, folder: Path, env: Mapping[str, str], other_words: Ma
                 status = 0
                 continue
             assert status == 0, f"{document}: exit code {status}\n{said}"
+            if command.line.startswith("export ") and ";" not in command.line:
+                env = exported(here(command.line), env)
+                continue
             done = subprocess.run(
-                ["bash", "-c", here(command.line)], cwd=folder, env=dict(env), capture_output=True, text=True
+                ["bash", "-c", here(command.line)], cwd=folder, env=env, capture_output=True, text=True
             )
             status, said, ran = done.returncode, f"$ {command.line}\n{done.stdout}{done.stderr}", ran + 1
             shown = done.stdout.replace(str(folder), "PWD").rstrip("\n")
@@ -47,6 +51,12 @@ def follow(document: Path, folder: Path, env: Mapping[str, str], other_words: Ma
                 pytest.fail(f"{document} shows\n{command.shown}\n{said}")
     assert status == 0, f"{document}: exit code {status}\n{said}"
     return ran
+
+
+def exported(line: str, env: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a shell after that line."""
+    done = subprocess.run(["bash", "-c", f"{line} && env -0"], env=env, capture_output=True, text=True, check=True)
+    return dict(each.split("=", 1) for each in done.stdout.rstrip("\0").split("\0"))
 
 
 def comparable(text: str) -> str:

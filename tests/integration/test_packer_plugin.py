@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from lxcast.testing import Cluster, TaskFault
 from tests.documents import blocks
 from tests.integration.packer_templates import DOCKER, FILES, Templates, chain, containers
 from tests.integration.tools import REPOSITORY, Program
+from tests.session import follow
 from tests.unit.cli.proxmox import access, held
+from tests.unit.cli.running import environment
 
 LATER = """
 post-processor "shell-local" {
@@ -44,11 +47,33 @@ def test_an_export_becomes_a_template_and_later_steps_are_told(templates: Templa
 def test_the_build_that_a_page_shows(templates: Templates, small_image: str, page: str) -> None:
     shown = next(block.text for block in blocks(REPOSITORY / "docs/how-to" / page) if block.language == "hcl")
     shown = shown.replace("=/mnt/pve/pve-nfs", "=./storage").replace('"debian:12"', f'"{small_image}"\n  pull = false')
-    source = "" if 'source "docker"' in shown else DOCKER % (small_image, 'export_path = "rootfs.tar"')
     (templates.folder / "output").mkdir()
-    templates.write(source, shown)
+    templates.write(re.sub(r"\Apacker \{.*?^\}\n", "", shown, flags=re.DOTALL | re.MULTILINE))
     templates.run("build", env={"PATH": f"{templates.commands}:{os.environ['PATH']}"})
     assert templates.stored() == ["debian-12-v1.json", "debian-12-v1.tar.zst", "debian-12-v1.tar.zst.sha256"]
+
+
+def test_the_page_about_the_plugin_does_what_it_shows(
+    packer_new: Program, small_image: str, commands: Path, tmp_path: Path
+) -> None:
+    """`packer init` asks a registry, which a test has not."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/packer").symlink_to(packer_new.path)
+    folder = tmp_path / "reader"
+    folder.mkdir()
+    env = {
+        **environment(packer_new.env),
+        "PATH": f"{tmp_path / 'bin'}:{commands}:{os.environ['PATH']}",
+        "PACKER_PLUGIN_PATH": str(shutil.copytree(packer_new.env["PACKER_PLUGIN_PATH"], tmp_path / "plugins")),
+    }
+    other_words = {
+        "packer init ": "packer validate ",
+        "=/mnt/pve/pve-nfs": "=./storage",
+        '"debian:12"': f'"{small_image}"\n  pull = false',
+    }
+    page = REPOSITORY / "docs/how-to/packer-plugin.md"
+    assert follow(page, folder, env, other_words) == 3
+    assert (folder / "storage/template/cache/debian-12-v1.tar.zst").exists()
 
 
 def test_a_committed_image_becomes_a_template_and_is_kept_where_that_is_said(

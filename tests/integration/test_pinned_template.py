@@ -143,6 +143,7 @@ def test_the_two_ways_of_the_how_to_give_the_same_plan(root: Root, file: str) ->
     root.write(text)
     if file == "pin-alone.tf":
         root.env["PATH"] = "/usr/bin:/bin"
+    del root.env["PROXMOX_VE_ENDPOINT"]
     root.run("init")
     shown = root.run("plan")
     assert 'template_file_id = "local:vztmpl/debian-12-v4.tar.zst"' in shown

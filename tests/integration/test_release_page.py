@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lxcast.testing import Cluster
 from tests.documents import blocks
-from tests.integration.test_stand_in_server import MAIN, PROVIDER
+from tests.integration.test_stand_in_server import PROVIDER
 from tests.integration.tools import Program, missing, on_path
 from tests.unit.cli.proxmox import make_template
 from tests.unit.test_github_actions import FOLDER, fake, run, script
@@ -40,14 +40,12 @@ def test_terraform_pins_what_a_release_holds(terraform_like: Program, commands: 
         web.files |= {f"/download/{TAG}/{name}": content for name, content in files.items()}
         (hcl,) = [block.text for block in blocks(FOLDER / "README.md") if block.language == "hcl"]
         (tmp_path / "tf").mkdir()
-        (tmp_path / "tf/main.tf").write_text(
-            MAIN.partition('variable "')[0] + 'provider "proxmox" {\n insecure = true\n}\n' + hcl
-        )
+        (tmp_path / "tf/main.tf").write_text(hcl.replace("https://pve1.example.org:8006/", server.url))
         pins = tmp_path / "templates/downloads.auto.tfvars.json"
         assert sorted(json.loads(pins.read_text())["lxc_downloads"]) == ["alpine", "debian-12"]
         pins.rename(tmp_path / "tf" / pins.name)
         token = f"{server.token.id}={server.token.secret}"
-        env = {"PROXMOX_VE_ENDPOINT": server.url, "PROXMOX_VE_API_TOKEN": token}
+        env = {"PROXMOX_VE_INSECURE": "true", "PROXMOX_VE_API_TOKEN": token}
         for command in (["init"], ["apply", "-auto-approve"], ["plan", "-detailed-exitcode"]):
             terraform_like.run(*command, "-no-color", "-input=false", cwd=tmp_path / "tf", env=env)
         folder = server.storages["local"].folder("pve1")

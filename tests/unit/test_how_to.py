@@ -1,4 +1,4 @@
-"""What the how-to pages tell a reader to run does what they say."""
+"""The commands of the how-to pages do what the pages show."""
 
 import hashlib
 from pathlib import Path
@@ -13,14 +13,11 @@ from tests.session import follow
 from tests.unit.cli.running import archive, environment
 from tests.unit.rootfs.filesystems import minimal_debian, program, without
 
-OF_A_CLUSTER = "publish-to-many-nodes.md"
-"""The tests of publishing follow it: it needs a cluster."""
-PAGES = sorted(page for page in (REPOSITORY / "docs" / "how-to").glob("*.md") if page.name != OF_A_CLUSTER)
-ABOUT_OTHER_PROGRAMS = {
-    *("packer-plugin.md", "packer-shell-local.md", "publish.md", "terraform-data-source.md"),
-    "from-an-upload-script.md",
-}
-"""Their commands are run by the tests of Packer, Terraform and the Proxmox API."""
+FOLLOWED_ELSEWHERE = {"publish.md", "publish-to-many-nodes.md", "packer-plugin.md"}
+"""Pages that need a Proxmox server or Packer: the tests of these follow them."""
+PAGES = sorted(page for page in (REPOSITORY / "docs" / "how-to").glob("*.md") if page.name not in FOLLOWED_ELSEWHERE)
+WITHOUT_COMMANDS = {"from-an-upload-script.md"}
+"""Its commands need a node; those of publish.md are the same."""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -41,7 +38,7 @@ def test_the_commands_of_a_page_do_what_it_shows(page: Path, commands: Path, tmp
         env = environment({"SSL_CERT_FILE": str(server.ca), "XDG_CACHE_HOME": str(tmp_path / "cache")})
         env["PATH"] = f"{commands}:{env['PATH']}"
         ran = follow(page, folder, env, {"https://downloads.example.com": server.url})
-    assert (ran > 0) == (page.name not in ABOUT_OTHER_PROGRAMS)
+    assert (ran > 0) == (page.name not in WITHOUT_COMMANDS)
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,13 @@ from subprocess import CompletedProcess
 
 import pytest
 
+from lxcast.tar.member import regular
 from lxcast.testing import EVERYTHING, ROLES, Acl, Cluster, Task, Token
 from tests.documents import REPOSITORY, blocks
+from tests.session import follow
 from tests.unit.cli.proxmox import access, held
-from tests.unit.cli.running import lxcast
+from tests.unit.cli.running import archive, environment, lxcast
+from tests.unit.rootfs.filesystems import minimal_debian
 
 PAGES = {name: REPOSITORY / "docs" / "how-to" / f"{name}.md" for name in ("publish", "clear-a-storage")}
 
@@ -59,6 +62,22 @@ def run(server: Cluster, tmp_path: Path, *words: str | Path) -> CompletedProcess
     told = lxcast(*words, cwd=tmp_path, environ=access(server, tmp_path))
     assert "fault of lxcast" not in told.stderr
     return told
+
+
+def test_the_page_about_publishing_does_what_it_shows(commands: Path, tmp_path: Path) -> None:
+    """The reader has made the token as the page shows, and put its secret into the file that the page names."""
+    made = Access(PAGES["publish"])
+    folder, home = tmp_path / "reader", tmp_path / "home"
+    folder.mkdir()
+    (folder / "rootfs.tar").write_bytes(archive([*minimal_debian(), regular(b"srv", b"x")]))
+    (home / ".config/lxcast").mkdir(parents=True)
+    (home / ".config/lxcast/ci.token").write_text(made.tokens[0].secret)
+    with Cluster(("pve1",), tokens=made.tokens, acl=made.acl) as server:
+        env = environment({"HOME": str(home), "SSL_CERT_FILE": str(server.ca), "NO_PROXY": "127.0.0.1"})
+        env["PATH"] = f"{commands}:{env['PATH']}"
+        assert follow(PAGES["publish"], folder, env, {"pve1.example": server.url}) == 5
+        assert held(server, "debian-12-v1.tar.zst")
+        assert held(server, "web-v1.tar.zst")
 
 
 def granted(page: str) -> list[str]:

@@ -1,0 +1,41 @@
+"""Every fenced block of every document is of a kind that a test runs, validates or parses."""
+
+import ast
+import json
+import subprocess
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.documents import REPOSITORY, Block, blocks, documents
+
+FOLLOWED = {"README.md", "docs/tutorial/first-template.md"}
+"""Pages outside of the how-to directory whose console blocks a test follows, with the real programs."""
+
+
+def parse_shell(text: str) -> None:
+    subprocess.run(["bash", "-n"], input=text, text=True, check=True)
+
+
+PARSERS: dict[str, Callable[[str], object]] = {
+    "json": json.loads,
+    "toml": tomllib.loads,
+    "python": ast.parse,
+    "sh": parse_shell,
+}
+ELSEWHERE = {"console", "text", "dockerfile", "make", "hcl"}
+"""Run by those who follow a page; hcl is validated by tests/integration/test_document_hcl.py."""
+ALL = [(page, block) for page in documents() for block in blocks(page)]
+
+
+@pytest.mark.parametrize(("page", "block"), ALL, ids=[f"{page.relative_to(REPOSITORY)}" for page, _ in ALL])
+def test_a_block_is_of_a_kind_that_is_tested(page: Path, block: Block) -> None:
+    name = str(page.relative_to(REPOSITORY))
+    if block.language == "console":
+        assert name in FOLLOWED or name.startswith("docs/how-to/"), "no test follows the commands of this page"
+    elif block.language in PARSERS:
+        PARSERS[block.language](block.text)
+    else:
+        assert block.language in ELSEWHERE
