@@ -1,11 +1,12 @@
-"""The arguments of `post-processor "lxcast"`: one table for what Packer is told and for the reference page.
+"""The arguments of `post-processor "lxcast"`: one table for Packer and for the reference page.
 
-They are the settings (lxcast.settings) and what belongs to one build, by the names that the command line has for them;
-but `name` is `template_name`: Packer takes an argument `name` of any post-processor for itself, as what `only` and
-`except` name (hcl2template/types.build.post-processor.go), and no plugin is told of it.
+They are the settings (lxcast.settings) and the rows of one build, called as on the command line; but `name` is
+`template_name`: Packer uses an argument `name` of any post-processor itself, as the name for `only` and `except`
+(hcl2template/types.build.post-processor.go), and does not pass it to the plugin.
 """
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +16,13 @@ from typing import Any
 from lxcast import settings
 from lxcast.errors import UsageError
 from lxcast.jobs.build import validate
-from lxcast.jobs.options import BuildOptions, build_options
-from lxcast.settings import SETTINGS, Setting, Value
+from lxcast.settings import SETTINGS, BuildOptions, Setting, Value
 from packer_post.protocol.hcl_spec import Attribute
-from packer_post.request import BUILD, UNKNOWN
+from packer_post.request import BUILD, UNKNOWN, make_options
 
-RECORD_FILE = Setting("record_file", "text", "", "A further file to write the template's record to, as JSON.")
+RECORD_FILE = Setting(
+    "record_file", "string", "", "build", False, "Further file to write the record of the template to, as JSON."
+)
 
 ROWS: tuple[Setting, ...] = (
     *(row for row in BUILD if row.name not in ("source", "receipt")),
@@ -29,11 +31,11 @@ ROWS: tuple[Setting, ...] = (
 )
 
 ARGUMENTS = {row.name: "template_name" if row.name == "name" else row.name for row in ROWS}
-"""Row -> how Packer's templates call it."""
+"""Row name -> argument name in Packer's templates."""
 
 _BY_ARGUMENT = {ARGUMENTS[row.name]: row for row in ROWS}
 _TYPES = {
-    "text": "string",
+    "string": "string",
     "url": "string",
     "size": "string",
     "flag": "bool",
@@ -49,40 +51,35 @@ ATTRIBUTES = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """What a template says, by the names of the rows."""
+    """The arguments in a template, by row name."""
 
-    said: Mapping[str, Value]
+    values: Mapping[str, Value]
     unknown: tuple[str, ...] = ()
-    """Arguments that hold a value that Packer does not know yet."""
+    """Arguments with a value that Packer does not know yet."""
     problems: tuple[str, ...] = ()
     """What is wrong with single arguments."""
 
     @property
     def record_file(self) -> Path | None:
         """The further file that the record is written to."""
-        return Path(str(self.said["record_file"])) if self.said.get("record_file") else None
+        return Path(str(self.values["record_file"])) if self.values.get("record_file") else None
 
     @property
     def build(self) -> Mapping[str, Value]:
-        """What is said to the build itself."""
-        return {name: value for name, value in self.said.items() if name != RECORD_FILE.name}
+        """The arguments of the build itself."""
+        return {name: value for name, value in self.values.items() if name != RECORD_FILE.name}
 
     def options(self) -> BuildOptions:
-        """Return the options of the build, over the settings of file and environment, judged without any network.
+        """Return the options of the build, on top of settings file and environment, checked without any network.
 
-        Raises UsageError with everything that is wrong. What is unknown is taken for fine.
+        Raises UsageError with everything that is wrong. A value that Packer does not know yet is taken as valid.
         """
-        given: dict[str, Any] = {name: value for name, value in self.build.items() if name not in self.unknown}
-        if "name" in self.unknown:
-            given["name"] = "unknown"
-        if "output" in given:
-            given["output"] = Path(given["output"])
+        # A stand-in for a name that is not known yet, or whose value is one of the problems: Packer requires one.
+        given = {"name": "unknown"} | {name: value for name, value in self.build.items() if name not in self.unknown}
         if "output" in self.unknown:
-            given["output"] = Path()
-        if "name" not in given:
-            given["name"] = "unsaid"  # only where its value is one of the problems: Packer asks for it
+            given["output"] = os.curdir
         try:
-            options = build_options(settings.load(), given)
+            options = make_options(settings.load(), given)
             validate(options)
         except UsageError as error:
             problems = (*self.problems, as_arguments(error.message))
@@ -93,32 +90,32 @@ class Arguments:
 
 
 def read_arguments(configs: Sequence[Any]) -> Arguments:
-    """Read what Packer hands to Configure. Raises UsageError where that is no template in HCL.
+    """Read the configurations that Packer passes to Configure. Raises UsageError for a template that is not HCL.
 
     A configuration is bytes: the JSON of a cty value without a type, {"type": ..., "value": ...} (go-cty,
-    cty/json). A dictionary holds what Packer itself says, packer_*; with more in it, it is a template of the time
-    before HCL, whose variables a plugin would have to put in.
+    cty/json). A dictionary holds Packer's own values, packer_*; with more in it, it is a JSON template, whose variables
+    a plugin would have to fill in.
     """
-    said: dict[str, Value] = {}
-    problems = []
-    for config in configs:
-        for argument, given in _values(config).items():
-            if given is None or argument not in _BY_ARGUMENT:
-                continue
-            row = _BY_ARGUMENT[argument]
-            try:
-                # max_size = "1TiB" and max_size = 1000 reach the plugin as a text.
-                said[row.name] = settings.parse(row, given) if row.kind == "size" else settings.convert(row, given)
-            except ValueError as error:
-                if not _is_unknown(given):
-                    problems.append(f"{argument} = {settings.show(given)}: {error}")
-                    continue
-                said[row.name] = given
-    return Arguments(said, tuple(name for name, value in said.items() if _is_unknown(value)), tuple(problems))
+    given = {
+        _BY_ARGUMENT[argument].name: value
+        for config in configs
+        for argument, value in _values(config).items()
+        if value is not None and argument in _BY_ARGUMENT
+    }
+    unknown = {name: value for name, value in given.items() if _is_unknown(value)}
+    problems: list[str] = []
+    values = settings.convert_all(
+        {name: value for name, value in given.items() if name not in unknown},
+        settings.convert,
+        lambda row: f"{ARGUMENTS[row.name]} =",
+        problems,
+        {row.name: row for row in ROWS},
+    )
+    return Arguments(values | unknown, tuple(unknown), tuple(problems))
 
 
 def as_arguments(text: str) -> str:
-    """Return a message with the command line's options as the arguments that mean the same, but for commands."""
+    """Return a message with options replaced by the arguments of the same meaning, except in commands."""
     return "\n".join(line if re.search(r"\blxcast [a-z]", line) else _as_arguments(line) for line in text.split("\n"))
 
 
@@ -133,17 +130,17 @@ def _values(config: Any) -> dict[str, Any]:
         try:
             value = json.loads(config)["value"]
         except (ValueError, KeyError, TypeError) as error:
-            raise UsageError("Packer's configuration is no JSON of a value and its type") from error
+            raise UsageError("Packer's configuration is not the JSON of a value and its type") from error
         return value if isinstance(value, dict) else {}
     if isinstance(config, dict) and any(not str(key).startswith("packer_") for key in config):
         raise UsageError(
-            "lxcast needs a template in HCL, this one is JSON", hint="packer hcl2_upgrade makes one of the other"
+            "lxcast needs a template in HCL, this one is JSON", hint="convert it: packer hcl2_upgrade FILE"
         )
     return {}
 
 
 def _is_unknown(value: object) -> bool:
-    """Whether Packer put a placeholder into a value: it does where a value of `build` is not there yet."""
+    """Whether Packer put its placeholder into a value, because a value of `build` is not known yet."""
     if isinstance(value, Mapping):
         return any(map(_is_unknown, value.values()))
     return any(map(_is_unknown, value)) if isinstance(value, list | tuple) else UNKNOWN in str(value)

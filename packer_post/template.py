@@ -7,8 +7,8 @@ from pathlib import Path
 
 from lxcast import durable
 from lxcast.jobs.build import Built, build
-from lxcast.jobs.options import BuildOptions
 from lxcast.progress import Progress
+from lxcast.settings import BuildOptions
 
 
 def make_template(

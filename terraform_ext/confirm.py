@@ -33,10 +33,9 @@ def confirm(query: Query, pin: Mapping[str, Any]) -> dict[str, Any]:
             f"{query.name}: {volid} is pinned, and the query's storage is {ref}",
             hint="name the storage of the pin, or pin the template there",
         )
-    values = settings.load().values
-    name, url, ca_file, fingerprint = (str(values[key]) for key in ("profile", "api_url", "ca_file", "fingerprint"))
+    options = settings.select(settings.StorageOptions, settings.load())
     with _by_variables():
-        profile = load_profile(name, url, ca_file, fingerprint)
+        profile = load_profile(options.profile, options.api_url, options.ca_file, options.fingerprint)
         with _deadline(ref), Client(profile) as client:
             listed = {each.volid: each for each in listing(client, f"/nodes/{ref.node}/storage/{ref.storage}")}
     found = listed.get(str(volid))

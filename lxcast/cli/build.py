@@ -1,11 +1,10 @@
 """`lxcast build`, its report, and what the user does next."""
 
-from pathlib import Path
 from typing import Annotated
 
 from lxcast.cli.command import Argument, Insecure, Json, Option, command
 from lxcast.cli.console import Console
-from lxcast.settings import SETTINGS, Value
+from lxcast.settings import SETTINGS, Settings, build_options
 
 Source = Annotated[
     str,
@@ -29,9 +28,9 @@ def build(
     console: Console,
     source: Source,
     name: Annotated[str, Option("--name", metavar="NAME", help="What the template is called.")],
-    said: dict[str, Value],
+    settings: Settings,
     output: Annotated[
-        Path | None, Option("--output", metavar="DIR", help="A plain folder in place of a storage.")
+        str | None, Option("--output", metavar="DIR", help="A plain folder in place of a storage.")
     ] = None,
     version: Annotated[str, Option("--version", metavar="next|vN", help="The number it gets.")] = "next",
     sha256: Annotated[
@@ -48,12 +47,16 @@ def build(
     """
     from lxcast.cli.report import build_report
     from lxcast.jobs.build import build as cast
-    from lxcast.jobs.options import build_options
-    from lxcast.settings import load
 
-    checksum = {"sha256": sha256.lower().removeprefix("sha256:"), "insecure_no_checksum": insecure_no_checksum}
-    own = {"name": name, "output": output, "version": version, "dry_run": dry_run, **checksum}
-    options = build_options(load(), {**said, **own})
+    options = build_options(
+        settings,
+        name=name,
+        version=version,
+        output=output,
+        sha256=sha256,
+        insecure_no_checksum=insecure_no_checksum,
+        dry_run=dry_run,
+    )
     built = cast(source, options, console.progress)
     found = [finding.text for finding in built.findings if not finding.allowed]
     for warning in (*built.warnings, *found):

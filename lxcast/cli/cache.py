@@ -2,12 +2,12 @@
 
 from typing import Annotated
 
-from lxcast.cli.command import ACCESS, Json, Option, command, group, over_settings
+from lxcast.cli.command import Json, Option, command, group
 from lxcast.cli.console import Console, columns
 from lxcast.errors import StorageError, UsageError
 from lxcast.model import rfc3339
 from lxcast.progress import amount
-from lxcast.settings import Value
+from lxcast.settings import Settings, StorageOptions, in_groups, select
 
 _HEX = 12
 """Digits of a digest that a table shows, as many as Docker does."""
@@ -15,8 +15,8 @@ _HEX = 12
 group("cache", "Show and clear what a build finds again.", example="lxcast cache list")
 
 
-@command("cache list", "storage", *ACCESS, example="lxcast cache list --storage /var/lib/vz")
-def list_(console: Console, said: dict[str, Value], json: Json = False) -> None:
+@command("cache list", *in_groups("storage", "access"), example="lxcast cache list --storage /var/lib/vz")
+def list_(console: Console, settings: Settings, json: Json = False) -> None:
     """List what a build does not make or fetch again.
 
     That are the templates of the storage whose records name the digests of their source and of the rules, and the
@@ -25,11 +25,10 @@ def list_(console: Console, said: dict[str, Value], json: Json = False) -> None:
     from lxcast.jobs.listing import look_into
     from lxcast.sources.download_cache import list_downloads
 
-    values = over_settings(said)
-    storage = str(values["storage"])
+    options = select(StorageOptions, settings)
     records = []
     try:
-        entries = look_into(storage, {name: values[name] for name in ACCESS}).entries
+        entries = look_into(options).entries
         records = [each.record for each in entries if each.record and each.record.source.digest and each.record.rules]
     except StorageError as error:
         console.progress.warn(error.message)
@@ -39,7 +38,7 @@ def list_(console: Console, said: dict[str, Value], json: Json = False) -> None:
             {"template_id": each.template_id, "source": each.source.digest, "rules": each.rules} for each in records
         ]
         files = [{"file": str(each.path), "size": each.size, "used": rfc3339(int(each.used))} for each in downloads]
-        console.document({"storage": storage, "templates": told, "downloads": files})
+        console.document({"storage": options.storage, "templates": told, "downloads": files})
         return
     if records:
         rows = [("TEMPLATE", "SOURCE", "RULES", "KIND")]

@@ -15,20 +15,16 @@ from typer import Argument, Option
 from lxcast import __version__
 from lxcast.cli.console import Console
 from lxcast.errors import UsageError
-from lxcast.model import conceal
 from lxcast.progress import DEBUG, QUIET, VERBOSE
-from lxcast.settings import BY_NAME, Setting, Value, convert, load, merge, parse, parse_pairs, show
+from lxcast.settings import BY_NAME, Setting, Value, convert_all, load, parse_words, show
 
-__all__ = ["ACCESS", "Argument", "Insecure", "Json", "Option", "command", "group", "invoke", "over_settings", "tree"]
+__all__ = ["Argument", "Insecure", "Json", "Option", "command", "group", "invoke", "tree"]
 
 Command = Callable[..., int | None]
 
 Json = Annotated[bool, Option("--json", help="Print JSON.")]
 
 Insecure = Annotated[bool, Option("--insecure-no-checksum", help="Take whatever the server of an https source gives.")]
-
-ACCESS = ("records", "profile", "api_url", "ca_file", "fingerprint")
-"""The settings that say how a Proxmox storage is reached, and where its records are."""
 
 _Quiet = Annotated[bool, Option("--quiet", "-q", help="Show only warnings and errors.")]
 _Verbose = Annotated[bool, Option("--verbose", "-v", help="Show each step with its time.")]
@@ -60,11 +56,14 @@ def tree() -> Any:
     return typer.main.get_command(_app)
 
 
-def command(name: str, *settings: str, example: str) -> Callable[[Command], Command]:
+def command(
+    name: str, *settings: str, without_option: tuple[str, ...] = (), example: str
+) -> Callable[[Command], Command]:
     """Make a function the command `name`, which may be a group's: "GROUP VERB".
 
-    Its first parameter is the Console. The options of the named settings arrive as one dictionary, `said`, which holds
-    what the user wrote. It returns the exit code, None for 0.
+    Its first parameter is the Console. The named settings get an option each and arrive, merged from file, environment
+    and options, as `settings`; those `without_option` come from file and environment alone. All others have their
+    default, whatever the file contains. The function returns the exit code, None for 0.
     """
 
     def register(function: Command) -> Command:
@@ -74,10 +73,11 @@ def command(name: str, *settings: str, example: str) -> Callable[[Command], Comm
             _listen(console, **{each: given.pop(each) for each in _COMMON})
             console.progress.debug(f"lxcast {__version__}: {name}")
             if settings:
-                given["said"] = _read({each: given.pop(each) for each in settings})
+                options = _convert({each: given.pop(each) for each in settings})
+                given["settings"] = load().over(options).only((*settings, *without_option))
             return function(console, **given)
 
-        own = [each for each in list(signature(function).parameters.values())[1:] if each.name != "said"]
+        own = [each for each in list(signature(function).parameters.values())[1:] if each.name != "settings"]
         parameters = [_keyword("context", Parameter.empty, typer.Context)]
         parameters += [each.replace(kind=Parameter.KEYWORD_ONLY) for each in own]
         parameters += [_keyword(each, None, _option(BY_NAME[each])) for each in settings]
@@ -171,37 +171,11 @@ def _option(row: Setting) -> Any:
     return Annotated[kinds.get(row.kind, str) | None, option]
 
 
-def _read(given: Mapping[str, Any]) -> dict[str, Value]:
-    """Return what the user said, as the settings' own types; raises UsageError with everything that is wrong."""
-    said: dict[str, Value] = {}
-    problems = []
-    for name, value in given.items():
-        row = BY_NAME[name]
-        try:
-            if value is None:
-                continue
-            if row.kind == "table":
-                said[name] = parse_pairs(value)
-            elif row.kind == "list":
-                said[name] = tuple(value)
-            else:
-                said[name] = parse(row, value) if row.kind == "size" else value
-        except ValueError as error:
-            problems.append(f"{row.option}: {error}")
-    if problems:
-        raise UsageError("\n".join(problems))
-    return said
-
-
-def over_settings(said: dict[str, Value]) -> dict[str, Any]:
-    """Return the settings with what the user said over them; raises UsageError with everything that is wrong."""
-    values: dict[str, Any] = dict(load().values)
-    problems = []
-    for name, value in said.items():
-        try:
-            values[name] = merge(values[name], convert(BY_NAME[name], value))
-        except ValueError as error:
-            problems.append(f"{BY_NAME[name].option} {conceal(str(value))}: {error}")
+def _convert(given: Mapping[str, Any]) -> dict[str, Value]:
+    """Return the options that the user wrote; raises UsageError with everything that is wrong with them."""
+    problems: list[str] = []
+    written = {name: value for name, value in given.items() if value is not None}
+    values = convert_all(written, parse_words, lambda row: row.option, problems)
     if problems:
         raise UsageError("\n".join(problems))
     return values

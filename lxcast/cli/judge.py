@@ -2,11 +2,11 @@
 
 from typing import Annotated
 
-from lxcast.cli.command import Argument, Insecure, Json, Option, command, over_settings
+from lxcast.cli.command import Argument, Insecure, Json, Option, command
 from lxcast.cli.console import Console
 from lxcast.errors import CheckError
 from lxcast.progress import amount
-from lxcast.settings import Value
+from lxcast.settings import CheckOptions, Settings, SourceOptions, select
 
 
 @command(
@@ -23,7 +23,7 @@ def check(
             "by a prefix, such as oci-archive:FILE:REF or https://HOST/PATH.",
         ),
     ],
-    said: dict[str, Value],
+    settings: Settings,
     sha256: Annotated[str, Option("--sha256", metavar="HEX", help="What an https source must have.")] = "",
     insecure_no_checksum: Insecure = False,
     json: Json = False,
@@ -37,10 +37,15 @@ def check(
     from lxcast.jobs.options import expected
     from lxcast.sources import without_secrets
 
-    values = over_settings(said)
+    options = select(CheckOptions, settings)
     (checksum,) = expected([file], [sha256] if sha256 else [], insecure=insecure_no_checksum)
-    how = {"platform": values["platform"], "init": values["init"], "sha256": checksum}
-    checked = check_source(file, values["policy"], values["allow"], values["arch"], console.progress, **how)
+    checked = check_source(
+        file,
+        options,
+        console.progress,
+        reading=select(SourceOptions, settings, sha256=checksum),
+        init=settings.text("init"),
+    )
     errors = sum(finding.fails for finding in checked.findings)
     others = len(checked.findings) - errors
     if json:
@@ -52,7 +57,7 @@ def check(
                 "members": checked.members,
                 "unpacked_size": checked.unpacked_size,
                 "compression": checked.compression,
-                "policy": values["policy"],
+                "policy": options.policy,
                 "errors": errors,
                 "warnings": others,
                 "findings": [finding.as_dict() for finding in checked.findings],
@@ -72,7 +77,7 @@ def diff(
     console: Console,
     a: Annotated[str, Argument(metavar="A", help="A template, or any source that `lxcast build` takes.")],
     b: Annotated[str, Argument(metavar="B", help="What it is compared with.")],
-    said: dict[str, Value],
+    settings: Settings,
     sha256: Annotated[
         list[str] | None,
         Option("--sha256", metavar="HEX", help="What an https source must have; twice where both are one."),
@@ -90,7 +95,7 @@ def diff(
     from lxcast.sources import without_secrets
 
     checksums = expected([a, b], sha256 or [], insecure=insecure_no_checksum)
-    differences = compare(a, b, console.progress, platform=over_settings(said)["platform"], sha256=checksums)
+    differences = compare(a, b, console.progress, platform=settings.text("platform"), sha256=checksums)
     if json:
         console.document(
             {"a": without_secrets(a), "b": without_secrets(b), "differences": [each.as_dict() for each in differences]}

@@ -4,23 +4,19 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from lxcast.cli.command import ACCESS, Json, command, over_settings
+from lxcast.cli.command import Json, command
 from lxcast.cli.console import Console, columns
 from lxcast.model import conceal
 from lxcast.progress import age, amount
-from lxcast.settings import SETTINGS, Value, load, show
+from lxcast.settings import SETTINGS, Settings, StorageOptions, in_groups, load, select, show
 
 if TYPE_CHECKING:
     from lxcast.proxmox.usage import Uses
     from lxcast.storages.entry import Entry
 
 
-PLACES = (*ACCESS, "nodes", "all_nodes")
-"""The settings that say on which nodes a storage is meant."""
-
-
-@command("list", "storage", *PLACES, example="lxcast list --storage /var/lib/vz")
-def list_(console: Console, said: dict[str, Value], json: Json = False) -> None:
+@command("list", *in_groups("storage", "access", "nodes"), example="lxcast list --storage /var/lib/vz")
+def list_(console: Console, settings: Settings, json: Json = False) -> None:
     """List the templates of a storage.
 
     Of a Proxmox storage the records on this machine tell the digests: those of what was uploaded elsewhere are unknown.
@@ -28,9 +24,8 @@ def list_(console: Console, said: dict[str, Value], json: Json = False) -> None:
     """
     from lxcast.jobs.listing import failure, look_everywhere
 
-    values = over_settings(said)
-    storage = str(values["storage"])
-    found = look_everywhere(storage, {name: values[name] for name in PLACES}, console.progress.warn)
+    options = select(StorageOptions, settings)
+    found = look_everywhere(options, console.progress.warn)
     error = failure(found)
     listed = [(each, entry) for each in found for entry in each.entries]
     for _, entry in listed:
@@ -41,7 +36,7 @@ def list_(console: Console, said: dict[str, Value], json: Json = False) -> None:
         for each, entry in listed:
             used = (each.uses or {}).get(entry.file, ())
             told.append(_facts(entry) | {"node": each.node, "used_by": [asdict(use) for use in used] or None})
-        console.document({"storage": storage, "templates": told}, error)
+        console.document({"storage": options.storage, "templates": told}, error)
     elif listed:
         rows: list[tuple[str, ...]] = [
             ("NODE", "NAME", "VERSION", "FORMAT", "SIZE", "AGE", "SHA256", "TEMPLATE", "USED BY")
@@ -92,7 +87,7 @@ def operations(console: Console, json: Json = False) -> None:
 def settings(console: Console, json: Json = False) -> None:
     """Show each setting and where it came from."""
     found = load()
-    for name in found.ignored:
+    for name in found.unknown_variables:
         console.progress.warn(f"the environment variable {name} is no setting's")
     if json:
         rows = [

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-from lxcast.cli.command import ACCESS, Argument, Json, command, group
+from lxcast.cli.command import Argument, Json, command, group
 from lxcast.cli.console import Console, columns
 from lxcast.cli.references import (
     DEFAULT_FILE,
@@ -14,10 +14,9 @@ from lxcast.cli.references import (
     PinFile,
     Variant,
     Version,
-    open_place,
     show_move,
 )
-from lxcast.settings import Value
+from lxcast.settings import Settings, StorageOptions, in_groups, select
 
 File = Annotated[Path, Argument(metavar="FILE", help="A configuration, such as main.tf, prod.tfvars or web.tf.json.")]
 Address = Annotated[
@@ -29,14 +28,13 @@ group("pin", "Read and write pins, the values that name the template in use.", e
 
 @command(
     "pin write",
-    "storage",
-    *ACCESS,
+    *in_groups("storage", "access"),
     example="lxcast pin write debian-12 --version v4 --storage pve-nfs=/mnt/pve/pve-nfs",
 )
 def write(
     console: Console,
     name: Name,
-    said: dict[str, Value],
+    settings: Settings,
     version: Version = "",
     variant: Variant = None,
     file: PinFile = DEFAULT_FILE,
@@ -51,9 +49,9 @@ def write(
     """
     from lxcast.jobs.promote import write_pin
 
-    storage, access = open_place(said)
+    storage = select(StorageOptions, settings)
     written = not (dry_run or check)
-    move = write_pin(name, version, storage, file, access, variant=variant, write=written)
+    move = write_pin(name, version, storage, file, variant=variant, write=written)
     return show_move(console, move, check=check, written=written, json=json)
 
 
@@ -90,10 +88,14 @@ def get(console: Console, file: File, address: Address, json: Json = False) -> N
         console.out(slot.value)
 
 
-@command("pin list", "storage", *ACCESS, example="lxcast pin list environments --storage pve-nfs=/mnt/pve/pve-nfs")
+@command(
+    "pin list",
+    *in_groups("storage", "access"),
+    example="lxcast pin list environments --storage pve-nfs=/mnt/pve/pve-nfs",
+)
 def list_(
     console: Console,
-    said: dict[str, Value],
+    settings: Settings,
     folder: Annotated[Path, Argument(metavar="DIR", help="The directory of the configurations.")] = Path(),
     json: Json = False,
 ) -> None:
@@ -104,8 +106,8 @@ def list_(
     """
     from lxcast.jobs.pin import list_pins
 
-    storage, access = open_place(said)
-    pins = list_pins(folder, storage, console.progress, access)
+    storage = select(StorageOptions, settings)
+    pins = list_pins(folder, storage, console.progress)
     if json:
         console.document({"pins": [asdict(each) | {"file": str(each.file)} for each in pins]})
     elif pins:

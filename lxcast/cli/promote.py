@@ -2,22 +2,21 @@
 
 from typing import Annotated
 
-from lxcast.cli.command import ACCESS, Json, Option, command
+from lxcast.cli.command import Json, Option, command
 from lxcast.cli.console import Console
-from lxcast.cli.references import DEFAULT_FILE, Check, DryRun, Name, Variant, Version, open_place, show_move
-from lxcast.settings import Value
+from lxcast.cli.references import DEFAULT_FILE, Check, DryRun, Name, Variant, Version, show_move
+from lxcast.settings import Settings, StorageOptions, in_groups, select
 
 
 @command(
     "promote",
-    "storage",
-    *ACCESS,
+    *in_groups("storage", "access"),
     example="lxcast promote debian-12 --version v4 --to env/prod/main.tf:local.lxc_rootfs_version",
 )
 def promote(
     console: Console,
     name: Name,
-    said: dict[str, Value],
+    settings: Settings,
     version: Version = "",
     variant: Variant = None,
     to: Annotated[
@@ -41,7 +40,7 @@ def promote(
     """
     from lxcast.jobs.promote import promote as move
 
-    storage, access = open_place(said)
+    storage = select(StorageOptions, settings)
     write = not (dry_run or check)
-    moved = move(name, version, to, storage, field, access, variant=variant, force_name=force_name, write=write)
+    moved = move(name, version, to, storage, field, variant=variant, force_name=force_name, write=write)
     return show_move(console, moved, check=check, written=write, json=json)

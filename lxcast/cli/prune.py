@@ -4,11 +4,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from lxcast.cli.command import Argument, Json, Option, command, over_settings
+from lxcast.cli.command import Argument, Json, Option, command
 from lxcast.cli.console import Console, columns
-from lxcast.cli.look import PLACES
 from lxcast.progress import age, amount
-from lxcast.settings import Value
+from lxcast.settings import Settings, StorageOptions, in_groups, select
 
 if TYPE_CHECKING:
     from lxcast.jobs.listing import Contents
@@ -28,13 +27,13 @@ Apply = Annotated[bool, Option("--apply", help="Remove them; unsaid, only the pl
 
 @command(
     "prune",
-    "storage",
-    *PLACES,
+    *in_groups("storage", "access", "nodes"),
+    without_option=("pin_file",),
     example="lxcast prune --keep 3 --older-than 90d --pins environments --storage proxmox:pve1/local",
 )
 def prune(
     console: Console,
-    said: dict[str, Value],
+    settings: Settings,
     names: Annotated[list[str] | None, Argument(metavar="NAME", help="Only these; unsaid, every name.")] = None,
     keep: Annotated[int | None, Option("--keep", metavar="N", help="The N newest of each name stay.")] = None,
     older_than: Annotated[
@@ -54,20 +53,20 @@ def prune(
     from lxcast.jobs.prune import parse_age, plan
 
     seconds = parse_age(older_than) if older_than else None
-    storage, places, known = _look(console, said, pins)
+    storage, places, known = _look(console, settings, pins)
     verdicts = plan(places, known, names=names or (), keep=keep, older_than=seconds)
     _carry_out(console, storage, places, verdicts, apply=apply, json=json)
 
 
 @command(
     "remove",
-    "storage",
-    *PLACES,
+    *in_groups("storage", "access", "nodes"),
+    without_option=("pin_file",),
     example="lxcast remove local:vztmpl/debian-12-v1.tar.zst --storage proxmox:pve1/local --apply",
 )
 def remove(
     console: Console,
-    said: dict[str, Value],
+    settings: Settings,
     templates: Annotated[list[str], Argument(metavar="TEMPLATE", help="Ids or file names.")],
     pins: PinPaths = None,
     apply: Apply = False,
@@ -82,23 +81,22 @@ def remove(
     """
     from lxcast.jobs.prune import plan_removal
 
-    storage, places, known = _look(console, said, pins)
+    storage, places, known = _look(console, settings, pins)
     _carry_out(console, storage, places, plan_removal(places, known, templates), apply=apply, json=json)
 
 
-def _look(console: Console, said: dict[str, Value], paths: list[Path] | None) -> "tuple[str, list[Contents], Pins]":
+def _look(console: Console, settings: Settings, paths: list[Path] | None) -> "tuple[str, list[Contents], Pins]":
     """Return the storage, what it holds, node by node, and what the pins name."""
     from lxcast.jobs.listing import look_everywhere
     from lxcast.jobs.prune import Pins
 
-    values = over_settings(said)
-    own = Path(values["pin_file"])  # that builds keep
-    files = [*(paths or ()), *([own] if values["pin_file"] and own.exists() else [])]
+    own = settings.text("pin_file")  # that builds keep
+    files = [*(paths or ()), *([Path(own)] if own and Path(own).exists() else [])]
     pins = Pins.read(files)
     if files and not pins.named:
         console.progress.warn(f"no pin in {', '.join(map(str, files))}: it keeps nothing")
-    storage, access = str(values["storage"]), {name: values[name] for name in PLACES}
-    return storage, look_everywhere(storage, access, console.progress.warn), pins
+    options = select(StorageOptions, settings)
+    return options.storage, look_everywhere(options, console.progress.warn), pins
 
 
 def _carry_out(

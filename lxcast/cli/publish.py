@@ -1,22 +1,23 @@
 """The commands that speak to Proxmox: publish, doctor."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from lxcast.cli.command import Argument, Json, Option, command, over_settings
+from lxcast.cli.command import Argument, Json, Option, command
 from lxcast.cli.console import Console, columns
-from lxcast.settings import TARGETS, Value
+from lxcast.settings import CheckOptions, Settings, StorageOptions, in_groups, select
 
 
 @command(
     "publish",
-    *("storage", "policy", "allow", "arch", *TARGETS),
+    *in_groups("storage", "checks", "access", "nodes", "delivery"),
     example="lxcast publish debian-12-v4.tar.zst --storage proxmox:pve1/local",
 )
 def publish(
     console: Console,
     file: Annotated[Path, Argument(metavar="FILE", help="A template; its name is what the storage lists.")],
-    said: dict[str, Value],
+    settings: Settings,
     no_check: Annotated[
         bool, Option("--no-check", help="Send it without asking whether Proxmox would take it.")
     ] = False,
@@ -31,16 +32,12 @@ def publish(
     from lxcast.jobs.publish import publish as put
     from lxcast.storages.targets import find_targets
 
-    values = over_settings(said)
-    storage = _storage(said, str(values["storage"]))
-    targets = find_targets(storage, **{name: values[name] for name in TARGETS})
+    targets = find_targets(_storage(settings))
     published = put(
         file,
         targets,
+        select(CheckOptions, settings),
         console.progress,
-        policy=values["policy"],
-        allow=values["allow"],
-        arch=values["arch"],
         check=not no_check,
     )
     rows = [(each.node, each.state, str(each.error or "")) for each in published.outcomes]
@@ -68,8 +65,10 @@ def publish(
         console.out(published.volid)
 
 
-@command("doctor", "storage", *TARGETS, example="lxcast doctor --storage proxmox:pve1/local")
-def doctor(console: Console, said: dict[str, Value], json: Json = False) -> int:
+@command(
+    "doctor", *in_groups("storage", "access", "nodes", "delivery"), example="lxcast doctor --storage proxmox:pve1/local"
+)
+def doctor(console: Console, settings: Settings, json: Json = False) -> int:
     """Look at everything that an upload needs, and send nothing.
 
     The exit code is 9 where something forbids an upload.
@@ -77,8 +76,7 @@ def doctor(console: Console, said: dict[str, Value], json: Json = False) -> int:
     from lxcast.errors import ApiError
     from lxcast.storages.targets import diagnose, find_targets
 
-    values = over_settings(said)
-    targets = find_targets(_storage(said, str(values["storage"])), **{name: values[name] for name in TARGETS})
+    targets = find_targets(_storage(settings))
     found = diagnose(targets, console.progress)
     if json:
         keys = ("subject", "state", "message", "hint")
@@ -105,7 +103,9 @@ def doctor(console: Console, said: dict[str, Value], json: Json = False) -> int:
     return ApiError.exit_code if any(each.errors for each in found) else 0
 
 
-def _storage(said: dict[str, Value], setting: str) -> str:
-    """Return the storage that is named, or `proxmox:` where the settings name a folder or nothing."""
-    named = "storage" in said or setting.startswith("proxmox:")
-    return setting if named else "proxmox:"
+def _storage(settings: Settings) -> StorageOptions:
+    """Return the options of the storage; `proxmox:` takes the place of a directory that no option names."""
+    options = select(StorageOptions, settings)
+    if "storage" in settings.given or options.storage.startswith("proxmox:"):
+        return options
+    return replace(options, storage="proxmox:")

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from lxcast.cli.command import ACCESS, Argument, Option, over_settings
+from lxcast.cli.command import Argument, Option
 from lxcast.cli.console import Console
-from lxcast.settings import Value
 
 if TYPE_CHECKING:
     from lxcast.references.reference import Move
@@ -22,12 +21,6 @@ DryRun = Annotated[bool, Option("--dry-run", help="Show the change without makin
 Check = Annotated[bool, Option("--check", help="Show the change without making it; exit with 1 if there is one.")]
 
 DEFAULT_FILE = Path("templates.auto.tfvars.json")
-
-
-def open_place(said: dict[str, Value]) -> tuple[str, dict[str, Value]]:
-    """Return the storage, and the settings that a Proxmox storage is reached with."""
-    values = over_settings(said)
-    return str(values["storage"]), {name: values[name] for name in ACCESS}
 
 
 def show_move(console: Console, move: "Move", *, check: bool, written: bool, json: bool) -> int:

@@ -6,21 +6,18 @@ from typing import Annotated
 
 from lxcast.cli.command import Argument, Json, command
 from lxcast.cli.console import Console
-from lxcast.settings import SETTINGS, TARGETS, Value
-
-_FIXED = ("storage", "pattern", "variant", "release", "platform", "if_changed", "pin_file", "reuse")
-"""Settings that follow from the file that is repacked, which stays beside the original."""
+from lxcast.settings import Settings, in_groups
 
 
 @command(
     "repack",
-    *(row.name for row in SETTINGS if row.name not in (*_FIXED, *TARGETS)),
+    *in_groups("checks", "content", "output", "limits"),  # the others follow from the file
     example="lxcast repack /var/lib/vz/template/cache/hakim-*.tar.xz",
 )
 def repack(
     console: Console,
     files: Annotated[list[Path], Argument(metavar="FILE...", help="Archives, nested ones too.")],
-    said: dict[str, Value],
+    settings: Settings,
     json: Json = False,
 ) -> int:
     """Make templates of old archives, beside them.
@@ -31,9 +28,8 @@ def repack(
     """
     from lxcast.cli.report import build_report
     from lxcast.jobs.repack import repack as run
-    from lxcast.settings import load
 
-    done = run(files, load(), said, console.progress)
+    done = run(files, settings, console.progress)
     code = 0
     for each in done:
         if each.built is not None:

@@ -1,16 +1,18 @@
 """The command `rollback`."""
 
-from lxcast.cli.command import ACCESS, Json, command
+from lxcast.cli.command import Json, command
 from lxcast.cli.console import Console
-from lxcast.cli.references import DEFAULT_FILE, Check, DryRun, Name, PinFile, Variant, open_place, show_move
-from lxcast.settings import Value
+from lxcast.cli.references import DEFAULT_FILE, Check, DryRun, Name, PinFile, Variant, show_move
+from lxcast.settings import Settings, StorageOptions, in_groups, select
 
 
-@command("rollback", "storage", *ACCESS, example="lxcast rollback debian-12 --storage pve-nfs=/mnt/pve/pve-nfs")
+@command(
+    "rollback", *in_groups("storage", "access"), example="lxcast rollback debian-12 --storage pve-nfs=/mnt/pve/pve-nfs"
+)
 def rollback(
     console: Console,
     name: Name,
-    said: dict[str, Value],
+    settings: Settings,
     variant: Variant = None,
     file: PinFile = DEFAULT_FILE,
     dry_run: DryRun = False,
@@ -23,7 +25,7 @@ def rollback(
     """
     from lxcast.jobs.promote import rollback as move
 
-    storage, access = open_place(said)
+    storage = select(StorageOptions, settings)
     write = not (dry_run or check)
-    moved = move(name, file, storage, access, variant=variant, write=write)
+    moved = move(name, file, storage, variant=variant, write=write)
     return show_move(console, moved, check=check, written=write, json=json)

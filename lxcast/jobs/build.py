@@ -9,7 +9,6 @@ from lxcast import __version__, compression
 from lxcast.errors import CheckError, PinError, UsageError
 from lxcast.jobs import image
 from lxcast.jobs.convert import Cast, Rules, resolve_init, run
-from lxcast.jobs.options import BuildOptions
 from lxcast.jobs.packaged import beside, completed, metadata, named, with_templates
 from lxcast.jobs.place import Place
 from lxcast.jobs.reuse import find_made, rules_digest, still_holds
@@ -21,6 +20,7 @@ from lxcast.record import Record
 from lxcast.rootfs import checks
 from lxcast.rootfs.distribution import detect, machine
 from lxcast.rootfs.hints import container_hints
+from lxcast.settings import BuildOptions
 from lxcast.sources import DeferredSource, Source, open_source
 
 
@@ -58,21 +58,20 @@ def build(source: str, options: BuildOptions, progress: Progress) -> Built:
     place = Place.of(options)
     place.warn_of_unused(options, progress)
     template = _naming(options)
-    asked = None if options.version == "next" else Version.parse(options.version)
-    unsaid = "" if options.insecure_no_checksum else None
-    found = open_source(source, options.platform, options.sha256 or unsaid)
+    asked = options.version
+    found = open_source(source, options.source.platform, options.source.sha256)
     with ExitStack() as stack:
         if not options.dry_run:
-            place.prepare(options.format, progress)
+            place.prepare(options.output.format, progress)
         key = rules_digest(options, rules, found)
         if made := _made(found, key, rules, options, place, progress):
             return Built(made, place.path(made), unchanged=True, reused=True)
         archive = _awaited(found, progress)
-        init = resolve_init(options.init, archive, rules.fits, options.format)
+        init = resolve_init(options.content.init, archive, rules.fits, options.output.format)
         rules, template = with_templates(rules.starting(archive, init), archive), named(template, archive)
         _require_volid(template, asked or place.folder.next_version(template), place.id)
         claim = None
-        if options.release_metadata is not None:
+        if options.content.release_metadata is not None:
             # The version enters the content, so it must be known, and be this build's alone, before the first byte.
             if not options.dry_run:
                 claim = stack.enter_context(place.folder.claimed(template, asked))
@@ -88,11 +87,11 @@ def build(source: str, options: BuildOptions, progress: Progress) -> Built:
             if claim is not None:
                 place.folder.burn(claim)
             raise
-        if FORMATS[options.format].layer:
-            cast = image.finish(cast, file, archive, options.arch, options.init)
+        if FORMATS[options.output.format].layer:
+            cast = image.finish(cast, file, archive, options.checks.arch, options.content.init)
         record = _record(cast, archive, options, subject, findings, key)
         # A variant that only the source's metadata names tells templates apart if the file's name holds it.
-        has_variant = options.variant or "variant" in template.pattern.fields
+        has_variant = options.naming.variant or "variant" in template.pattern.fields
         record = replace(record, variant=template.variant if has_variant else "")
         built = Built(record, place.folder.folder, findings, cast.cleanup, cast.fit, archive.warnings)
         template = completed(template, record)
@@ -104,7 +103,7 @@ def build(source: str, options: BuildOptions, progress: Progress) -> Built:
         with progress.step("publishing"):
             renumber = claim is None and asked is None
             claim = claim or stack.enter_context(place.folder.claimed(template, asked))
-            further = beside(archive, options.output)
+            further = beside(archive, options.directory)
             record, there = place.put(file, template, claim, record, further, progress, renumber=renumber)
         return replace(built, record=record, path=place.path(record), unchanged=there)
 
@@ -118,14 +117,14 @@ def _awaited(source: Source, progress: Progress) -> Source:
 
 def _subject(cast: Cast, source: Source, options: BuildOptions, init: checks.Init) -> checks.Subject:
     """Return what the checks are to judge."""
-    dhcp = options.network == "dhcp"
-    return checks.Subject(cast.survey, arch=options.arch, init=init, process=source.config, dhcp=dhcp)
+    dhcp = options.content.network == "dhcp"
+    return checks.Subject(cast.survey, arch=options.checks.arch, init=init, process=source.config, dhcp=dhcp)
 
 
 def _judged(subject: checks.Subject, source: Source, options: BuildOptions, progress: Progress) -> list[checks.Finding]:
     """Return what the checks found. Raises CheckError where that is too much; the rest was warned of then."""
     with progress.step("checking"):
-        findings = checks.run_checks(subject, options.policy, options.allow)
+        findings = checks.run_checks(subject, options.checks.policy, options.checks.allow)
     failure = checks.to_error(findings, source.origin.reference)
     if failure:
         for warning in (*source.warnings, *(one.text for one in findings if not one.fails)):
@@ -138,9 +137,9 @@ def validate(options: BuildOptions) -> None:
     """Raise UsageError with everything that is wrong with the options and shows before a source or storage is asked."""
     errors: list[UsageError | PinError] = []
     looks: tuple[Callable[[], object], ...] = (
-        lambda: checks.validate(options.policy, options.allow),
+        lambda: checks.validate(options.checks.policy, options.checks.allow),
         lambda: Rules.chosen(options).for_version(options, None),
-        lambda: Platform.parse(options.platform) if options.platform else None,
+        lambda: Platform.parse(options.source.platform) if options.source.platform else None,
         lambda: _look_at_folder(options),
         lambda: _look_at_pins(options),
         lambda: _naming(options),
@@ -168,12 +167,12 @@ def _look_at_folder(options: BuildOptions) -> None:
 
 def _naming(options: BuildOptions) -> Naming:
     return naming(
-        options.name,
-        options.pattern,
-        variant=options.variant,
-        release=options.release,
-        arch=options.arch,
-        for_storage=options.output is None,
+        options.naming.name,
+        options.naming.pattern,
+        variant=options.naming.variant,
+        release=options.naming.release,
+        arch=options.checks.arch,
+        for_storage=options.directory is None,
     )
 
 
@@ -182,7 +181,7 @@ def _look_at_pins(options: BuildOptions) -> None:
     if options.pin_file:
         from lxcast.jobs.promote import check_pin_file  # few builds name one
 
-        check_pin_file(Path(options.pin_file), options.name)
+        check_pin_file(options.pin_file, options.naming.name)
 
 
 def _require_short_name(options: BuildOptions) -> None:
@@ -217,7 +216,7 @@ def _made(
     """Return the record of the template that this build would make again, where there is one and it may be taken."""
     if options.dry_run or not options.reuse or not source.origin.digest:
         return None
-    found = find_made(place.listing.records(), source, key, _naming(options), options.version)
+    found = find_made(place.listing.records(), source, key, _naming(options), str(options.version or "next"))
     return found if found and still_holds(found, source, rules, options, progress) else None
 
 
@@ -230,27 +229,27 @@ def _record(
     rules: str,
 ) -> Record:
     """Return what is known of the template before it has a name."""
-    survey, form = cast.survey, FORMATS[options.format]
+    survey, form = cast.survey, FORMATS[options.output.format]
     distribution = detect(survey)
     return Record(
-        name=options.name,
+        name=options.naming.name,
         size=cast.size,
         unpacked_size=survey.unpacked_size,
         members=survey.members,
         sha256=cast.sha256,
         diff_id=cast.diff_id,
-        format=options.format,
-        compressor=compression.describe(form.layer or form.name, small=options.small),
+        format=options.output.format,
+        compressor=compression.describe(form.layer or form.name, small=options.output.small),
         ostype=distribution.ostype,
-        release=options.release or distribution.release,
-        arch=options.arch or machine(survey),
+        release=options.naming.release or distribution.release,
+        arch=options.checks.arch or machine(survey),
         created=rfc3339(moment()),
         lxcast=__version__,
         source=source.origin,
         rules=rules,
         cleanup={row: count for row, count in cast.cleanup.items() if count["members"]},
         fit={row: notes for row, notes in cast.fit.items() if notes},
-        checks={"policy": options.policy, "findings": [finding.as_dict() for finding in findings]},
+        checks={"policy": options.checks.policy, "findings": [finding.as_dict() for finding in findings]},
         hints=container_hints(subject),
         metadata=metadata(source).values,
     )

@@ -1,6 +1,6 @@
 """Would Proxmox take this archive, and would it boot? Every reason why not, at once."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ from lxcast.rootfs import checks
 from lxcast.rootfs.checks.wrapping import is_proxmox_image
 from lxcast.rootfs.distribution import detect, machine
 from lxcast.rootfs.survey import Survey
+from lxcast.settings import CheckOptions, SourceOptions
 from lxcast.sources import Members, Source, open_for_check
 from lxcast.tar.quirks import Quirks
 
@@ -34,28 +35,26 @@ class CheckReport:
 
 def check(
     source: str | Path,
-    policy: str,
-    allow: Mapping[str, str],
-    arch: str,
+    options: CheckOptions,
     progress: Progress,
     *,
-    platform: str = "",
+    reading: SourceOptions | None = None,
     init: str = "",
-    sha256: str | None = None,
 ) -> CheckReport:
     """Judge an archive as it stands, whoever wrote it, or what a build would read from any other source.
 
-    Of an image that Proxmox itself unpacks, the archive and the root filesystem in it are judged. `platform`, `init`
-    and `sha256` are as for a build. Raises UsageError for an unknown policy or check, and SourceError and its children
-    for what cannot be read.
+    Of an image that Proxmox itself unpacks, the archive and the root filesystem in it are judged. `reading` and `init`
+    are as for a build. Raises UsageError for an unknown policy or check, and SourceError and its children for what
+    cannot be read.
     """
-    checks.validate(policy, allow)
+    checks.validate(options.policy, options.allow)
 
     def run_checks(survey: Survey, source: Source, format: str = "") -> list[checks.Finding]:
         starts = resolve_init(init, source, format=format)
-        return checks.run_checks(checks.Subject(survey, arch=arch, init=starts, process=source.config), policy, allow)
+        subject = checks.Subject(survey, arch=options.arch, init=starts, process=source.config)
+        return checks.run_checks(subject, options.policy, options.allow)
 
-    found = open_for_check(source, platform, sha256)
+    found = open_for_check(source, *((reading.platform, reading.sha256) if reading else ()))
     archive = found.file
     if archive is None:
         content = found.content()

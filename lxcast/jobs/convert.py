@@ -10,10 +10,9 @@ from lxcast import compression
 from lxcast.durable import Temporary
 from lxcast.errors import SourceError
 from lxcast.jobs import image
-from lxcast.jobs.options import BuildOptions
 from lxcast.model import FORMATS, Version, moment
 from lxcast.progress import Progress
-from lxcast.rootfs.additions import Addition
+from lxcast.rootfs.additions import parse_additions
 from lxcast.rootfs.checks import CHECKS, SCAN_ROOTS, Init, reads, scan
 from lxcast.rootfs.cleanup import Cleanup, Operation
 from lxcast.rootfs.fit import Fit, FitOptions, Fitting
@@ -23,6 +22,7 @@ from lxcast.rootfs.operations import OPERATIONS
 from lxcast.rootfs.pipeline import Pipeline, Repairs
 from lxcast.rootfs.rows import select
 from lxcast.rootfs.survey import Survey
+from lxcast.settings import BuildOptions
 from lxcast.sources import Source
 from lxcast.tar.member import Member
 from lxcast.tar.reader import Limits
@@ -50,23 +50,25 @@ class Rules:
 
         Raises UsageError for unknown rows, patterns that are no paths, and a SOURCE_DATE_EPOCH that is no number.
         """
-        Matcher(dict.fromkeys(options.remove, True))  # a wrong pattern is an error before any work
-        enable = options.enable if options.release_metadata is None else (*options.enable, _RELEASE)
-        operations, fits = select(OPERATIONS, FITS, enable=enable, disable=options.disable)
+        content = options.content
+        Matcher(dict.fromkeys(content.remove, True))  # a wrong pattern is an error before any work
+        enable = content.enable if content.release_metadata is None else (*content.enable, _RELEASE)
+        operations, fits = select(OPERATIONS, FITS, enable=enable, disable=content.disable)
         epoch = moment() if os.environ.get("SOURCE_DATE_EPOCH") else None
         fit_options = FitOptions(
             epoch=epoch or 0,
-            network="dhcp" if options.network == "dhcp" else "loopback",
-            additions=tuple(Addition.parse(text) for text in options.add),
+            network="dhcp" if content.network == "dhcp" else "loopback",
+            additions=parse_additions(content.add),
         )
-        limits = Limits(options.max_members, options.max_size)
-        return cls(operations, options.remove, fits, fit_options, epoch, limits)
+        limits = Limits(options.source.max_members, options.source.max_size)
+        return cls(operations, content.remove, fits, fit_options, epoch, limits)
 
     def for_version(self, options: BuildOptions, version: Version | None) -> "Rules":
         """Return these rules with what the release file shall say, where one is wanted."""
-        if options.release_metadata is None:
+        metadata = options.content.release_metadata
+        if metadata is None:
             return self
-        release = {"NAME": options.name, "VERSION": str(version or ""), **options.release_metadata}
+        release = {"NAME": options.naming.name, "VERSION": str(version or ""), **metadata}
         return replace(self, fit_options=replace(self.fit_options, release=release))
 
     def starting(self, source: Source, init: Init) -> "Rules":
@@ -126,12 +128,15 @@ class _Output:
         self.sha256 = hashlib.sha256()
         self.size = 0
         self._file, self._archive, self._progress, self._told = file, archive, progress, 0
-        form = FORMATS[options.format]
+        form = FORMATS[options.output.format]
         if file and form.layer:
             image.begin(file)
         self._compressor = (
             compression.compress(
-                cast(BinaryIO, self), form.layer or form.name, small=options.small, threads=options.threads
+                cast(BinaryIO, self),
+                form.layer or form.name,
+                small=options.output.small,
+                threads=options.output.threads,
             )
             if file
             else None

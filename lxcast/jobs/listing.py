@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lxcast.errors import ApiError, LxcastError, StorageError
 from lxcast.identifiers import stem_of
 from lxcast.model import DirectoryRef, ProxmoxRef, StorageRef, Version, parse_storage
 from lxcast.naming import parts_of
 from lxcast.record import Record
+from lxcast.settings import StorageOptions
 from lxcast.storages.directory import DirectoryStorage
 from lxcast.storages.entry import Entry, select
 
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from lxcast.proxmox.usage import Uses
     from lxcast.storages.proxmox import Listed
     from lxcast.storages.targets import Targets
-
-Access = Mapping[str, Any]
-"""How a Proxmox storage is reached, and on which nodes, as `find_targets` takes it and the settings have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,37 +55,37 @@ class Contents:
         return isinstance(self.ref, ProxmoxRef)
 
 
-def look_into(storage: str, access: Access | None = None) -> Contents:
+def look_into(options: StorageOptions) -> Contents:
     """Return what a storage holds, with and without records; of a Proxmox storage on the first node that is named.
 
     Raises UsageError for a text that names no storage, StorageError where it is not there, and ApiError.
     """
-    if not storage.startswith("proxmox:"):
-        ref = parse_storage(storage)
+    if not options.storage.startswith("proxmox:"):
+        ref = parse_storage(options.storage)
         assert isinstance(ref, DirectoryRef)
         return Contents(ref, DirectoryStorage(ref).entries())
     from lxcast.proxmox.client import Client  # 60 ms
     from lxcast.storages.targets import find_targets
 
-    targets = find_targets(storage, **(access or {}))
+    targets = find_targets(options)
     with Client(targets.profile) as client:
         return Contents(targets.refs[0], _list(client, targets.refs[0], targets), targets)
 
 
-def look_everywhere(storage: str, access: Access, warn: Callable[[str], None]) -> list[Contents]:
+def look_everywhere(options: StorageOptions, warn: Callable[[str], None]) -> list[Contents]:
     """Return what a storage holds on each node that is named, and which containers were made of it; a shared one once.
 
     A node that does not answer is told of by its `error`, where none does by ApiError; what is not known of containers
     is told to `warn`. Else it raises what `look_into` does.
     """
-    if not storage.startswith("proxmox:"):
-        return [look_into(storage)]
+    if not options.storage.startswith("proxmox:"):
+        return [look_into(options)]
     from lxcast.proxmox.client import Client
     from lxcast.proxmox.nodes import OFFLINE, node_states
     from lxcast.proxmox.usage import find_made, is_shared, uses_in
     from lxcast.storages.targets import find_targets, places
 
-    targets = find_targets(storage, **access)
+    targets = find_targets(options)
     found: list[Contents] = []
     with Client(targets.profile) as client:
         refs = places(client, targets)
@@ -122,17 +120,15 @@ def failure(places: Sequence[Contents], others: Mapping[str, LxcastError] | None
     return failed_nodes(failed, len(places))
 
 
-def find_template(
-    name: str, version: Version | None, storage: str, access: Access | None = None, variant: str | None = None
-) -> Record:
+def find_template(name: str, version: Version | None, options: StorageOptions, variant: str | None = None) -> Record:
     """Return the record of a template (None: the newest version; any single variant); raises what `look_into` does.
 
     StorageError lists the choices.
     """
-    if storage.startswith("proxmox:"):
-        found = look_into(storage, access)
+    if options.storage.startswith("proxmox:"):
+        found = look_into(options)
         return select(found.entries, name, version, found.where, variant)
-    ref = parse_storage(storage)
+    ref = parse_storage(options.storage)
     assert isinstance(ref, DirectoryRef)
     return DirectoryStorage(ref).find(name, version, variant)
 

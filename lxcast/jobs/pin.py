@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lxcast.errors import ApiError, LxcastError, PinError, StorageError
 from lxcast.identifiers import suffix_of
-from lxcast.jobs.listing import Access, Contents, look_into
+from lxcast.jobs.listing import Contents, look_into
 from lxcast.progress import Progress
 from lxcast.references import pin_file
 from lxcast.references.entries import VARIABLE
@@ -18,6 +18,7 @@ from lxcast.references.literal import Literal
 from lxcast.references.reference import Move
 from lxcast.references.resolve import Value, find_origins, resolve
 from lxcast.references.slots import Slot
+from lxcast.settings import StorageOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def set_value(file: Path, address: str, value: str, *, write: bool = True) -> Mo
     return Literal(file, address).write(None, value, write=write)
 
 
-def list_pins(folder: Path, storage: str, progress: Progress, access: Access | None = None) -> list[Found]:
+def list_pins(folder: Path, storage: StorageOptions, progress: Progress) -> list[Found]:
     """Return every pin below a folder, and whether the storage still has what it names.
 
     Files that cannot be read, and a storage that does not tell, are told of as warnings. Raises PinError where the
@@ -56,7 +57,7 @@ def list_pins(folder: Path, storage: str, progress: Progress, access: Access | N
         raise PinError(f"{folder} is no folder", hint="name the folder that the configurations lie in")
     contents = None
     try:
-        contents = look_into(storage, access)
+        contents = look_into(storage)
     except (StorageError, ApiError) as error:
         progress.warn(f"{error.message}: whether it has the templates is not known")
     return [_judged(each, contents) for each in find_pins(folder, progress.warn)]

@@ -6,19 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lxcast.durable import Temporary
-from lxcast.jobs.options import BuildOptions
 from lxcast.model import FORMATS, DirectoryRef, parse_storage
 from lxcast.naming import Naming
 from lxcast.progress import Progress
 from lxcast.record import Record
-from lxcast.settings import BY_NAME, TARGETS
+from lxcast.settings import BY_NAME, BuildOptions, in_groups
 from lxcast.storages.directory import Claim, DirectoryStorage
 
 if TYPE_CHECKING:
     from lxcast.storages.publication import Upload
-
-_DELIVERY = ("nodes", "all_nodes", "put_url", "get_url")
-"""The options that say to which nodes a template goes, and how."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +27,14 @@ class Place:
     @classmethod
     def of(cls, options: BuildOptions) -> "Place":
         """Return the place that a build's options name; nothing is asked or made yet. Raises UsageError."""
-        if options.output is not None:
-            return cls(DirectoryStorage.plain(options.output))
-        text = options.storage or "./storage"
+        if options.directory is not None:
+            return cls(DirectoryStorage.plain(options.directory))
+        text = options.storage.storage
         if text.startswith("proxmox:"):
             from lxcast.storages.publication import Upload
             from lxcast.storages.targets import find_targets
 
-            upload = Upload.to(find_targets(text, **{name: getattr(options, name) for name in TARGETS}))
+            upload = Upload.to(find_targets(options.storage))
             return cls(upload.folder, upload)
         ref = parse_storage(text)
         assert isinstance(ref, DirectoryRef)
@@ -60,10 +56,10 @@ class Place:
 
     def warn_of_unused(self, options: BuildOptions, progress: Progress) -> None:
         """Tell which options a folder has no use for."""
-        unused = [] if self.upload else [BY_NAME[name].option for name in _DELIVERY if getattr(options, name)]
-        if unused:
-            place = options.output or options.storage or "./storage"
-            progress.warn(f"{', '.join(unused)}: of no use, since {place} is a folder")
+        given = [name for name in in_groups("nodes", "delivery") if getattr(options.storage, name)]
+        if given and not self.upload:
+            unused = ", ".join(BY_NAME[name].option for name in given)
+            progress.warn(f"{unused}: ignored, because {options.directory or options.storage.storage} is a directory")
 
     def prepare(self, format: str, progress: Progress) -> None:
         """See that a template of that format can be put there. Raises ApiError and StorageError."""

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from lxcast.errors import LxcastError, PinError, StorageError, UsageError, join_problems
 from lxcast.identifiers import stem_of, suffix_of
-from lxcast.jobs.listing import Access, Contents, find_template, look_into
-from lxcast.jobs.options import BuildOptions
+from lxcast.jobs.listing import Contents, find_template, look_into
 from lxcast.model import Version, Volid
 from lxcast.naming import parts_of
 from lxcast.progress import Progress
@@ -20,14 +19,14 @@ from lxcast.references.literal import Literal, kind_of
 from lxcast.references.pin_file import Pin, is_pin_file, read_entry
 from lxcast.references.reference import Move
 from lxcast.references.slots import Slot
+from lxcast.settings import BuildOptions, StorageOptions
 
 
 def write_pin(
     name: str,
     version: str,
-    storage: str,
+    storage: StorageOptions,
     file: Path,
-    access: Access | None = None,
     *,
     variant: str | None = None,
     write: bool = True,
@@ -37,7 +36,7 @@ def write_pin(
     Raises StorageError if the storage does not have it, ApiError if the storage cannot be listed, PinError if the file
     cannot be changed.
     """
-    record = find_record(name, version, storage, access, variant)
+    record = find_record(name, version, storage, variant)
     return PinEntry(file, name, record.variant).move(ANY, make_pin(record), write=write)
 
 
@@ -61,16 +60,16 @@ def pin_built(record: Record, options: BuildOptions, progress: Progress) -> None
     """
     if not options.pin_file or options.dry_run:
         return
-    file = Path(options.pin_file)
+    file, storage = options.pin_file, options.storage
     try:
         move = PinEntry(file, record.name, record.variant).move(ANY, make_pin(record))
     except LxcastError as error:
-        words = ["lxcast", "pin", "write", record.name, "--file", options.pin_file, "--storage", str(options.storage)]
+        words = ["lxcast", "pin", "write", record.name, "--file", str(file), "--storage", storage.storage]
         words += ["--version", record.version] if record.version else []
         words += ["--variant", record.variant] if record.variant else []
-        words += ["--records", options.records] if options.records else []
+        words += ["--records", storage.records] if storage.records else []
         raise PinError(
-            f"{record.template_id} was published, but {options.pin_file} could not be set to it: {error.message}",
+            f"{record.template_id} was published, but {file} could not be set to it: {error.message}",
             hint=f"{error.hint}\nthen: {shlex.join(words)}".lstrip(),
         ) from error
     progress.say(f"{file}: {move.address}: {move.old or 'nothing'} -> {move.new}")
@@ -80,9 +79,8 @@ def promote(
     name: str,
     version: str,
     target: str,
-    storage: str,
+    storage: StorageOptions,
     field: str = "",
-    access: Access | None = None,
     *,
     variant: str | None = None,
     force_name: bool = False,
@@ -99,20 +97,19 @@ def promote(
             raise UsageError(f"--to {target}: the address is missing", hint=f"--to {file}:local.lxc_rootfs_version")
         if field:
             raise UsageError(f"--field {field}: a pin file holds all fields", hint="leave --field out")
-        return write_pin(name, version, storage, file, access, variant=variant, write=write)
+        return write_pin(name, version, storage, file, variant=variant, write=write)
     literal = Literal(file, address, field)
     expected = literal.read()  # before the storage is listed: a wrong address is the nearer fault
-    record = find_record(name, version, storage, access, variant)
+    record = find_record(name, version, storage, variant)
     if not force_name:
-        _require_same_template(literal, expected, record, storage)
+        _require_same_template(literal, expected, record, storage.storage)
     return literal.move(expected, make_pin(record), write=write)
 
 
 def rollback(
     name: str,
     file: Path,
-    storage: str,
-    access: Access | None = None,
+    storage: StorageOptions,
     *,
     variant: str | None = None,
     write: bool = True,
@@ -130,20 +127,18 @@ def rollback(
             f"{file}: {name} is at {pin.version or pin.template_id} and has no previous value",
             hint=f"to pin another version: lxcast pin write {name} --version vN",
         )
-    _require_stored(pin.previous, look_into(storage, access))
+    _require_stored(pin.previous, look_into(storage))
     return entry.move(expected, pin.previous, write=write)
 
 
-def find_record(
-    name: str, version: str, storage: str, access: Access | None = None, variant: str | None = None
-) -> Record:
+def find_record(name: str, version: str, storage: StorageOptions, variant: str | None = None) -> Record:
     """Return the record of a template; an id that `storage` spells out (ID=PATH) replaces the record's own."""
-    record = find_template(name, Version.parse(version) if version else None, storage, access, variant)
-    if id := _spelled_out(storage):
+    record = find_template(name, Version.parse(version) if version else None, storage, variant)
+    if id := _spelled_out(storage.storage):
         record = replace(record, storage=id, template_id=str(Volid.make(id, record.file)))
     if not record.template_id:
         raise StorageError(
-            f"{storage}: {record.file} was built outside of a storage and has no volid",
+            f"{storage.storage}: {record.file} was built outside of a storage and has no volid",
             hint="name the id that Proxmox has for this directory: --storage ID=PATH",
         )
     return record

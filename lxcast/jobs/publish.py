@@ -1,7 +1,7 @@
 """An already built template, to one storage or to the same storage of many nodes."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from lxcast.proxmox.client import File, stamp
 from lxcast.proxmox.preflight import Preflight
 from lxcast.record import Origin, Record, parse_record
 from lxcast.rootfs import checks
+from lxcast.settings import CheckOptions
 from lxcast.storages.fan_out import Delivery, Outcome
 from lxcast.storages.proxmox import TAKEN
 from lxcast.storages.targets import Targets, failed_nodes, look
@@ -49,11 +50,9 @@ class Published:
 def publish(
     path: Path,
     targets: Targets,
+    options: CheckOptions,
     progress: Progress,
     *,
-    policy: str = "default",
-    allow: Mapping[str, str] | None = None,
-    arch: str = "",
     check: bool = True,
 ) -> Published:
     """Publish the template in a file under the file's own name.
@@ -66,7 +65,7 @@ def publish(
     if path.is_dir():
         raise UsageError(f"{path} is a folder, no template", hint="name the file, as `lxcast build --output` prints it")
     volid = str(Volid.make(targets.storage, path.name))
-    checks.validate(policy, allow or {})
+    checks.validate(options.policy, options.allow)
     own = _read_record(path)
     with progress.step(f"hashing {path}"):
         file = _hash(path, progress)
@@ -77,13 +76,13 @@ def publish(
         )
     if check:
         init = "app" if own is not None and own.hints.get("init") == "app" else ""
-        checked = check_archive(path, policy, allow or {}, arch, progress, init=init)
+        checked = check_archive(path, options, progress, init=init)
         if failure := checks.to_error(checked.findings, str(path)):
             raise failure
         for finding in checked.findings:
             if not finding.allowed:
                 progress.warn(f"{finding.check}: {finding.message}")
-        own = own or _make_record(path, file, checked, policy)
+        own = own or _make_record(path, file, checked, options.policy)
     found = look(targets, progress, suffix=suffix_of(file.name), size=file.size)
     try:
         return send(file, own, volid, targets, found, progress)

@@ -1,17 +1,15 @@
 """Old archives become templates beside them: what is nested is taken out, and all is cleaned, fitted and checked."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lxcast.errors import LxcastError
 from lxcast.identifiers import stem_of
 from lxcast.jobs.build import Built, build
-from lxcast.jobs.options import build_options
 from lxcast.progress import Progress
-from lxcast.settings import Settings
+from lxcast.settings import BuildOptions, Settings, build_options
 
 _VERSIONED = re.compile(r"(.+)-v[1-9][0-9]*")
 
@@ -25,15 +23,16 @@ class Repacked:
     error: LxcastError | None = None
 
 
-def repack(files: Iterable[Path], settings: Settings, given: Mapping[str, Any], progress: Progress) -> list[Repacked]:
+def repack(files: Iterable[Path], settings: Settings, progress: Progress) -> list[Repacked]:
     """Make a template of each archive, in its folder and under its name with the next version; the archive stays.
 
-    `given` is said for all of them, by the names of BuildOptions. One that fails does not stop the others.
+    The settings apply to all of them; names, storage and pattern follow from the file. One that fails does not stop the
+    others.
     """
     done = []
     for file in files:
         try:
-            options = build_options(settings, {**given, **_place(file), "pattern": "{name}-{version}"})
+            options = _options(file, settings)
             with progress.step(f"repacking {file}"):
                 done.append(Repacked(file, build(str(file.absolute()), options, progress)))
         except LxcastError as error:
@@ -41,12 +40,12 @@ def repack(files: Iterable[Path], settings: Settings, given: Mapping[str, Any], 
     return done
 
 
-def _place(file: Path) -> dict[str, Any]:
-    """Return the name and the place that a file's own name and place give: NAME-v3.tar.xz is a version of NAME."""
-    folder = file.absolute().parent
+def _options(file: Path, settings: Settings) -> BuildOptions:
+    """Return the options for a file: NAME-v3.tar.xz is a version of NAME, and the template goes beside it."""
+    directory = file.absolute().parent
     stem = stem_of(file.name)
     versioned = _VERSIONED.fullmatch(stem)
     name = versioned[1] if versioned else stem
-    if folder.name == "cache" and folder.parent.name == "template":
-        return {"name": name, "storage": str(folder.parent.parent)}
-    return {"name": name, "output": folder}
+    if directory.name == "cache" and directory.parent.name == "template":
+        return build_options(settings.over({"storage": str(directory.parent.parent)}), name=name)
+    return build_options(settings, name=name, output=directory)

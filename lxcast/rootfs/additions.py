@@ -43,6 +43,19 @@ class Addition:
         return cls(host, "/".join(parts).encode("utf-8", "surrogateescape"), int(match[3], 8) if match[3] else None)
 
 
+def parse_additions(texts: Iterable[str]) -> tuple[Addition, ...]:
+    """Return the additions that --add names. Raises UsageError with every problem."""
+    additions, errors = [], []
+    for text in texts:
+        try:
+            additions.append(Addition.parse(text))
+        except UsageError as error:
+            errors.append(error)
+    if errors:
+        raise UsageError("\n".join(error.message for error in errors), hint=errors[0].hint)
+    return tuple(additions)
+
+
 def read(additions: Iterable[Addition], epoch: int) -> list[Member]:
     """Return the members that the additions make: root's, with `epoch` as their time; the last of equal paths counts.
 

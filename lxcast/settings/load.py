@@ -1,93 +1,91 @@
-"""Settings: what a command takes where its own options are silent.
+"""Settings of a run: defaults, settings file, environment and the caller's own, merged in this order.
 
-They come from a file, `lxcast.toml` where the command runs, else `$XDG_CONFIG_HOME/lxcast/settings.toml` (the XDG base
-directory specification's default is ~/.config), and from environment variables `LXCAST_*`, which win over the file.
-The command line wins over both. Lists are joined in that order, tables are merged key by key. SETTINGS is the one
-table that the reading, `lxcast settings` and the reference page are made from.
+The file is `lxcast.toml` in the working directory, else `$XDG_CONFIG_HOME/lxcast/settings.toml` (the XDG base directory
+specification's default is ~/.config). Environment variables `LXCAST_*` take precedence over the file, options over
+both. Lists are joined in that order, tables are merged key by key. Each value is converted where it is read.
 """
 
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from lxcast.errors import UsageError
-from lxcast.model import conceal
-from lxcast.settings.table import BY_NAME, SETTINGS, TARGETS, Setting, Value
-from lxcast.settings.values import convert, parse, parse_pairs, parse_size, show
+from lxcast.settings.table import BY_NAME, SETTINGS, Setting, Value
+from lxcast.settings.values import convert, did_you_mean, parse, show
 
-__all__ = [
-    "BY_NAME",
-    "SETTINGS",
-    "TARGETS",
-    "Setting",
-    "Settings",
-    "Value",
-    "convert",
-    "find",
-    "load",
-    "merge",
-    "parse",
-    "parse_pairs",
-    "parse_size",
-    "show",
-]
-
-Found = tuple[str, str, Value]
-"""Where a value was found, the setting's name, and the value."""
+Raw = TypeVar("Raw")
 
 _SECRET = re.compile(r"token|secret|passw|passphrase|credential|private_?key|api_?key")
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Every setting's value, and where it came from: "default", a variable's name, a file's path, or several."""
+    """The value of every setting, and its origins: "default", a variable's name, a file's path, or several."""
 
     values: Mapping[str, Value] = field(default_factory=lambda: {row.name: row.default for row in SETTINGS})
     origins: Mapping[str, str] = field(default_factory=lambda: dict.fromkeys(BY_NAME, "default"))
-    ignored: tuple[str, ...] = ()
-    """Environment variables that begin with LXCAST_ and are no setting's."""
+    given: frozenset[str] = frozenset()
+    """The settings that the caller set: by options, by arguments of Packer or of Python."""
+    unknown_variables: tuple[str, ...] = ()
+    """Environment variables that start with LXCAST_ and belong to no setting."""
 
     def text(self, name: str) -> str:
-        """Return the value of a setting whose kind is text."""
+        """Return the value of a setting whose kind is string."""
         return str(self.values[name])
 
+    def over(self, values: Mapping[str, Value]) -> "Settings":
+        """Return the settings with converted values of the caller on top."""
+        merged = self
+        for name, value in values.items():
+            merged = merged.merged(name, value, "the caller")
+        return replace(merged, given=self.given | values.keys())
 
-def load(folder: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings that hold in `folder` (default: where the command runs).
+    def merged(self, name: str, value: Value, origin: str) -> "Settings":
+        """Return the settings with one more value on top."""
+        joined = BY_NAME[name].kind in ("list", "table") and self.origins[name] != "default"
+        origins = {**self.origins, name: f"{self.origins[name]}, {origin}" if joined else origin}
+        return replace(self, values={**self.values, name: merge(self.values[name], value)}, origins=origins)
 
-    Raises UsageError with every unknown key, wrong type and wrong value of the file and the environment at once.
+    def only(self, names: tuple[str, ...]) -> "Settings":
+        """Return the settings with the default for each that is not in `names`."""
+        values = {row.name: self.values[row.name] if row.name in names else row.default for row in SETTINGS}
+        return replace(self, values=values)
+
+
+def load(directory: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings file and the environment that apply in a directory (default: the working directory).
+
+    Raises UsageError with every unknown key and every invalid value of the file and the environment at once.
     """
     environ = os.environ if environ is None else environ
     problems: list[str] = []
-    values = {row.name: row.default for row in SETTINGS}
-    origins = dict.fromkeys(BY_NAME, "default")
-    path = find(Path() if folder is None else folder, environ)
-    found = _read_file(path, problems) if path else []
-    for source, name, value in [*found, *_read_environment(environ, problems)]:
-        joined = BY_NAME[name].kind in ("list", "table") and origins[name] != "default"
-        origins[name] = f"{origins[name]}, {source}" if joined else source
-        values[name] = merge(values[name], value)
+    settings = Settings()
+    path = find_file(Path() if directory is None else directory, environ)
+    if path:
+        for name, value in _read_file(path, problems).items():
+            settings = settings.merged(name, value, str(path))
+    for name, value in read_environment(SETTINGS, environ, problems).items():
+        settings = settings.merged(name, value, BY_NAME[name].env)
     if problems:
-        raise UsageError(
-            "\n".join(problems), hint="`lxcast settings` and the reference page of settings list what there is"
-        )
+        raise UsageError("\n".join(problems), hint="`lxcast settings` lists the settings and their values")
     known = {row.env for row in SETTINGS}
-    ignored = tuple(sorted(name for name in environ if name.startswith("LXCAST_") and name not in known))
-    return Settings(values, origins, ignored)
+    unknown = tuple(sorted(name for name in environ if name.startswith("LXCAST_") and name not in known))
+    return replace(settings, unknown_variables=unknown)
 
 
-def find(folder: Path, environ: Mapping[str, str]) -> Path | None:
-    """Return the settings file that holds in `folder`, if there is one."""
+def find_file(directory: Path, environ: Mapping[str, str]) -> Path | None:
+    """Return the settings file that applies in a directory, None if there is none."""
     home = environ.get("HOME", "")
     config = environ.get("XDG_CONFIG_HOME") or (f"{home}/.config" if home else "")
-    candidates = [folder / "lxcast.toml", *([Path(config, "lxcast", "settings.toml")] if config else [])]
+    candidates = [directory / "lxcast.toml", *([Path(config, "lxcast", "settings.toml")] if config else [])]
     return next((path for path in candidates if path.is_file()), None)
 
 
 def merge(below: Value, above: Value) -> Value:
-    """Return what a setting is when `above` (the nearer source) is said over `below`."""
+    """Return the value of a setting if `above`, from the nearer origin, is put on top of `below`."""
     if isinstance(below, tuple) and isinstance(above, tuple):
         return (*below, *above)
     if isinstance(below, Mapping) and isinstance(above, Mapping):
@@ -95,51 +93,63 @@ def merge(below: Value, above: Value) -> Value:
     return above
 
 
-def _read_file(path: Path, problems: list[str]) -> list[Found]:
-    """Return what the file sets; what is wrong with it goes to `problems`."""
-    import tomllib  # 10 ms, and most commands meet no settings file
+def convert_all(
+    given: Mapping[str, Raw],
+    converter: Callable[[Setting, Raw], Value],
+    spell: Callable[[Setting], str],
+    problems: list[str],
+    rows: Mapping[str, Setting] = BY_NAME,
+) -> dict[str, Value]:
+    """Return raw values as the types of their settings; the reason why one is invalid is added to `problems`.
+
+    `spell` returns how the caller spells a setting: "--policy", "LXCAST_POLICY" or "policy".
+    """
+    values = {}
+    for name, raw in given.items():
+        try:
+            values[name] = converter(rows[name], raw)
+        except ValueError as error:
+            problems.append(f"{spell(rows[name])} {show(raw)}: {error}")
+    return values
+
+
+def read_environment(rows: tuple[Setting, ...], environ: Mapping[str, str], problems: list[str]) -> dict[str, Value]:
+    """Return the values that environment variables set; the reason why one is invalid is added to `problems`."""
+    found = {row.name: environ[row.env] for row in rows if row.env in environ}
+    by_name = {row.name: row for row in rows}
+    return convert_all(found, parse, lambda row: f"environment variable {row.env}", problems, by_name)
+
+
+def _read_file(path: Path, problems: list[str]) -> dict[str, Value]:
+    """Return what the file sets; what is wrong with it is added to `problems`."""
+    import tomllib  # start-up time: 10 ms, and most commands find no settings file
 
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"settings file {path} cannot be read: {error}", hint="it is a TOML file") from error
-    found: list[Found] = []
-    for key, given in content.items():
-        name = key.replace("-", "_")
+        raise UsageError(f"cannot read settings file {path}: {error}", hint="it must be a TOML file") from error
+    given = {key.replace("-", "_"): value for key, value in content.items()}
+    problems += _unknown_keys(path, given)
+    values = convert_all(
+        {name: value for name, value in given.items() if name in BY_NAME},
+        convert,
+        lambda row: f"{path}: {row.name} =",
+        problems,
+    )
+    for name, value in values.items():
+        if BY_NAME[name].kind == "url" and re.search(r"[?@]", str(value)):
+            problems.append(f"{path}: {name}: a signed URL is a secret; set {BY_NAME[name].env} in the environment")
+    return values
+
+
+def _unknown_keys(path: Path, given: Mapping[str, object]) -> Iterator[str]:
+    for name in given:
         if name in BY_NAME:
-            try:
-                value = convert(BY_NAME[name], given)
-                if BY_NAME[name].kind == "url" and re.search(r"[?@]", str(value)):
-                    raise ValueError(f"a signed URL is a secret: give it in the environment ({BY_NAME[name].env})")
-                found.append((str(path), name, value))
-            except ValueError as error:
-                problems.append(f"{path}: {key} = {show(given)}: {error}")
-        elif _SECRET.search(name.lower()):
-            problems.append(
-                f"{path}: {key}: a secret does not belong into a settings file, which is committed and copied; "
-                "give it in the environment or in a file of its own"
+            continue
+        if _SECRET.search(name.lower()):
+            yield (
+                f"{path}: {name}: a settings file must not contain secrets, because it is committed and copied; use "
+                "the environment or a separate file"
             )
         else:
-            problems.append(f"{path}: {key}: there is no such setting{_suggest(name)}")
-    return found
-
-
-def _read_environment(environ: Mapping[str, str], problems: list[str]) -> list[Found]:
-    """Return what each variable sets; what is wrong with one goes to `problems`."""
-    found: list[Found] = []
-    for row in SETTINGS:
-        text = environ.get(row.env)
-        if text is not None:
-            try:
-                found.append((row.env, row.name, parse(row, text)))
-            except ValueError as error:
-                problems.append(f"environment: {row.env}={conceal(text)}: {error}")
-    return found
-
-
-def _suggest(name: str) -> str:
-    """Return the setting that an unknown name was perhaps meant to be, as a half sentence."""
-    import difflib  # only where a name is wrong
-
-    near = difflib.get_close_matches(name, BY_NAME, n=1)
-    return f"; is {near[0]} meant?" if near else ""
+            yield f"{path}: {name}: unknown setting{did_you_mean(name, BY_NAME)}"

@@ -1,25 +1,30 @@
-"""The table of the settings."""
+"""The table of the settings: the only place that names a setting, its default and its meaning."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 Value = str | int | tuple[str, ...] | Mapping[str, str]
-"""Text, a flag, a number, a list or a table. What it is follows from the setting's kind."""
+"""A string, a flag, a number, a list or a table, depending on the kind of the setting."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One row: its name in the file is `name`, on the command line `--na-me`, in the environment `LXCAST_NAME`."""
+    """One row: `some_name` in the file, `--some-name` on the command line, `LXCAST_SOME_NAME` in the environment."""
 
     name: str
     kind: str
+    """string, url, flag, number, size, list or table: `lxcast.settings.values` converts each."""
     default: Value
+    group: str
+    """What the setting belongs to: commands take whole groups, and the help shows a panel for each."""
+    affects_content: bool
+    """Whether a template made with another value is another template, so that a build may not reuse the first."""
     description: str
     choices: tuple[str, ...] = ()
     unit: str = ""
-    """What one value, or one value of the list, looks like; the choices where there are any."""
+    """Placeholder for a value, or for one value of a list. Default: the choices, or a word for the kind."""
     singular: str = ""
-    """What the command line calls one value of the list, where that is not its name."""
+    """The option's name, if it sets one value of a list and is not called like the list."""
 
     @property
     def metavar(self) -> str:
@@ -33,178 +38,305 @@ class Setting:
 
     @property
     def option(self) -> str:
-        """The command line's option."""
+        """The option on the command line."""
         return f"--{(self.singular or self.name).replace('_', '-')}"
 
 
 SETTINGS: tuple[Setting, ...] = (
-    Setting("storage", "text", "./storage", "Where templates are kept: PATH, ID=PATH or proxmox:NODE/STORAGE."),
+    Setting(
+        "storage",
+        "string",
+        "./storage",
+        "storage",
+        False,
+        "Storage of the templates: PATH, ID=PATH or proxmox:NODE/STORAGE.",
+    ),
     Setting(
         "pattern",
-        "text",
+        "string",
         "{name}-{version}",
-        "The file's name without its ending, of {name}, {variant}, {release}, {arch}, {version}, {timestamp}, {date} "
-        "and {digest}.",
+        "naming",
+        False,
+        "File name without its suffix. Fields: {name}, {variant}, {release}, {arch}, {version}, {timestamp}, {date}, "
+        "{digest}.",
     ),
-    Setting("variant", "text", "", "What {variant} in the pattern stands for; empty: what the source's metadata says."),
+    Setting(
+        "variant",
+        "string",
+        "",
+        "naming",
+        False,
+        "Value of {variant} in the pattern (default: the variant in the metadata of the source).",
+    ),
     Setting(
         "release",
-        "text",
+        "string",
         "",
-        "What {release} in the pattern stands for; empty: what the source's metadata or else the distribution says.",
+        "naming",
+        True,
+        "Value of {release} in the pattern (default: the release in the metadata of the source, else that of the "
+        "distribution).",
     ),
     Setting(
         "arch",
-        "text",
+        "string",
         "",
-        "The architecture that the template must have; empty: any.",
+        "checks",
+        True,
+        "Architecture that the template must have (default: any).",
         ("amd64", "arm64", "armhf", "i386", "riscv32", "riscv64"),
         unit="ARCH",
     ),
     Setting(
         "platform",
-        "text",
+        "string",
         "",
-        "Which one of an image's platforms is read; empty: this machine's, or the only one.",
+        "source",
+        False,
+        "Platform to read from a multi-platform image (default: the platform of this machine, or the only one).",
         unit="OS/ARCH[/VARIANT]",
     ),
     Setting(
         "init",
-        "text",
+        "string",
         "",
-        "What starts a container whose root filesystem has no init. auto: one is written that starts the process which "
-        "the image names; app: Proxmox VE 9.1 starts the process; none: nothing, which is an error. Empty: auto for a "
-        "runtime bundle, else none.",
+        "content",
+        True,
+        "How a container starts if its root filesystem has no init. auto: write an init that runs the image's command; "
+        "app: Proxmox VE 9.1 or newer runs the command itself; none: report an error (default: auto for a runtime "
+        "bundle, else none).",
         ("none", "auto", "app"),
     ),
     Setting(
         "format",
-        "text",
+        "string",
         "zst",
-        "The compression of the template; oci-archive: an image with one layer, which Proxmox VE takes from 9.1 on.",
+        "output",
+        True,
+        "Compression of the template. oci-archive: an OCI image with one layer, for Proxmox VE 9.1 or newer.",
         ("zst", "gz", "xz", "tar", "oci-archive"),
     ),
-    Setting("small", "flag", False, "Compress harder: some 7 % smaller, for three times the processor time."),
+    Setting(
+        "small",
+        "flag",
+        False,
+        "output",
+        True,
+        "Compress harder: about 7 % smaller, for three times the CPU time.",
+    ),
     Setting(
         "policy",
-        "text",
+        "string",
         "default",
+        "checks",
+        True,
         "golden: findings of the ssh, secrets and environment checks are errors; default: they are warnings.",
         ("default", "golden"),
     ),
     Setting(
-        "enable", "list", (), "Rows of the cleanup and fit tables that are off by default and shall run.", unit="ROW"
+        "enable",
+        "list",
+        (),
+        "content",
+        True,
+        "Cleanup or fit row to run that is off by default.",
+        unit="ROW",
     ),
-    Setting("disable", "list", (), "Rows of the cleanup and fit tables that shall not run.", unit="ROW"),
     Setting(
-        "remove", "list", (), "Patterns of further paths to leave out, relative to the root filesystem.", unit="GLOB"
+        "disable",
+        "list",
+        (),
+        "content",
+        True,
+        "Cleanup or fit row not to run.",
+        unit="ROW",
     ),
-    Setting("add", "list", (), "Further files to put in, each HOST:PATH[:MODE].", unit="HOST:PATH[:MODE]"),
+    Setting(
+        "remove",
+        "list",
+        (),
+        "content",
+        True,
+        "Pattern of further paths to leave out, relative to the root filesystem.",
+        unit="GLOB",
+    ),
+    Setting(
+        "add",
+        "list",
+        (),
+        "content",
+        True,
+        "File or directory to add: HOST:PATH[:MODE].",
+        unit="HOST:PATH[:MODE]",
+    ),
     Setting(
         "allow",
         "table",
         {},
-        "Checks that may fail, each with the reason; the record keeps the reason.",
+        "checks",
+        True,
+        "Check that may fail, with the reason, which the record keeps.",
         unit="CHECK=REASON",
     ),
     Setting(
         "network",
-        "text",
+        "string",
         "none",
-        "dhcp: configure eth0 by DHCP, for plain LXC and unmanaged containers; none: leave it to Proxmox.",
+        "content",
+        True,
+        "dhcp: configure eth0 by DHCP, for plain LXC and unmanaged containers; none: leave the network to Proxmox.",
         ("none", "dhcp"),
     ),
     Setting(
         "release_metadata",
         "table",
         {},
-        "Keys and values for /etc/lxcast-release, which is then written; `--enable release` alone writes it with name "
-        "and version.",
+        "content",
+        True,
+        "Key and value to write to /etc/lxcast-release. `--enable release` alone writes name and version.",
         unit="KEY=VALUE",
     ),
-    Setting("if_changed", "flag", False, "Publish nothing when the newest version has the same content."),
+    Setting(
+        "if_changed",
+        "flag",
+        False,
+        "result",
+        False,
+        "Publish nothing if the newest version has the same content.",
+    ),
     Setting(
         "pin_file",
-        "text",
+        "string",
         "",
-        "A pin file, such as templates.auto.tfvars.json, whose entry for the name is set to what was built; empty: a "
-        "build moves no pin.",
+        "result",
+        False,
+        "Pin file, such as templates.auto.tfvars.json, whose entry for the name is set to the built template (default: "
+        "no pin is set).",
         unit="FILE",
     ),
     Setting(
         "reuse",
         "flag",
         True,
-        "Take the storage's template that was made of the same source by the same settings, where the source has a "
-        "digest.",
+        "result",
+        False,
+        "Return the existing template if the storage has one made from the same source with the same settings; the "
+        "source must have a digest.",
     ),
-    Setting("max_members", "number", 5_000_000, "Refuse a source with more members than this."),
     Setting(
-        "max_size", "size", 1 << 40, "Refuse a source that is larger than this when unpacked, such as 1TiB or 500M."
+        "max_members",
+        "number",
+        5_000_000,
+        "limits",
+        False,
+        "Refuse a source with more members than this.",
     ),
-    Setting("threads", "number", 0, "Threads that compress; 0: one for each processor. The bytes are the same."),
+    Setting(
+        "max_size",
+        "size",
+        1 << 40,
+        "limits",
+        False,
+        "Refuse a source whose unpacked size is larger than this, such as 1TiB or 500M.",
+    ),
+    Setting(
+        "threads",
+        "number",
+        0,
+        "output",
+        False,
+        "Number of compression threads; 0: one for each processor. The template does not depend on it.",
+    ),
     Setting(
         "profile",
-        "text",
+        "string",
         "",
-        "The cluster's table in the profile file; empty: PM_API_URL, PM_API_TOKEN_ID and PM_API_TOKEN_SECRET name it.",
+        "access",
+        False,
+        "Table of the profile file that describes the cluster (default: PM_API_URL, PM_API_TOKEN_ID and "
+        "PM_API_TOKEN_SECRET describe it).",
     ),
     Setting(
         "api_url",
-        "text",
+        "string",
         "",
-        "The Proxmox API's address: HOST, HOST:PORT or https://HOST:PORT; empty: PM_API_URL, or the profile's.",
+        "access",
+        False,
+        "Address of the Proxmox API: HOST, HOST:PORT or https://HOST:PORT (default: PM_API_URL, or that of the "
+        "profile).",
         unit="URL",
     ),
     Setting(
         "ca_file",
-        "text",
+        "string",
         "",
-        "The authorities that vouch for the Proxmox API's certificate; empty: the system's.",
+        "access",
+        False,
+        "CA bundle used to verify the Proxmox API (default: the system's).",
         unit="FILE",
     ),
     Setting(
         "fingerprint",
-        "text",
+        "string",
         "",
-        "The SHA-256 fingerprint of that certificate, as Proxmox prints it; it takes the authorities' place.",
+        "access",
+        False,
+        "SHA-256 fingerprint of the API's certificate, as Proxmox prints it; used in place of a CA.",
         unit="HEX",
     ),
     Setting(
         "records",
-        "text",
+        "string",
         "",
-        "Where the records of a Proxmox storage are kept; empty: a folder for each storage in the user's state folder.",
+        "access",
+        False,
+        "Directory for the records of a Proxmox storage (default: a directory for each storage below the user's state "
+        "directory).",
         unit="DIR",
     ),
     Setting(
         "nodes",
         "list",
         (),
-        "The nodes of a Proxmox cluster whose storage is meant, in place of the one that `storage` names.",
+        "nodes",
+        False,
+        "Node of the Proxmox cluster to use instead of the node in `storage`.",
         unit="NODE",
         singular="node",
     ),
-    Setting("all_nodes", "flag", False, "Every node of the Proxmox cluster that has the storage is meant."),
+    Setting(
+        "all_nodes",
+        "flag",
+        False,
+        "nodes",
+        False,
+        "Use every node of the Proxmox cluster that has the storage.",
+    ),
     Setting(
         "put_url",
         "url",
         "",
-        "Where the template is put once, by HTTP PUT, for the nodes to fetch it; such as a presigned URL. {file} in it "
-        "is the template's file name.",
+        "delivery",
+        False,
+        "URL, such as a presigned one, to which the template is uploaded once by HTTP PUT, for the nodes to download. "
+        "{file} is replaced by the file name of the template.",
         unit="URL",
     ),
     Setting(
         "get_url",
         "url",
         "",
-        "Where each node fetches the template, and compares its checksum; without a URL to put it the template is "
-        "there already.",
+        "delivery",
+        False,
+        "URL from which each node downloads the template and verifies its checksum. Without a URL for the upload, the "
+        "template must already be there.",
         unit="URL",
     ),
 )
 
-TARGETS = ("profile", "api_url", "ca_file", "fingerprint", "records", "nodes", "all_nodes", "put_url", "get_url")
-"""The settings that say, beside `storage`, which Proxmox storages are meant, and how they are reached."""
-
 BY_NAME: Mapping[str, Setting] = {setting.name: setting for setting in SETTINGS}
+
+
+def in_groups(*groups: str) -> tuple[str, ...]:
+    """Return the names of the settings in these groups, in the order of the table."""
+    return tuple(row.name for row in SETTINGS if row.group in groups)

@@ -1,7 +1,7 @@
-"""What a setting's value may be: converted, parsed and shown."""
+"""Values of settings: converted from TOML, HCL or Python, parsed from strings, and shown to people."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from lxcast.model import conceal
@@ -12,54 +12,64 @@ _BOOLEANS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "fals
 
 
 def convert(row: Setting, given: object) -> Value:
-    """Return `given`, of a settings file or a caller, as the setting's own type. Raises ValueError with the why."""
+    """Return a value of TOML, HCL or Python as the type of the setting. Raises ValueError with the reason."""
     value = _KINDS[row.kind](given)
     if row.choices and value not in (*row.choices, row.default):
-        raise ValueError(f"should be one of {', '.join(row.choices)}")
+        raise ValueError(f"expected one of {', '.join(row.choices)}{did_you_mean(str(value), row.choices)}")
     return value
 
 
 def parse(row: Setting, text: str) -> Value:
-    """Return the value that `text` (an environment variable) gives a setting. Raises ValueError that says why not.
+    """Return the value that a string, such as an environment variable, gives a setting. Raises ValueError.
 
     A list is split as a shell splits words; a table is such a list of KEY=VALUE.
     """
     if row.kind in ("list", "table"):
-        import shlex  # only where a list stands in the environment: it costs a command's start
+        import shlex  # start-up time: few environments set a list
 
-        words = shlex.split(text)
-        return convert(row, words if row.kind == "list" else parse_pairs(words))
-    if row.kind == "flag":
-        if text.lower() not in _BOOLEANS:
-            raise ValueError(f"should be one of {', '.join(_BOOLEANS)}")
-        return _BOOLEANS[text.lower()]
-    if row.kind == "number":
-        return convert(row, int(text) if text.isascii() and text.isdigit() else text)
-    return convert(row, text)
+        return parse_words(row, shlex.split(text))
+    return parse_words(row, text)
 
 
-def parse_pairs(words: list[str]) -> dict[str, str]:
-    """Return KEY=VALUE words as a dictionary. Raises ValueError that names the words that are none."""
+def parse_words(row: Setting, given: str | bool | Sequence[str]) -> Value:
+    """Return the value of a command line's option: a flag is a bool, a list or table one word for each option.
+
+    Raises ValueError with the reason.
+    """
+    if row.kind == "table" and not isinstance(given, str | bool):
+        return convert(row, parse_pairs(given))
+    if isinstance(given, str):
+        if row.kind == "flag":
+            if given.lower() not in _BOOLEANS:
+                raise ValueError(f"expected one of {', '.join(_BOOLEANS)}")
+            return _BOOLEANS[given.lower()]
+        if row.kind == "number" and given.isascii() and given.isdigit():
+            return convert(row, int(given))
+    return convert(row, given)
+
+
+def parse_pairs(words: Sequence[str]) -> dict[str, str]:
+    """Return KEY=VALUE words as a dictionary. Raises ValueError that names the words of another form."""
     pairs = [word.partition("=") for word in words]
-    if wrong := [key for key, sign, _ in pairs if not (key and sign)]:
-        raise ValueError(f"should be KEY=VALUE: {', '.join(map(repr, wrong))}")
+    if wrong := [word for word, (key, sign, _) in zip(words, pairs, strict=True) if not (key and sign)]:
+        raise ValueError(f"expected KEY=VALUE, got {', '.join(map(repr, wrong))}")
     return {key: value for key, _, value in pairs}
 
 
 def parse_size(text: str) -> int:
-    """Return the bytes that `text` names, with the units of GNU coreutils: K and KiB are 1024, KB is 1000, to P.
+    """Return a size in bytes, with the units of GNU coreutils: K and KiB are 1024, KB is 1000, up to P.
 
     Raises ValueError for anything else.
     """
     match = _SIZE.fullmatch(text.strip())
     if match is None or (match[3] and not match[2]):
-        raise ValueError("should be a size such as 1TiB, 500M or 1000000")
+        raise ValueError("expected a size such as 1TiB, 500M or 1000000")
     base = 1000 if match[4] and match[2] and not match[3] else 1024
     return int(match[1]) * int(base ** " kmgtp".index(match[2].lower() or " "))
 
 
 def show(value: object) -> str:
-    """Return a value as a settings file has it; of URLs only scheme and host."""
+    """Return a value as a settings file contains it; of a URL only scheme and host."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, Mapping):
@@ -69,35 +79,43 @@ def show(value: object) -> str:
     return _quote(conceal(value)) if isinstance(value, str) else str(value)
 
 
+def did_you_mean(word: str, words: Iterable[str], cutoff: float = 0.6) -> str:
+    """Return "; did you mean X?" for a misspelled word, "" if none of `words` is similar."""
+    import difflib  # start-up time: only for an error
+
+    near = difflib.get_close_matches(word, list(words), n=1, cutoff=cutoff)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
 def _quote(text: str) -> str:
-    """Quote as TOML's basic string, whose escapes JSON's are."""
-    import json  # as shlex above
+    """Quote as a basic string of TOML, which has the escapes of JSON."""
+    import json  # start-up time
 
     return json.dumps(text, ensure_ascii=False)
 
 
-def _text(given: object) -> str:
+def _string(given: object) -> str:
     if not isinstance(given, str):
-        raise ValueError(f"is {_kind_of(given)}, should be text")
+        raise ValueError(f"expected a string, got {_type_of(given)}")
     return given
 
 
 def _url(given: object) -> str:
-    text = _text(given)
+    text = _string(given)
     if text and not re.fullmatch(r"https?://[^\s/?#]+(/\S*)?", text):
-        raise ValueError("should be a URL that begins with https://")
+        raise ValueError("expected a URL that starts with https://")
     return text
 
 
 def _flag(given: object) -> bool:
     if not isinstance(given, bool):
-        raise ValueError(f"is {_kind_of(given)}, should be true or false")
+        raise ValueError(f"expected true or false, got {_type_of(given)}")
     return given
 
 
 def _number(given: object) -> int:
     if isinstance(given, bool) or not isinstance(given, int) or given < 0:
-        raise ValueError(f"is {_kind_of(given)}, should be a whole number from 0 on")
+        raise ValueError(f"expected a whole number from 0, got {_type_of(given)}")
     return given
 
 
@@ -107,34 +125,35 @@ def _size(given: object) -> int:
 
 def _list(given: object) -> tuple[str, ...]:
     if not isinstance(given, list | tuple) or not all(isinstance(each, str) for each in given):
-        raise ValueError(f"is {_kind_of(given)}, should be a list of texts")
+        raise ValueError(f"expected a list of strings, got {_type_of(given)}")
     return tuple(given)
 
 
 def _table(given: object) -> dict[str, str]:
     if not isinstance(given, Mapping) or not all(isinstance(each, str) for pair in given.items() for each in pair):
-        raise ValueError(f"is {_kind_of(given)}, should be a table of texts")
+        raise ValueError(f"expected a table of strings, got {_type_of(given)}")
     return dict(given)
 
 
-def _kind_of(given: object) -> str:
-    """Name a value's type as TOML's users do."""
+def _type_of(given: object) -> str:
+    """Name the type of a value as users of TOML do."""
+    if isinstance(given, int) and not isinstance(given, bool) and given < 0:
+        return "a negative number"
     names: dict[type[Any], str] = {
         bool: "true or false",
         int: "a number",
-        float: "a number with a point",
-        str: "text",
-        list: "a list of other things",
-        tuple: "a list of other things",
-        dict: "a table of other things",
+        float: "a decimal number",
+        str: "a string",
+        list: "a list of other values",
+        tuple: "a list of other values",
+        dict: "a table of other values",
+        type(None): "nothing",
     }
-    if isinstance(given, int) and not isinstance(given, bool) and given < 0:
-        return "negative"
     return names.get(type(given), f"a {type(given).__name__}")
 
 
 _KINDS: Mapping[str, Callable[[object], Value]] = {
-    "text": _text,
+    "string": _string,
     "url": _url,
     "flag": _flag,
     "number": _number,

@@ -13,6 +13,7 @@ from lxcast.progress import Progress
 from lxcast.proxmox.client import PATIENCE, ApiValue, Client, Profile, Relay, load_profile
 from lxcast.proxmox.nodes import node_states
 from lxcast.proxmox.preflight import WARNING, Preflight, preflight, refuse
+from lxcast.settings import BY_NAME, StorageOptions, in_groups
 from lxcast.storages.proxmox import TAKEN
 
 
@@ -45,28 +46,17 @@ class Targets:
         )
 
 
-def find_targets(
-    storage: str,
-    *,
-    nodes: Sequence[str] = (),
-    all_nodes: bool = False,
-    profile: str = "",
-    api_url: str = "",
-    ca_file: str = "",
-    fingerprint: str = "",
-    records: str = "",
-    put_url: str = "",
-    get_url: str = "",
-) -> Targets:
+def find_targets(options: StorageOptions) -> Targets:
     """Return the targets that `proxmox:`, or proxmox:NODE/STORAGE, names; `nodes` takes the node's place.
 
     With `all_nodes` every node of the cluster that has the storage. Nothing is asked yet. Raises UsageError.
     """
-    if nodes and all_nodes:
+    nodes, storage = options.nodes, options.storage
+    if nodes and options.all_nodes:
         raise UsageError("--node and --all-nodes exclude each other")
-    relay = Relay.of(put_url, get_url)
-    known = load_profile(profile, api_url, ca_file, fingerprint)
-    first = nodes[0] if nodes else known.node or ("all" if all_nodes and storage == "proxmox:" else "")
+    relay = Relay.of(options.put_url, options.get_url)
+    known = load_profile(options.profile, options.api_url, options.ca_file, options.fingerprint)
+    first = nodes[0] if nodes else known.node or ("all" if options.all_nodes and storage == "proxmox:" else "")
     ref = parse_storage(storage, first, known.storage)
     if not isinstance(ref, ProxmoxRef):
         raise UsageError(
@@ -74,10 +64,10 @@ def find_targets(
         )
     names = list(dict.fromkeys(nodes)) or [ref.node]
     refs = tuple(_ref(node, ref.storage) for node in names)
-    folder = Path(records).expanduser() if records else _state(known, ref.storage)
-    said = {"profile": profile, "api-url": api_url, "ca-file": ca_file, "fingerprint": fingerprint, "records": records}
-    words = tuple(word for name, value in said.items() if value for word in (f"--{name}", value))
-    return Targets(known, refs, folder, all_nodes, relay, words)
+    folder = Path(options.records).expanduser() if options.records else _state(known, ref.storage)
+    written = ((BY_NAME[name].option, getattr(options, name)) for name in in_groups("access"))
+    words = tuple(word for option, value in written if value for word in (option, value))
+    return Targets(known, refs, folder, options.all_nodes, relay, words)
 
 
 def diagnose(targets: Targets, progress: Progress, *, suffix: str = ".tar.zst", size: int = 0) -> list[Preflight]:

@@ -14,6 +14,7 @@ import pytest
 
 from lxcast.jobs.promote import write_pin
 from lxcast.references.entries import DEFAULT
+from lxcast.settings import storage_options
 from lxcast.testing import Cluster
 from tests.integration.tools import REPOSITORY, Program, need_provider
 from tests.published import pin, publish
@@ -160,7 +161,7 @@ def test_the_hints_of_a_record_make_the_container(site: Site, told_by: str) -> N
     if told_by == "record":
         storage = '  storage = "local=${path.module}/../../storage"\n'
         main.write_text(main.read_text().replace('  name   = "debian-12"\n', f'  name   = "debian-12"\n{storage}'))
-    write_pin("debian-12", "v4", f"local={site.storage}", site.folder / DEFAULT)
+    write_pin("debian-12", "v4", storage_options(f"local={site.storage}"), site.folder / DEFAULT)
     assert "The record hides" not in site.run("apply", "-auto-approve")
     (app,) = (each for each in site.server.containers.values() if each.configuration["hostname"] == "app.example")
     made = app.configuration

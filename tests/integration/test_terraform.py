@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lxcast.jobs.promote import write_pin
+from lxcast.settings import storage_options
 from tests.integration.tools import REPOSITORY, Program
 from tests.published import publish
 
@@ -97,7 +98,12 @@ def test_a_version_that_is_not_there_fails_the_plan(terraform: Workspace) -> Non
 
 
 def test_a_pin_is_enough_while_the_storage_is_gone(terraform: Workspace) -> None:
-    write_pin("debian-12", "v2", f"pve-nfs={terraform.folder.parent}/storage", terraform.folder / "templates.tf.json")
+    write_pin(
+        "debian-12",
+        "v2",
+        storage_options(f"pve-nfs={terraform.folder.parent}/storage"),
+        terraform.folder / "templates.tf.json",
+    )
     shutil.rmtree(terraform.folder.parent / "storage")
     (terraform.folder / "main.tf").write_text("""
         data "external" "pinned" {

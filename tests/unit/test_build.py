@@ -1,14 +1,15 @@
 import io
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lxcast.errors import SourceError
 from lxcast.jobs.build import Built, build
-from lxcast.jobs.options import BuildOptions
 from lxcast.progress import Progress
 from lxcast.record import parse_record
+from lxcast.settings import make_build_options
 
 
 def archive(path: Path, *entries: tuple[str, str, str | bytes | None]) -> Path:
@@ -31,8 +32,8 @@ def built(source: str, tmp_path: Path, **options: object) -> Built:
     from lxcast.rootfs.checks import CHECKS
 
     allow = {check.id: "the tree of a test" for check in CHECKS}
-    given = {"name": "small", "storage": None, "output": tmp_path / "out", "allow": allow, **options}
-    return build(source, BuildOptions(**given), Progress())  # type: ignore[arg-type] # by name, as a caller's table
+    given: dict[str, Any] = {"name": "small", "output": tmp_path / "out", "allow": allow, **options}
+    return build(source, make_build_options(**given), Progress())
 
 
 def listing(result: Built) -> dict[str, tarfile.TarInfo]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,9 +15,9 @@ from hypothesis import strategies as st
 from lxcast.compression import Peeked, decompress
 from lxcast.errors import LxcastError, SourceError
 from lxcast.jobs.build import Built, build
-from lxcast.jobs.options import BuildOptions
 from lxcast.progress import Progress
 from lxcast.rootfs.checks import CHECKS
+from lxcast.settings import make_build_options
 
 Entry = tuple[str, str, str]
 """Name, kind (dir, file, link, symlink, fifo), content or target."""
@@ -45,8 +46,8 @@ def archive(path: Path, *entries: Entry, **attributes: int) -> Path:
 
 def built(source: Path | str, folder: Path, **options: object) -> Built:
     allow = {check.id: "the tree of a test" for check in CHECKS}
-    given = {"name": "small", "storage": None, "output": folder / "out", "allow": allow, **options}
-    return build(str(source), BuildOptions(**given), Progress())  # type: ignore[arg-type] # by name
+    given: dict[str, Any] = {"name": "small", "output": folder / "out", "allow": allow, **options}
+    return build(str(source), make_build_options(**given), Progress())
 
 
 def contents(result: Built) -> dict[str, tuple[str, str]]:
@@ -274,7 +275,7 @@ def test_a_source_that_changes_between_its_readings_is_told(tmp_path: Path, seco
     other = archive(tmp_path / "second", *second)
     source, files = open_file(first), iter((first, other))
     source.opener = lambda: next(files).open("rb", buffering=0)
-    options = BuildOptions(name="x")
+    options = make_build_options(name="x")
     with pytest.raises(SourceError, match="changed while it was read"):
         run(source, Rules.chosen(options), options, None, Progress())
 

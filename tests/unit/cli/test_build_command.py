@@ -94,7 +94,7 @@ def test_output_takes_any_folder_and_tells_the_path(tmp_path: Path, source: Path
 def test_what_only_a_proxmox_storage_uses_is_told(tmp_path: Path, source: Path) -> None:
     told = build(tmp_path, source, "--node", "pve1", "--put-url", "https://files.test/{file}")
     assert (told.returncode, told.stdout) == (0, f"{VOLID}\n")
-    assert "--node, --put-url: of no use, since ./storage is a folder" in told.stderr
+    assert "--node, --put-url: ignored, because ./storage is a directory" in told.stderr
 
 
 def test_quiet_leaves_nothing_but_warnings(tmp_path: Path) -> None:
@@ -149,9 +149,9 @@ ERRORS: dict[str, tuple[Break, int, str]] = {
     "pattern": (lambda at: [good(at), "--pattern", "{nam}"], 2, "unknown field {nam}"),
     "pattern without version": (lambda at: [good(at), "--pattern", "{name}"], 2, "--output"),
     "row": (lambda at: [good(at), "--disable", "apt-cash"], 2, "did you mean apt-cache"),
-    "policy": (lambda at: [good(at), "--policy", "silver"], 2, "should be one of default, golden"),
+    "policy": (lambda at: [good(at), "--policy", "silver"], 2, "expected one of default, golden"),
     "check": (lambda at: [good(at), "--allow", "inti=x"], 2, "no check is called 'inti'"),
-    "version": (lambda at: [good(at), "--version", "4"], 2, "--version 4: should be next, or a number such as v3"),
+    "version": (lambda at: [good(at), "--version", "four"], 2, "--version four: expected next, or a number such as v3"),
     "glob": (lambda at: [good(at), "--remove", "../etc"], 2, "no path below the root"),
     "addition": (lambda at: [good(at), "--add", "none:/etc/x"], 2, "--add none: No such file or directory"),
     "size": (lambda at: [good(at), "--max-size", "100"], 4, "100 bytes"),

@@ -131,11 +131,11 @@ def test_two_files_on_a_server_are_compared_each_by_its_checksum(server: FileSer
     ("words", "said"),
     [
         (("check", "URL/a"), "no checksum is said"),
-        (("check", "x.tar", "--sha256", "ab" * 32), "said 1 times, and 0 of the sources are https ones"),
-        (("check", "URL/a", "--sha256", "ab"), "should be 64 hexadecimal digits"),
+        (("check", "x.tar", "--sha256", "ab" * 32), "given 1 times for 0 https sources"),
+        (("check", "URL/a", "--sha256", "ab"), "expected 64 hexadecimal digits"),
         (("check", "URL/a", "--sha256", "ab" * 32, "--insecure-no-checksum"), "exclude each other"),
-        (("check", "x.tar", "--insecure-no-checksum"), "there is none"),
-        (("diff", "URL/a", "URL/a", "--sha256", "ab" * 32), "said 1 times, and 2 of the sources"),
+        (("check", "x.tar", "--insecure-no-checksum"), "no source is an https URL"),
+        (("diff", "URL/a", "URL/a", "--sha256", "ab" * 32), "given 1 times for 2 https sources"),
         (("diff", "URL/a", "x.tar"), "no checksum is said"),
     ],
 )

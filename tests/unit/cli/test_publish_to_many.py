@@ -183,7 +183,7 @@ def test_a_signed_url_is_not_taken_from_a_file_and_never_shown(tmp_path: Path) -
     (tmp_path / "lxcast.toml").write_text(f'put_url = "https://s3.example/b/k?{SIGNATURE}"\n')
     told = lxcast("settings", cwd=tmp_path)
     assert told.returncode == 2
-    assert "a signed URL is a secret: give it in the environment (LXCAST_PUT_URL)" in told.stderr
+    assert "a signed URL is a secret; set LXCAST_PUT_URL in the environment" in told.stderr
     assert "c0ffee" not in told.stderr
     (tmp_path / "lxcast.toml").write_text('put_url = "https://dav.example/templates/{file}"\n')
     for more in ((), ("--json",)):
@@ -198,8 +198,8 @@ def test_a_signed_url_is_not_taken_from_a_file_and_never_shown(tmp_path: Path) -
     ("words", "said"),
     [
         (("--put-url", f"https://s3.example/k?{SIGNATURE}"), "--put-url needs --get-url"),
-        (("--get-url", f"s3.example/k?{SIGNATURE}"), "should be a URL that begins with https://"),
-        (("--get-url", f"ftp://s3.example/k?{SIGNATURE}"), "should be a URL that begins with https://"),
+        (("--get-url", f"s3.example/k?{SIGNATURE}"), "expected a URL that starts with https://"),
+        (("--get-url", f"ftp://s3.example/k?{SIGNATURE}"), "expected a URL that starts with https://"),
     ],
 )
 def test_urls_that_nothing_can_be_fetched_from_are_refused(

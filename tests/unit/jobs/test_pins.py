@@ -12,17 +12,18 @@ from lxcast.errors import LxcastError, PinError, StorageError, UsageError
 from lxcast.jobs.pin import get_value, list_pins, set_value
 from lxcast.jobs.promote import promote, rollback, write_pin
 from lxcast.progress import Progress
+from lxcast.settings import StorageOptions, storage_options
 from tests.published import publish
 
 PIN_FILE = "templates.auto.tfvars.json"
 
 
 @pytest.fixture
-def storage(tmp_path: Path) -> str:
+def storage(tmp_path: Path) -> StorageOptions:
     """Hold debian-12 v3 and v4, and v1 of another template."""
     for name, number in (("debian-12", 3), ("debian-12", 4), ("alpine-3", 1)):
         publish(tmp_path / "nfs", name, number)
-    return f"pve-nfs={tmp_path / 'nfs'}"
+    return storage_options(f"pve-nfs={tmp_path / 'nfs'}")
 
 
 @pytest.fixture
@@ -77,14 +78,16 @@ def test_without_writing_the_change_is_known_and_not_made(tmp_path: Path) -> Non
         ("sha256:" + "0" * 64, "sha256:" + "b" * 64),
     ],
 )
-def test_what_is_written_follows_what_stands_there(stands: str, becomes: str, storage: str, tmp_path: Path) -> None:
+def test_what_is_written_follows_what_stands_there(
+    stands: str, becomes: str, storage: StorageOptions, tmp_path: Path
+) -> None:
     file = write(tmp_path / "x.tfvars", f'v = "{stands}"\n')
     promote("debian-12", "v4", f"{file}:v", storage)
     assert file.read_text() == f'v = "{becomes}"\n'
     assert not promote("debian-12", "v4", f"{file}:v", storage).change.changed
 
 
-def test_a_number_gets_the_versions_number_and_a_field_what_was_named(storage: str, tmp_path: Path) -> None:
+def test_a_number_gets_the_versions_number_and_a_field_what_was_named(storage: StorageOptions, tmp_path: Path) -> None:
     file = write(tmp_path / "x.tfvars", 'lxc_version = 3\nsize = 0\nos = "x"\n')
     promote("debian-12", "", f"{file}:lxc_version", storage)
     promote("debian-12", "v4", f"{file}:size", storage, "size")
@@ -114,7 +117,7 @@ def test_a_promotion_that_cannot_be_is_told_and_changes_nothing(
         record.write_text(record.read_text().replace('"local', '"pve-nfs'))
     file = write(tmp_path / "x.tfvars", text)
     with pytest.raises(LxcastError) as caught:
-        promote("debian-12", version, f"{file}:v", str(storage))
+        promote("debian-12", version, f"{file}:v", storage_options(str(storage)))
     assert said in caught.value.message
     assert file.read_text() == text
 
@@ -124,13 +127,15 @@ def test_a_promotion_that_cannot_be_is_told_and_changes_nothing(
     [("main.tf", "", "the address is missing"), (PIN_FILE, "sha256", "holds all fields")],
 )
 def test_a_target_that_cannot_be_one_is_refused(
-    target: str, field: str, said: str, storage: str, tmp_path: Path
+    target: str, field: str, said: str, storage: StorageOptions, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=said):
         promote("debian-12", "v4", str(tmp_path / target), storage, field)
 
 
-def test_a_rollback_restores_the_previous_value_and_a_second_one_takes_it_back(storage: str, tmp_path: Path) -> None:
+def test_a_rollback_restores_the_previous_value_and_a_second_one_takes_it_back(
+    storage: StorageOptions, tmp_path: Path
+) -> None:
     file = tmp_path / PIN_FILE
     write_pin("alpine-3", "", storage, file)
     write_pin("debian-12", "v3", storage, file)
@@ -160,7 +165,7 @@ def test_a_rollback_restores_the_previous_value_and_a_second_one_takes_it_back(s
     ],
 )
 def test_a_rollback_to_what_the_storage_has_not_is_refused(
-    damage: str, said: str, storage: str, tmp_path: Path
+    damage: str, said: str, storage: StorageOptions, tmp_path: Path
 ) -> None:
     file = tmp_path / PIN_FILE
     write_pin("debian-12", "v3", storage, file)
@@ -177,19 +182,19 @@ def test_a_rollback_to_what_the_storage_has_not_is_refused(
     elif damage == "sha256":
         record.write_text(record.read_text().replace("a" * 64, "c" * 64))
     with pytest.raises(StorageError) as caught:
-        rollback("debian-12", file, str(tmp_path / "nfs") if damage == "id" else storage)
+        rollback("debian-12", file, storage_options(str(tmp_path / "nfs")) if damage == "id" else storage)
     assert said in caught.value.message
     assert file.read_bytes() == before
 
 
-def test_a_pin_without_a_previous_value_cannot_be_rolled_back(storage: str, tmp_path: Path) -> None:
+def test_a_pin_without_a_previous_value_cannot_be_rolled_back(storage: StorageOptions, tmp_path: Path) -> None:
     file = tmp_path / PIN_FILE
     write_pin("debian-12", "", storage, file)
     with pytest.raises(PinError, match="is at v4 and has no previous value"):
         rollback("debian-12", file, storage)
 
 
-def test_a_pin_file_in_a_folder_that_is_not_there_is_told(storage: str, tmp_path: Path) -> None:
+def test_a_pin_file_in_a_folder_that_is_not_there_is_told(storage: StorageOptions, tmp_path: Path) -> None:
     for write_it in (True, False):
         with pytest.raises(PinError, match="none is not a directory") as caught:
             write_pin("debian-12", "v4", storage, tmp_path / "none" / PIN_FILE, write=write_it)
@@ -203,7 +208,8 @@ def test_two_writers_of_one_pin_file_lose_nothing(tmp_path: Path) -> None:
     file = tmp_path / PIN_FILE
     program = (
         "import sys; from pathlib import Path; from lxcast.jobs.promote import write_pin\n"
-        f"for n in range(1, 6): write_pin(sys.argv[1], f'v{{n}}', {f'local={tmp_path}/nfs'!r}, Path({str(file)!r}))\n"
+        f"from lxcast.settings import storage_options; storage = storage_options({f'local={tmp_path}/nfs'!r})\n"
+        f"for n in range(1, 6): write_pin(sys.argv[1], f'v{{n}}', storage, Path({str(file)!r}))\n"
     )
     root = Path(__file__).parents[3]
     running = [subprocess.Popen([sys.executable, "-c", program, name], cwd=root) for name in ("a1", "b1", "c1")]
@@ -214,7 +220,7 @@ def test_two_writers_of_one_pin_file_lose_nothing(tmp_path: Path) -> None:
 
 
 def test_the_pins_of_a_tree_are_found_with_what_the_storage_has(
-    storage: str, progress: Progress, tmp_path: Path
+    storage: StorageOptions, progress: Progress, tmp_path: Path
 ) -> None:
     tree = tmp_path / "envs"
     write(tree / "main.tf", 'locals {\n  t = "pve-nfs:vztmpl/debian-12-${local.version}.tar.zst"\n}\n')
@@ -241,11 +247,13 @@ def test_the_pins_of_a_tree_are_found_with_what_the_storage_has(
         "d/image.pkr.hcl:2 local.t": ("pve-nfs:vztmpl/alpine-3-v1.tar.zst", "present"),
     }
     os.mkfifo(tree / "pipe.tf")  # which would be waited for
-    states = {each.state for each in list_pins(tree, f"pve-nfs={tmp_path / 'none'}", progress)}
+    states = {each.state for each in list_pins(tree, storage_options(f"pve-nfs={tmp_path / 'none'}"), progress)}
     assert states == {"unknown", "newest"}
 
 
-def test_a_pin_whose_template_has_other_bytes_is_told(storage: str, progress: Progress, tmp_path: Path) -> None:
+def test_a_pin_whose_template_has_other_bytes_is_told(
+    storage: StorageOptions, progress: Progress, tmp_path: Path
+) -> None:
     tree = tmp_path / "envs"
     tree.mkdir()
     write_pin("debian-12", "v4", storage, tree / PIN_FILE)

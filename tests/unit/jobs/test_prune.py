@@ -11,6 +11,7 @@ from lxcast.jobs.prune import Pins, apply, parse_age, plan, plan_removal
 from lxcast.model import ProxmoxRef
 from lxcast.progress import Progress
 from lxcast.proxmox.usage import Use
+from lxcast.settings import storage_options
 from lxcast.storages.entry import Entry
 from tests.published import pin, publish
 
@@ -132,7 +133,7 @@ def test_a_folder_is_pruned_and_its_names_stay_taken(tmp_path: Path) -> None:
         publish(tmp_path, "web", number)
     folder = tmp_path / "template/cache"
     (folder / "web-v1.json").unlink()
-    found = look_into(f"nfs={tmp_path}")
+    found = look_into(storage_options(f"nfs={tmp_path}"))
     verdicts = plan([found], NONE, keep=1)
     assert [each.action for each in verdicts] == ["remove", "remove", "keep"]
     assert len(list(folder.glob("*.tar.zst"))) == 3
@@ -164,7 +165,7 @@ def test_what_cannot_be_removed_does_not_stop_the_others(tmp_path: Path) -> None
     for number in (1, 2, 3):
         publish(tmp_path, "web", number)
     folder = tmp_path / "template/cache"
-    found = look_into(f"nfs={tmp_path}")
+    found = look_into(storage_options(f"nfs={tmp_path}"))
     (folder / "web-v1.tar.zst").unlink()
     (folder / "web-v1.tar.zst").mkdir()  # unlink(2) refuses
     first, second, third = apply(plan([found], NONE, keep=1), Progress())

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from lxcast.jobs.build import Built, build
-from lxcast.jobs.options import BuildOptions
 from lxcast.progress import Progress
+from lxcast.settings import make_build_options
 from lxcast.tar.member import regular
 from tests.image_files import Layout, docker_archive, packed
 from tests.unit.cli.running import archive
@@ -25,8 +25,9 @@ def image(folder: Path, *, extra: bytes = b"x") -> str:
 
 
 def cast(tmp_path: Path, source: str, **given: Any) -> Built:
-    options = {"name": "web", "storage": str(tmp_path / "storage"), **given}
-    return build(source, BuildOptions(**options), Progress())
+    options: dict[str, Any] = {} if "output" in given else {"storage": str(tmp_path / "storage")}
+    options |= {"name": "web", **given}
+    return build(source, make_build_options(**options), Progress())
 
 
 def files(tmp_path: Path) -> list[str]:
@@ -139,7 +140,7 @@ def test_what_does_not_stand_any_more_is_not_found(tmp_path: Path, how: str) -> 
 
 def test_docker_save_is_found_by_the_image_id_and_a_plain_folder_has_records_too(tmp_path: Path) -> None:
     saved = docker_archive(tmp_path / "saved.tar", [archive(minimal_debian())])
-    place = {"storage": None, "output": tmp_path / "out", "pattern": "{name}"}
+    place = {"output": tmp_path / "out", "pattern": "{name}"}
     assert not cast(tmp_path, str(saved), **place).reused
     again = cast(tmp_path, str(saved), **place)
     assert again.reused

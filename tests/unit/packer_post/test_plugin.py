@@ -105,8 +105,8 @@ def test_an_export_becomes_a_template_whose_id_is_the_artifacts(core: Core, fold
 
 def test_all_that_is_wrong_with_the_arguments_is_told_by_their_names(core: Core, folder: Path) -> None:
     with pytest.raises(CallError) as raised:
-        core.configure(template_name="debian 12", storage="./a", output="./b", format="zip", version="4")
-    for part in ("storage ./a and output b", 'format = "zip"', "zst, gz", "version 4"):
+        core.configure(template_name="debian 12", storage="./a", output="./b", format="zip", version="four")
+    for part in ("storage ./a and output ./b", 'format = "zip"', "zst, gz", "version four"):
         assert part in str(raised.value)
     with pytest.raises(CallError, match="may hold letters"):
         core.configure(template_name="debian 12")
@@ -115,7 +115,7 @@ def test_all_that_is_wrong_with_the_arguments_is_told_by_their_names(core: Core,
     wrong = {"arch": "x86_64", "platform": "linux/", "release_metadata": {"a b": "x"}, "output": "rootfs.tar"}
     with pytest.raises(CallError) as raised:
         core.configure(template_name="debian-12", **wrong)
-    for part in ('arch = "x86_64": should be one of amd64', "platform linux/", "cannot hold a b", "tar: not a folder"):
+    for part in ('arch = "x86_64": expected one of amd64', "platform linux/", "cannot hold a b", "tar: not a folder"):
         assert part in str(raised.value)
     assert names(folder) == ["rootfs.tar"], "nothing is written to find out"
 

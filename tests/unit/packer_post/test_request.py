@@ -31,13 +31,13 @@ def test_variables_and_options_say_the_same() -> None:
     by_variable, by_option = read_request([], environ), read_request(words, {})
     assert by_variable.options() == by_option.options()
     assert by_variable.source == by_option.source == "rootfs.tar"
-    assert by_variable.options().allow == {"no-init": "on purpose"}
+    assert by_variable.options().checks.allow == {"no-init": "on purpose"}
 
 
 def test_an_option_wins_over_a_variable_and_lists_are_joined() -> None:
     request = read_request(["--name", "other", "--disable", "logs"], {**MINIMAL, "LXCAST_DISABLE": "tmp mail"})
-    assert request.options().name == "other"
-    assert request.options().disable == ("tmp", "mail", "logs")
+    assert request.options().naming.name == "other"
+    assert request.options().content.disable == ("tmp", "mail", "logs")
 
 
 def test_everything_that_is_wrong_is_told_at_once() -> None:
@@ -47,7 +47,7 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
     for part in (
         "--frmat",
         "iron",
-        "LXCAST_VERSION meant",
+        "did you mean LXCAST_VERSION?",
         "LXCAST_SMALL",
         "LXCAST_SOURCE is missing",
         "LXCAST_NAME is missing",
@@ -56,7 +56,7 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
 
 
 def test_a_variable_of_another_program_is_none_of_ours() -> None:
-    assert read_request([], {**MINIMAL, "LXCAST_TOOLS": "/opt"}).options().name == "debian-12"
+    assert read_request([], {**MINIMAL, "LXCAST_TOOLS": "/opt"}).options().naming.name == "debian-12"
 
 
 def test_the_value_of_an_unknown_option_is_not_repeated() -> None:
@@ -73,7 +73,7 @@ def test_what_packer_does_not_know_is_no_source() -> None:
 
 def test_output_takes_the_place_of_the_storage() -> None:
     options = read_request(["--output", "out"], MINIMAL).options()
-    assert (options.output, options.storage) == (Path("out"), None)
+    assert options.directory == Path("out")
 
 
 WORD = st.text(
@@ -100,5 +100,5 @@ def test_the_resuming_command_says_all_that_was_said(
     program, verb, source, *words = shlex.split(Request(said).command("rootfs kept.tar"))
     assert (program, verb, source) == ("lxcast", "build", "rootfs kept.tar")
     again = read_request(words, {})
-    assert again.said == said
+    assert again.values == said
     assert again.problems == ()

@@ -9,13 +9,14 @@ import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lxcast.errors import ArchiveError, SourceError, UsageError
 from lxcast.jobs.build import Built, build
-from lxcast.jobs.options import BuildOptions
 from lxcast.progress import Progress
+from lxcast.settings import make_build_options
 from lxcast.sources import download_cache, open_source
 from lxcast.tar.member import Member, regular
 from tests.https_server import FileServer, file_server
@@ -48,8 +49,8 @@ def serve(server: FileServer, data: bytes) -> str:
 
 def cast(server: FileServer, tmp_path: Path, sha256: str = "", **given: object) -> Built:
     checksum = {"sha256": sha256} if sha256 else {"insecure_no_checksum": True}
-    options = {"name": "web", "storage": str(tmp_path / "storage"), **checksum, **given}
-    return build(f"{server.url}/x?sig=hunter2", BuildOptions(**options), Progress())  # type: ignore[arg-type] # a table
+    options: dict[str, Any] = {"name": "web", "storage": str(tmp_path / "storage"), **checksum, **given}
+    return build(f"{server.url}/x?sig=hunter2", make_build_options(**options), Progress())
 
 
 def stored(tmp_path: Path) -> list[str]:
@@ -70,7 +71,7 @@ def test_a_tar_is_read_while_it_comes_and_nothing_is_kept(
     assert "hunter2" not in made.record.to_json()
     (tmp_path / "rootfs.tar").write_bytes(ROOTFS)
     local = build(
-        str(tmp_path / "rootfs.tar"), BuildOptions(name="local", storage=str(tmp_path / "storage")), Progress()
+        str(tmp_path / "rootfs.tar"), make_build_options(name="local", storage=str(tmp_path / "storage")), Progress()
     )
     assert made.record.diff_id == local.record.diff_id
     assert not download_cache.list_downloads()
@@ -183,10 +184,10 @@ def test_what_no_checksum_or_no_https_vouches_for_is_refused(source: str, checks
 
 
 def test_a_malformed_checksum_is_told() -> None:
-    with pytest.raises(UsageError, match="should be 64 hexadecimal digits"):
-        BuildOptions(name="x", sha256="abc")
+    with pytest.raises(UsageError, match="expected 64 hexadecimal digits"):
+        make_build_options(name="x", sha256="abc")
     with pytest.raises(UsageError, match="exclude each other"):
-        BuildOptions(name="x", sha256="ab" * 32, insecure_no_checksum=True)
+        make_build_options(name="x", sha256="ab" * 32, insecure_no_checksum=True)
 
 
 def test_downloads_are_pruned_by_age(server: FileServer, tmp_path: Path) -> None:
