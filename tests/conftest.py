@@ -3,13 +3,15 @@
 import os
 import signal
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
 # Imported first: it reads LXCAST_TOOLS and LXCAST_REQUIRE_INTEGRATION, which go below.
-from tests.integration.tools import REPOSITORY
+from tests.integration.tools import REPOSITORY, REQUIRED
+from tests.programs import refuse_undeclared
 
 _NOT_THEIRS = (
     *("LXCAST_", "PM_", "PROXMOX_VE_", "TF_", "PACKER_", "PKR_VAR_", "MAKE", "MFLAGS", "PYTEST_ARGS"),
@@ -42,6 +44,27 @@ for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 signal.pthread_sigmask(signal.SIG_SETMASK, ())
 os.umask(0o022)
+
+refuse_undeclared()
+
+# Skips that say nothing about the machine's preparation.
+_FINE_SKIPS = (
+    "root may write everywhere",  # the case of another user
+    "no terraform; the other of terraform, tofu runs this test",
+)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a skipped test where everything must run: LXCAST_REQUIRE_INTEGRATION=1."""
+    report = yield
+    if REQUIRED and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if not reason.removeprefix("Skipped: ").startswith(_FINE_SKIPS):
+            report.outcome = "failed"
+            report.longrepr = f"{reason} (LXCAST_REQUIRE_INTEGRATION=1)"
+    return report
+
 
 # CI tries the same examples each time, so that a failure is the change's own; elsewhere each run tries new ones. How
 # long an example takes, to make or to try, says nothing on a busy machine.
