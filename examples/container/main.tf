@@ -9,7 +9,7 @@ terraform {
     }
     proxmox = {
       source  = "bpg/proxmox"
-      version = ">= 0.111.0"
+      version = ">= 0.111.0, < 1.0"
     }
   }
 }

@@ -12,6 +12,7 @@ from typing import Any
 
 from lxcast.errors import PinError, join_problems
 from lxcast.hints import HINTS, PROCESS
+from lxcast.model import IMAGE
 from lxcast.references.entries import (
     ANY,
     HINT,
@@ -54,7 +55,8 @@ class Pin:
     def of(cls, values: Mapping[str, Any]) -> "Pin":
         """Return the pin of a record's keys or of an entry; `previous` is not read."""
         hints = {key: value for key, value in values.get("hints", {}).items() if key in HINTS}
-        if hints.get("init") != "app":
+        # Proxmox starts the process of an image itself, and Terraform must know it to leave it as it is.
+        if hints.get("init") != "app" and values.get("format") != IMAGE:
             hints = {key: value for key, value in hints.items() if key not in PROCESS}
         optional = {key: values.get(key, "") for key in OPTIONAL}
         return cls(**{key: values[key] for key in KEYS}, **optional, hints=hints)

@@ -16,10 +16,12 @@ ROLES: dict[str, tuple[str, ...]] = {
         "Datastore.Audit",
     ),
     "PVEDatastoreUser": ("Datastore.AllocateSpace", "Datastore.Audit"),
+    "PVESDNUser": ("SDN.Audit", "SDN.Use"),
     "PVESysAdmin": ("Sys.Audit", "Sys.Console", "Sys.Syslog"),
     "PVEVMAdmin": (
         "VM.Allocate",
         "VM.Audit",
+        "VM.Config.CPU",
         "VM.Config.Disk",
         "VM.Config.Memory",
         "VM.Config.Network",

@@ -58,6 +58,7 @@ class Cluster:
         self.faults = faults or Faults()
         self.tasks = Tasks(self.faults)
         self.containers: dict[int, Container] = {}
+        self.bridges: tuple[str, ...] = ("vmbr0",)
         self.listeners = {
             node: Listener(self, node, host, port if number == 0 else 0) for number, node in enumerate(self.nodes)
         }

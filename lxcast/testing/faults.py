@@ -43,8 +43,9 @@ class Faults:
     idle: seconds without a byte until a connection is dropped (Proxmox: 5). read_rate: bytes per second that the
     server takes. cut_upload: the share of an upload's body (0.0 to 1.0) after which the connection breaks; 1.0 is
     after the file was taken, when only the answer is lost. temporary_space: bytes free in the node's /var/tmp, on its
-    root file system. unreported: nodes whose state is "unknown" because pvestatd does not report.
-    tasks: by kind of task (imgcopy, download, imgdel, vzcreate ...). answers: see Injected.
+    root file system. unreported: nodes whose state is "unknown" because pvestatd does not report. dhcp: whether a
+    DHCP server gives addresses to containers. exits: a container that is started stops at once. quorate: whether
+    the cluster has a quorum. tasks: by kind of task (imgcopy, download, imgdel, vzcreate ...). answers: see Injected.
     late_wait: seconds that an upload which is complete waits for bytes that its Content-Length still promises.
     damage_upload: the first byte of each uploaded file changes on its way.
     """
@@ -56,6 +57,9 @@ class Faults:
     cut_upload: float | None = None
     temporary_space: int | None = None
     unreported: tuple[str, ...] = ()
+    dhcp: bool = True
+    exits: bool = False
+    quorate: bool = True
     tasks: dict[str, TaskFault] = field(default_factory=dict)
     answers: list[Injected] = field(default_factory=list)
     late_wait: float = 1.0

@@ -45,6 +45,23 @@ def node_status(context: Context) -> dict[str, Any]:
     return {"rootfs": root, "pveversion": f"pve-manager/{context.cluster.release}/4b1ac8dd63a1d6e0", "uptime": 86400}
 
 
+def network(context: Context) -> list[dict[str, Any]]:
+    """List the bridges of a node that the caller may use (pve-manager, PVE/API2/Network.pm)."""
+    cluster = context.cluster
+    return [
+        {"iface": bridge, "type": "bridge", "active": 1}
+        for bridge in cluster.bridges
+        if context.has(f"/sdn/zones/localnetwork/{bridge}", "SDN.Use")
+        or context.has(f"/sdn/zones/localnetwork/{bridge}", "SDN.Audit")
+    ]
+
+
+def cluster_status(context: Context) -> list[dict[str, Any]]:
+    """Show whether the cluster has a quorum."""
+    quorate = int(context.cluster.faults.quorate)
+    return [{"type": "cluster", "name": "test", "quorate": quorate, "nodes": len(context.cluster.nodes)}]
+
+
 def resources(context: Context) -> list[dict[str, Any]]:
     """List storages, nodes and containers as one table."""
     cluster, found = context.cluster, []
@@ -160,6 +177,8 @@ CALLS = (
         resources,
         parameters=(Parameter("type", choices=("vm", "storage", "node", "sdn")),),
     ),
+    Call("GET", "/nodes/{node}/network", "A node's bridges", network, parameters=(Parameter("type"),)),
+    Call("GET", "/cluster/status", "The cluster's quorum", cluster_status, needs=((Needs("/", ("Sys.Audit",)),),)),
     Call("GET", "/cluster/nextid", "A free id", next_id, parameters=(Parameter("vmid", pattern=WHOLE),)),
     Call(
         "GET",

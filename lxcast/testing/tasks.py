@@ -59,8 +59,8 @@ class Task:
         told = {name: getattr(self, name) for name in ("upid", "node", "pid", "pstart", "starttime", "type", "id")}
         return told | self.owner()
 
-    def run(self, work: Callable[["Task"], None]) -> None:
-        """Do the work, write the last line, and set the exit status."""
+    def run(self, work: Callable[["Task"], None], failed: Callable[[], None] | None = None) -> None:
+        """Do the work, write the last line, and set the exit status; `failed` cleans up as the worker does."""
         if self.fault.seconds:
             time.sleep(self.fault.seconds)
         try:
@@ -68,6 +68,8 @@ class Task:
                 raise TaskError(self.fault.error)
             work(self)
         except (TaskError, OSError) as error:
+            if failed:
+                failed()
             self.log.append(f"TASK ERROR: {error}")
             status = str(error)
         else:
@@ -92,7 +94,15 @@ class Tasks:
         self.lock = threading.Lock()
         self.began = time.monotonic()
 
-    def start(self, node: str, kind: str, id: str, user: str, work: Callable[[Task], None]) -> Task:
+    def start(
+        self,
+        node: str,
+        kind: str,
+        id: str,
+        user: str,
+        work: Callable[[Task], None],
+        failed: Callable[[], None] | None = None,
+    ) -> Task:
         """Start the work in the background, and give the task."""
         with self.lock:
             pid = FIRST_PID + len(self.all)
@@ -100,7 +110,7 @@ class Tasks:
             fault = self.faults.tasks.get(kind, TaskFault())
             task = Task(node, pid, pstart, int(time.time()), kind, id, user, fault)
             self.all.append(task)
-        threading.Thread(target=task.run, args=(work,), name=task.upid, daemon=True).start()
+        threading.Thread(target=task.run, args=(work, failed), name=task.upid, daemon=True).start()
         return task
 
     def find(self, upid: str) -> Task | None:

@@ -5,6 +5,7 @@ import http.server
 import json
 import re
 import shutil
+import tarfile
 import threading
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -16,8 +17,11 @@ from lxcast.jobs.promote import write_pin
 from lxcast.references.entries import DEFAULT
 from lxcast.settings import storage_options
 from lxcast.testing import Cluster
+from tests.image_files import Layout
 from tests.integration.tools import REPOSITORY, Program, need_provider
 from tests.published import pin, publish
+from tests.unit.cli.running import archive
+from tests.unit.rootfs.filesystems import minimal_debian
 
 MODULES = sorted((REPOSITORY / "hcl" / "terraform").iterdir())
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJzZhhpx someone"
@@ -133,7 +137,6 @@ def test_containers_are_made_kept_and_replaced_as_their_pattern_says(site: Site)
 HINTS = {
     "disk_gb": 6,
     "unprivileged": True,
-    "features": ["fuse=1"],
     "hostname": "app.example",
     "memory": 96,
     "swap": 190,
@@ -142,7 +145,6 @@ HINTS = {
     "cpuunits": 50,
     "cmode": "console",
     "host_managed": True,
-    "mounts": [{"destination": "/data", "type": "bind", "source": "/srv/my data", "options": ["rbind", "ro"]}],
     "init": "app",
     "entrypoint": ["/bin/app"],
     "cmd": ["two words", ""],
@@ -166,15 +168,53 @@ def test_the_hints_of_a_record_make_the_container(site: Site, told_by: str) -> N
     (app,) = (each for each in site.server.containers.values() if each.configuration["hostname"] == "app.example")
     made = app.configuration
     assert made["rootfs"].endswith("size=6G")
-    assert "fuse=1" in made["features"]
-    assert "nesting=1" not in made["features"]
     assert [made[key] for key in ("memory", "swap", "cores", "cpulimit", "cpuunits", "cmode")] == (
         ["96", "190", "3", "2.5", "50", "console"]
     )
     assert "host-managed=1" in made["net0"]
-    assert {"/srv/my data", "mp=/data", "ro=1"} <= set(made["mp0"].split(","))
     assert made["entrypoint"] == '/bin/app "two words" ""'
     assert set(made["env"].split("\0")) == {"A=b=c", "KEY=x"}
+    assert site.actions() == {}
+
+
+def test_the_first_plan_of_a_kept_container_knows_its_template_and_warns_of_nothing(site: Site) -> None:
+    told = site.run("plan", "-out=plan")
+    assert "Warning" not in told
+    shown = site.terraform.run("show", "-json", "plan", cwd=site.folder, env=site.env).stdout
+    planned = {each["address"]: each["change"]["after"] for each in json.loads(shown)["resource_changes"]}
+    kept = planned["module.database.proxmox_virtual_environment_container.container"]
+    assert kept["operating_system"][0]["template_file_id"] == V4
+
+
+def test_environment_of_an_oci_archive_is_set_by_a_second_apply_which_the_module_asks_for(site: Site) -> None:
+    """Proxmox overwrites it by the image's when it creates the container."""
+    folder = site.server.storages["local"].folder("pve")
+    image = Layout(site.folder.parent / "image")
+    image.add(image.manifest([archive(minimal_debian())], "gzip", config={"Env": ["A=image"], "Cmd": ["/bin/app"]}))
+    with tarfile.open(folder / "app-v1.tar", "w") as tar:
+        tar.add(image.folder, "")
+    main = site.folder / "main.tf"
+    text = main.read_text()
+    hints = '{ env = ["A=image"], cmd = ["/bin/app"] }'
+    template = f'{{ template_id = "local:vztmpl/app-v1.tar", format = "oci-archive", hints = {hints} }}\n'
+    text = text.replace("module.debian_12.template\n", template)
+    text = text.replace(
+        '  hostname        = "web"\n', '  hostname        = "web"\n  environment     = { A = "mine" }\n'
+    )
+    main.write_text(text)
+    assert "Run `terraform apply` a second time" in " ".join(site.run("apply", "-auto-approve").split())
+
+    def environment() -> str:
+        return next(
+            each.configuration["env"]
+            for each in site.server.containers.values()
+            if each.configuration["hostname"] == "web"
+        )
+
+    assert environment() == "A=image"
+    assert site.actions() == {WEB: ["update"]}  # and the other container keeps what its image says
+    site.run("apply", "-auto-approve")
+    assert environment() == "A=mine"
     assert site.actions() == {}
 
 

@@ -3,14 +3,14 @@ locals {
     template        = var.template
     ssh_public_keys = var.ssh_public_keys
   }
-  made_from = var.on_new_template == "keep" ? terraform_data.made_from[0].output : local.given
+  made_from = var.on_new_template == "keep" ? terraform_data.made_from[0].input : local.given
   template  = local.made_from.template
   hints     = local.template.hints
 }
 
-# What a kept container was made from. Proxmox stores neither template nor keys, and the provider replaces the container
-# where they change. An ignore_changes on the container cannot be chosen by a variable, and would not cover what follows
-# from the template's hints.
+# What a kept container was created from. Proxmox stores neither template nor keys, and the provider replaces the
+# container if they change. An ignore_changes on the container cannot depend on a variable, and would not cover what
+# follows from the template's hints. `input` is read, not `output`: it is known in the first plan already.
 resource "terraform_data" "made_from" {
   count = var.on_new_template == "keep" ? 1 : 0
   input = local.given
@@ -23,7 +23,7 @@ resource "terraform_data" "made_from" {
 resource "proxmox_virtual_environment_container" "container" {
   node_name     = var.node_name
   vm_id         = var.vm_id
-  description   = var.description == null ? "Made from ${local.template.template_id}" : var.description
+  description   = var.description == null ? "Created from ${local.template.template_id}" : var.description
   tags          = var.tags
   pool_id       = var.pool_id
   unprivileged  = coalesce(var.unprivileged, local.hints.unprivileged, true)
@@ -137,7 +137,7 @@ resource "proxmox_virtual_environment_container" "container" {
   lifecycle {
     precondition {
       condition     = local.hostname != null
-      error_message = "The template's record names no host: give hostname."
+      error_message = "The template's record has no host name: set hostname."
     }
   }
 }
@@ -145,13 +145,21 @@ resource "proxmox_virtual_environment_container" "container" {
 check "hidden" {
   assert {
     condition     = length(local.hidden) == 0
-    error_message = "The record hides the values of ${join(", ", local.hidden)}: give them in environment."
+    error_message = "The record hides the values of ${join(", ", local.hidden)}: set them in environment."
   }
 }
 
 check "user" {
   assert {
     condition     = !local.app || local.user == "0:0"
-    error_message = "The program of ${local.template.template_id} is to run as ${local.user}, which bpg/proxmox cannot say, and would run as root: before its first start, append lxc.init.uid and lxc.init.gid to the container's configuration on the node."
+    error_message = "The program of ${local.template.template_id} should run as ${local.user}, which bpg/proxmox cannot set, so it would run as root: before its first start, append lxc.init.uid and lxc.init.gid to the container's configuration on the node."
+  }
+}
+
+# Proxmox overwrites both with the image's own when it unpacks an OCI archive (pve-container, restore_oci_archive).
+check "oci_archive" {
+  assert {
+    condition     = !local.image || (length(local.given_names) == 0 && var.entrypoint == null)
+    error_message = "${local.template.template_id} is an OCI archive: Proxmox replaces environment and entrypoint by those of the image when it creates the container. Run `terraform apply` a second time to set them, then restart the container; or build the template with `--format zst --init app`."
   }
 }

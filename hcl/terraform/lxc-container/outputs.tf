@@ -15,5 +15,5 @@ output "ipv6" {
 
 output "template_id" {
   value       = local.template.template_id
-  description = "The template that the container was made from."
+  description = "The template that the container was created from."
 }

@@ -35,28 +35,28 @@ variable "template" {
 
   validation {
     condition     = can(regex("^[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9]:vztmpl/[A-Za-z0-9_.-]+$", var.template.template_id))
-    error_message = "template_id is no template's volid, which looks like local:vztmpl/debian-12-v4.tar.zst."
+    error_message = "template_id is not a template's volid, such as local:vztmpl/debian-12-v4.tar.zst."
   }
 }
 
 variable "on_new_template" {
   type        = string
   default     = "replace"
-  description = "What a promoted pin does: `replace` the container, or `keep` the one that is there as it is."
+  description = "What a promoted pin does: `replace` the container, or `keep` the existing one unchanged."
 
   validation {
     condition     = contains(["replace", "keep"], var.on_new_template)
-    error_message = "It is replace or keep."
+    error_message = "on_new_template must be replace or keep."
   }
 }
 
 variable "ssh_public_keys" {
   type        = list(string)
-  description = "Who may log in as root at first, when nothing has set the container up yet. Proxmox puts them in when it makes the container; a change replaces it, unless it is kept."
+  description = "Public keys for the first login as root. Proxmox writes them when it creates the container; a change replaces the container, unless it is kept."
 
   validation {
     condition     = length(var.ssh_public_keys) > 0 && alltrue([for key in var.ssh_public_keys : can(regex("^(ssh|ecdsa|sk)-\\S+ \\S+", key))])
-    error_message = "Give at least one line as it stands in authorized_keys: without one nobody can log in, since templates hold no password."
+    error_message = "ssh_public_keys needs at least one line in the format of authorized_keys: templates hold no password, so nobody could log in."
   }
 }
 
@@ -68,19 +68,19 @@ variable "node_name" {
 variable "hostname" {
   type        = string
   default     = null
-  description = "The container's host name. Unsaid: the template's hint, which few have."
+  description = "The container's host name. Default: the template's hint, which few have."
 }
 
 variable "vm_id" {
   type        = number
   default     = null
-  description = "The container's id. Unsaid: the next that is free."
+  description = "The container's id. Default: the next free one."
 }
 
 variable "description" {
   type        = string
   default     = null
-  description = "What Proxmox shows as notes. Unsaid: the template's id that the container was made from."
+  description = "Notes in Proxmox. Default: the id of the template that the container was created from."
 }
 
 variable "tags" {
@@ -101,37 +101,37 @@ variable "disk" {
     size         = optional(number)
   })
   default     = {}
-  description = "The root filesystem: its storage, and its size in GB (unsaid: the template's hint, else 4)."
+  description = "The root filesystem: its storage, and its size in GB (default: the template's hint, else 4)."
 }
 
 variable "cores" {
   type        = number
   default     = null
-  description = "Processor cores. Unsaid: the template's hint, else 1."
+  description = "Processor cores. Default: the template's hint, else 1."
 }
 
 variable "cpu_limit" {
   type        = number
   default     = null
-  description = "How many cores' time it may use at most, such as 1.5; 0 is no limit. Unsaid: the template's hint, else none."
+  description = "Limit of CPU time in cores, such as 1.5; 0 is no limit. Default: the template's hint, else none."
 }
 
 variable "cpu_units" {
   type        = number
   default     = null
-  description = "Its weight where processors are short. Unsaid: the template's hint, else Proxmox's own."
+  description = "CPU weight against other containers. Default: the template's hint, else Proxmox's own."
 }
 
 variable "memory" {
   type        = number
   default     = null
-  description = "Memory in MB. Unsaid: the template's hint, else 512."
+  description = "Memory in MB. Default: the template's hint, else 512."
 }
 
 variable "swap" {
   type        = number
   default     = null
-  description = "Swap in MB. Unsaid: the template's hint, else 0."
+  description = "Swap in MB. Default: the template's hint, else 0."
 }
 
 variable "networks" {
@@ -148,7 +148,7 @@ variable "networks" {
     host_managed = optional(bool)
   }))
   default     = [{}]
-  description = "The interfaces: addresses are `dhcp`, ADDRESS/PREFIX, for IPv6 also `auto`. With `host_managed` (unsaid: the template's hint) the node sets it up, from Proxmox VE 9.1 on."
+  description = "The interfaces: addresses are `dhcp`, ADDRESS/PREFIX, for IPv6 also `auto`. With `host_managed` (default: the template's hint) the node configures the interface (Proxmox VE 9.1 or newer)."
 }
 
 variable "dns" {
@@ -157,7 +157,7 @@ variable "dns" {
     servers = optional(list(string))
   })
   default     = null
-  description = "Search domain and name servers. Unsaid: the node's."
+  description = "Search domain and name servers. Default: the node's."
 }
 
 variable "mount_points" {
@@ -169,43 +169,43 @@ variable "mount_points" {
     backup    = optional(bool, false)
   }))
   default     = null
-  description = "Volumes besides the root filesystem. What shall outlive a replaced container is a volume that exists already, or a folder of the node. Unsaid: the folders that the template's hints mount."
+  description = "Volumes in addition to the root filesystem. Data that must survive a replaced container needs an existing volume or a directory of the node. Default: the directories that the template's hints mount."
 }
 
 variable "unprivileged" {
   type        = bool
   default     = null
-  description = "Whether the container's root is nobody on the node. Unsaid: the template's hint, else true."
+  description = "Whether the container's root is mapped to an unprivileged user of the node. Default: the template's hint, else true."
 }
 
 variable "nesting" {
   type        = bool
   default     = null
-  description = "Whether the container may mount what nested containers need, as systemd does. Unsaid: the template's hint; true where it has no hints."
+  description = "Whether the container may mount what nested containers need, as systemd does. Default: the template's hint; true without hints. Set it before the first apply: an API token cannot change features later (403), only root@pam can."
 }
 
 variable "fuse" {
   type        = bool
   default     = null
-  description = "Whether the container may mount FUSE filesystems. Unsaid: the template's hint, else false."
+  description = "Whether the container may mount FUSE filesystems. Default: the template's hint, else false."
 }
 
 variable "console" {
   type        = string
   default     = null
-  description = "What Proxmox's console shows: `tty`, `console` or `shell`. Unsaid: the template's hint, else tty."
+  description = "What Proxmox's console shows: `tty`, `console` or `shell`. Default: the template's hint, else tty."
 }
 
 variable "entrypoint" {
   type        = string
   default     = null
-  description = "What Proxmox VE starts in the place of an init, from 9.1 on. Unsaid: the template's program, where it was built with `--init app`."
+  description = "The command that Proxmox VE 9.1 or newer starts in place of an init. Default: the template's program if it was built with `--init app`."
 }
 
 variable "environment" {
   type        = map(string)
   default     = {}
-  description = "Variables for that program, besides those of the template and over them."
+  description = "Environment variables; they are merged with those of the template and override them."
 }
 
 variable "started" {
@@ -217,11 +217,11 @@ variable "started" {
 variable "start_on_boot" {
   type        = bool
   default     = true
-  description = "Whether it is started with the node."
+  description = "Whether it starts with the node."
 }
 
 variable "protection" {
   type        = bool
   default     = false
-  description = "Whether Proxmox refuses to destroy it, and so to replace it."
+  description = "Whether Proxmox refuses to destroy it, and thus to replace it."
 }

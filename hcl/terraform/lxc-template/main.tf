@@ -1,7 +1,7 @@
 locals {
   result = data.external.template.result
 
-  # Proxmox refuses a download under another name's ending, so the file keeps the one that it was published with.
+  # Proxmox refuses a download whose suffix differs, so the file keeps its published name.
   download    = var.source_url == null ? 0 : 1
   url         = var.source_url == null ? "" : endswith(var.source_url, "/") ? "${var.source_url}${local.result.file}" : var.source_url
   datastore   = var.source_url == null ? local.result.storage : coalesce(var.datastore_id, local.result.storage)
@@ -9,8 +9,8 @@ locals {
   warnings    = jsondecode(local.result.warnings)
 }
 
-# Nothing here may depend on a resource that is not there yet: the query would be unknown, Terraform would read it during
-# apply, and plan to replace every container that is made from its answer.
+# Nothing here may depend on a resource that does not exist yet: the query would be unknown, Terraform would read it
+# during apply, and plan to replace every container that is created from its result.
 data "external" "template" {
   program = var.program
   query = { for key, value in {
@@ -24,7 +24,7 @@ data "external" "template" {
   lifecycle {
     postcondition {
       condition     = var.sha256 == null ? true : self.result.sha256 == var.sha256
-      error_message = "${var.name} ${self.result.version} has sha256 ${self.result.sha256}, and ${coalesce(var.sha256, "none")} is asked for. Review which of them is right: a published name never changes its bytes."
+      error_message = "${var.name} ${self.result.version} has sha256 ${self.result.sha256}, expected ${coalesce(var.sha256, "none")}. Find out which of them is right: a published name never changes its bytes."
     }
   }
 }
@@ -39,12 +39,12 @@ check "warnings" {
 check "age" {
   assert {
     condition     = var.max_age_days == null || local.result.created != ""
-    error_message = "The age of ${local.template_id} is not known: the pin alone was read. Give a folder as storage, or leave max_age_days out."
+    error_message = "The age of ${local.template_id} is unknown because only the pin was read. Set storage to a directory, or remove max_age_days."
   }
 
   assert {
     condition     = var.max_age_days == null || local.result.created == "" ? true : timecmp(timeadd(local.result.created, "${var.max_age_days * 24}h"), plantimestamp()) > 0
-    error_message = "${local.template_id} was made on ${local.result.created}, more than ${coalesce(var.max_age_days, 0)} days ago. Build a new version, and promote it."
+    error_message = "${local.template_id} was built on ${local.result.created}, more than ${coalesce(var.max_age_days, 0)} days ago. Build and promote a new version."
   }
 }
 
@@ -59,13 +59,13 @@ resource "proxmox_download_file" "template" {
   checksum           = local.result.sha256
   checksum_algorithm = "sha256"
 
-  # A published name never changes its bytes: there is nothing to look for at the URL.
+  # A published name never changes its bytes: the URL need not be checked again.
   overwrite = false
 
   lifecycle {
     precondition {
       condition     = var.node_name != null
-      error_message = "source_url needs node_name: the node that downloads."
+      error_message = "source_url needs node_name, the node that downloads the file."
     }
   }
 }

@@ -1,5 +1,5 @@
-# The id is put together from what is known in the plan, and not taken from the download: a download that is planned anew
-# would make it unknown, and so replace the containers.
+# The id is computed from values known in the plan, not taken from the download: a newly planned download would make it
+# unknown, and thus replace the containers.
 output "template_id" {
   value       = local.template_id
   description = "The volid: `template_file_id` of bpg/proxmox, `ostemplate` of Telmate's provider."
@@ -14,7 +14,7 @@ output "template" {
     format      = local.result.format
     hints       = jsondecode(local.result.hints)
   }
-  description = "What the module lxc-container takes as `template`."
+  description = "The value for `template` of the module lxc-container."
   depends_on  = [proxmox_download_file.template]
 }
 
@@ -30,10 +30,10 @@ output "sha256" {
 
 output "result" {
   value       = local.result
-  description = "The data source's whole answer, each value a string."
+  description = "The complete result of the data source; each value is a string."
 }
 
 output "warnings" {
   value       = local.warnings
-  description = "What the data source warns of."
+  description = "Warnings of the data source."
 }

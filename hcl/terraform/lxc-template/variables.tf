@@ -6,54 +6,54 @@ variable "name" {
 variable "template_version" {
   type        = string
   default     = null
-  description = "`vN`, which the pin must have, or which the storage is asked for. `latest` follows the newest of a storage and is warned of. Unsaid: the pin names it."
+  description = "`vN`, compared with the pin or looked up in the storage. `latest` follows the newest in a storage, with a warning. Default: the pinned version."
 }
 
 variable "sha256" {
   type        = string
   default     = null
-  description = "The digest that the template must have. Unsaid: what the pin or the record tells."
+  description = "The expected digest of the template. Default: the digest of the pin or record."
 
   validation {
     condition     = var.sha256 == null || can(regex("^[0-9a-f]{64}$", var.sha256))
-    error_message = "It is not 64 hexadecimal digits in lower case."
+    error_message = "sha256 must be 64 hexadecimal digits in lower case."
   }
 }
 
 variable "pin_file" {
   type        = string
   default     = null
-  description = "The file that pins the template. Unsaid: `templates.auto.tfvars.json` where Terraform runs."
+  description = "The pin file. Default: `templates.auto.tfvars.json` in the directory where Terraform runs."
 }
 
 variable "storage" {
   type        = string
   default     = null
-  description = "A folder, `PATH` or `ID=PATH`, whose record answers and which must have the template; or `proxmox:NODE/STORAGE`, whose API confirms the pin. Unsaid: the pin alone answers."
+  description = "A directory, `PATH` or `ID=PATH`, whose record is read and which must have the template; or `proxmox:NODE/STORAGE`, whose API confirms the pin. Default: only the pin is read."
 }
 
 variable "verify" {
   type        = string
   default     = null
-  description = "`pin` answers from the pin alone though `storage` is given, as when that is out of reach; `storage` insists on one."
+  description = "`pin` reads only the pin even if `storage` is set, for when that is unreachable; `storage` requires one."
 }
 
 variable "program" {
   type        = list(string)
   default     = ["lxcast-data"]
-  description = "How the data source is called."
+  description = "The command of the data source."
 }
 
 variable "max_age_days" {
   type        = number
   default     = null
-  description = "Warn where the template is older than that. Only a record tells the age, so a folder is needed as `storage`."
+  description = "Warn if the template is older. Only a record holds the age, so `storage` must be a directory."
 }
 
 variable "source_url" {
   type        = string
   default     = null
-  description = "Where `node_name` downloads the file from, checked by its sha256; ending in a slash, the file's name is added. Unsaid: it lies on the storage already."
+  description = "The URL from which `node_name` downloads the file, verified by its sha256; the file's name is added after a trailing slash. Default: the file is on the storage already."
 }
 
 variable "node_name" {
@@ -65,5 +65,5 @@ variable "node_name" {
 variable "datastore_id" {
   type        = string
   default     = null
-  description = "The storage that the download goes to. Unsaid: the one of the template's id."
+  description = "The storage for the download. Default: the storage of the template's id."
 }

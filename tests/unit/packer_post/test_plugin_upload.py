@@ -85,11 +85,11 @@ def test_a_pin_is_moved_to_what_was_built(plugin: Path, folder: Path) -> None:
     ("arguments", "said"),
     [
         ({"api_url": "ftp://pve.invalid"}, "'ftp://pve.invalid' must start with https://"),
-        ({"api_url": "https://root:hunter2@pve.invalid"}, "holds a user or a password"),
+        ({"api_url": "https://root:hunter2@pve.invalid"}, "contains a user or password"),
         ({"fingerprint": "AB:CD"}, "32 pairs"),
         ({"ca_file": "none.pem"}, "none.pem not found"),
         ({"nodes": ["a"], "all_nodes": True}, "nodes and all_nodes exclude each other"),
-        ({"put_url": "https://store.invalid/x?Signature=hunter2"}, "put_url without get_url"),
+        ({"put_url": "https://store.invalid/x?Signature=hunter2"}, "put_url needs get_url"),
         ({"get_url": "store.invalid/x?Signature=hunter2"}, "get_url"),
         ({"init": "systemd"}, "none, auto, app"),
         ({"pin_file": "main.tf"}, "main.tf"),

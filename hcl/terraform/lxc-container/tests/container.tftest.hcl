@@ -194,20 +194,20 @@ run "what_is_said_wins_over_a_programs_hints" {
   }
 }
 
-run "an_image_says_itself_what_it_starts" {
+run "an_image_keeps_what_it_starts" {
   command = plan
 
   variables {
     template = {
       template_id = "local:vztmpl/app-v1.tar"
       format      = "oci-archive"
-      hints       = { init = "app", entrypoint = ["/bin/app"], env = ["A=***"], uid = 5 }
+      hints       = { init = "app", entrypoint = ["/bin/app"], env = ["A=b"], uid = 5 }
     }
   }
 
   assert {
-    condition     = proxmox_virtual_environment_container.container.initialization[0].entrypoint == null && proxmox_virtual_environment_container.container.environment_variables == null
-    error_message = "Proxmox is told what it reads in the archive"
+    condition     = proxmox_virtual_environment_container.container.initialization[0].entrypoint == "/bin/app" && proxmox_virtual_environment_container.container.environment_variables["A"] == "b"
+    error_message = "the provider would remove the process of the image"
   }
 }
 
