@@ -1,1 +1,1 @@
-"""The tar format: a member, a streaming reader of every dialect in use, a writer of one canonical form."""
+"""The tar format: members, a streaming reader of every dialect in use, and a writer of one canonical form."""

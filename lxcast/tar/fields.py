@@ -1,4 +1,4 @@
-"""What numbers, attributes and ACLs in a header may say, and what they say then."""
+"""The values of a header: numbers, extended attributes and ACLs, read and checked."""
 
 import base64
 import binascii
@@ -27,14 +27,14 @@ def time(field: bytes) -> int:
 
 
 def owner(fields: bytes) -> tuple[int, int, int]:
-    """Read (permission bits, uid, gid), which stand one behind the other. Raises ValueError."""
+    """Read (permission bits, uid, gid), which follow each other. Raises ValueError."""
     mode, uid, gid = (number(fields[at : at + 8]) for at in (0, 8, 16))
     require(uid=uid, gid=gid)
     return mode & 0o7777, uid, gid
 
 
 def require(size: int = 0, uid: int = 0, gid: int = 0, mtime: int = 0) -> None:
-    """Raise ValueError for numbers that no filesystem has: uid_t is 32 bits wide, off_t and time_t are 64."""
+    """Raise ValueError for numbers out of range: uid_t has 32 bits, off_t and time_t have 64."""
     if not (0 <= size < _FAR and 0 <= uid < _IDS and 0 <= gid < _IDS and -_FAR <= mtime < _FAR):
         raise ValueError(f"size {size}, owner {uid}:{gid}, time {mtime} s")
 
@@ -42,7 +42,7 @@ def require(size: int = 0, uid: int = 0, gid: int = 0, mtime: int = 0) -> None:
 def count(value: bytes) -> int:
     """Read a pax number that cannot have a fraction: a size, an owner. Raises ValueError."""
     if b"." in value:
-        raise ValueError(f"{value[:40]!r} is no whole number")
+        raise ValueError(f"{value[:40]!r} is not a whole number")
     return whole(value)
 
 
@@ -50,10 +50,10 @@ def whole(value: bytes) -> int:
     """Read a pax number; a fraction of a second is rounded down."""
     seconds, point, fraction = value.partition(b".")
     if seconds.isdigit() and len(seconds) < 20 and (not point or fraction.isdigit()):
-        return int(seconds)  # the usual one, by the quickest test
+        return int(seconds)  # the usual form, tested as fast as possible
     match = _DECIMAL.match(value)
     if match is None:
-        raise ValueError(f"{value[:40]!r} is no number")
+        raise ValueError(f"{value[:40]!r} is not a number")
     return -int(match[2]) - bool(int(match[3] or b"0")) if match[1] else int(match[2])
 
 
@@ -76,16 +76,16 @@ def xattrs(records: dict[bytes, bytes]) -> dict[bytes, bytes] | None:
         else:
             continue
         if b"\0" in name:
-            raise ValueError(f"{key!r} holds a NUL")
+            raise ValueError(f"{key!r} contains a NUL byte")
         if name.startswith(_KEPT_XATTRS):
             found.setdefault(name, value)
     return dict(sorted(found.items())) or None
 
 
 def _acl(value: bytes) -> bytes:
-    """Return an ACL's text with commas between its entries and numbers for names, where it has both.
+    """Return an ACL's text with commas between its entries, and with numbers instead of names if it has both.
 
-    GNU tar writes lines (acl_to_text(3)); star and libarchive put the id behind an entry, user:NAME:rw-:ID.
+    GNU tar writes lines (acl_to_text(3)); star and libarchive append the id to an entry, user:NAME:rw-:ID.
     """
     entries = []
     for entry in value.replace(b"\n", b",").split(b","):

@@ -13,27 +13,27 @@ from lxcast.errors import ArchiveError
 BLOCK = 512
 
 FIELDS = struct.Struct("100s24s12s12s8s356s")
-"""name, (mode, uid, gid), size, mtime, checksum, and what is behind it: type, link (100 bytes), `magic` and so on."""
+"""name, (mode, uid, gid), size, mtime, checksum, and the rest: type, link (100 bytes), `magic` and so on."""
 
 USTAR = b"ustar\x0000"
 
 ZEROS = [b"\0" * length for length in range(BLOCK)]
-"""What fills a field or a block up, by its length."""
+"""Padding of fields and blocks, by its length."""
 
 _OCTAL = re.compile(rb"[ \0]*([0-7]*)[ \0]*\Z")
 
 
 IGNORED = frozenset((b"atime", b"ctime", b"uname", b"gname", b"comment", b"charset", b"hdrcharset"))
-"""Keys of what a template never keeps."""
+"""Pax keys that a template never keeps."""
 
 XATTR = b"SCHILY.xattr."
-"""Before the name of an extended attribute; its value may be empty."""
+"""The prefix of an extended attribute's name; its value may be empty."""
 
 
 def number(field: bytes) -> int:
-    """Read a numeric field: octal digits, or base-256 where the first bit is set.
+    """Read a numeric field: octal digits, or base-256 if the first bit is set.
 
-    Raises ValueError for anything else; an empty field is 0, as every tar reads it.
+    An empty field is 0, as for every tar. Raises ValueError for anything else.
     """
     digits = field[:-1]
     if digits.isdigit() and field[-1] <= 32:
@@ -44,7 +44,7 @@ def number(field: bytes) -> int:
         return value + (1 << (8 * len(field) - 1)) if field[0] < 0xC0 else value
     match = _OCTAL.match(field)
     if match is None:
-        raise ValueError(f"{field!r} is no number")
+        raise ValueError(f"{field!r} is not a number")
     return int(match[1] or b"0", 8)
 
 
@@ -54,7 +54,7 @@ def byte_sum(data: bytes | memoryview) -> int:
 
 
 def checksum_holds(block: bytes) -> bool:
-    """Tell whether a header's checksum is right: the sum of its bytes, or of its signed bytes as old tars wrote it."""
+    """Return whether a header's checksum is right: the sum of its bytes, or of signed bytes as old tars wrote it."""
     try:
         written = number(block[148:156])
     except ValueError:
@@ -72,8 +72,8 @@ def text(field: bytes) -> bytes:
 def parse_pax(data: bytes, into: dict[bytes, bytes]) -> None:
     """Add the records (length, key, "=", value, newline) of a pax header to a dict.
 
-    An empty value takes its key away, unless it is an extended attribute's. GNU.sparse.offset and .numbytes, which
-    format 0.0 repeats, are joined as one GNU.sparse.map. Raises ArchiveError.
+    An empty value removes its key, unless it is an extended attribute's. GNU.sparse.offset and .numbytes, which format
+    0.0 repeats, are joined into one GNU.sparse.map. Raises ArchiveError.
     """
     at, end = 0, len(data)
     pieces: list[bytes] = []
@@ -81,11 +81,11 @@ def parse_pax(data: bytes, into: dict[bytes, bytes]) -> None:
         space = data.find(b" ", at, at + 20)
         length = data[at:space]
         if space < 0 or not length.isdigit():
-            raise ArchiveError(f"pax record at byte {at} has no length")
+            raise ArchiveError(f"the pax record at byte {at} has no length")
         after = at + int(length)
         key, equals, value = data[space + 1 : after - 1].partition(b"=")
         if after > end or after <= space + 1 or data[after - 1 : after] != b"\n" or not equals or not key:
-            raise ArchiveError(f"pax record at byte {at} is malformed: {data[at : at + 40]!r}")
+            raise ArchiveError(f"the pax record at byte {at} is malformed: {data[at : at + 40]!r}")
         at = after
         if key in (b"GNU.sparse.offset", b"GNU.sparse.numbytes"):
             pieces.append(value)

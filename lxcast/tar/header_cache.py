@@ -1,4 +1,4 @@
-"""What the fields of headers say, by their bytes: most stand in one header after the other."""
+"""Parsed header fields, by their bytes: most fields repeat from one header to the next."""
 
 from typing import Any
 
@@ -6,17 +6,17 @@ from lxcast.tar import fields
 from lxcast.tar.header import byte_sum, number, text
 
 ODD = 1 << 20
-"""Added to the sum of a field that the writer would write in other bytes; a whole header's sum is far below it."""
+"""Added to the sum of a field that the writer would write differently; the sum of a whole header is far below it."""
 
 SUM = ODD - 1
 """The bits of a sum without ODD."""
 
 _REMEMBERED = 16384
-_BACKS = 16  # those of files, folders and extended headers are few, each link's is another
+_BACKS = 16  # files, directories and extended headers have few different ones, each link has its own
 
 
 class HeaderCache:
-    """Look-up tables, which `learn` adds to: a value and the sum of the field's bytes, ODD where they are not ours."""
+    """Look-up tables: field -> its value and the sum of its bytes, plus ODD if the writer would write other bytes."""
 
     def __init__(self) -> None:
         self.owners: dict[bytes, tuple[tuple[int, int, int], int]] = {}
@@ -24,9 +24,9 @@ class HeaderCache:
         self.sizes: dict[bytes, tuple[int, int]] = {}
         self.times: dict[bytes, tuple[int, int]] = {}
         self.sums: dict[bytes, int] = {}
-        """Checksums, without the eight spaces that stand for them while they are added up."""
+        """Checksums, less the eight spaces that stand for the checksum while a header is added up."""
         self.backs: dict[bytes, tuple[int, bytes, bytes]] = {}
-        """What is behind the checksum: (the sum of its bytes, type, the prefix of the path in ustar)."""
+        """The rest after the checksum -> (the sum of its bytes, type, ustar's prefix of the path)."""
 
     def learn(self, owner: bytes, size: bytes, time: bytes, checksum: bytes) -> None:
         """Put four fields of a header into the tables. Raises ValueError."""
@@ -41,7 +41,7 @@ class HeaderCache:
         self.sums[checksum] = number(checksum) - 8 * ord(" ") + 1
 
     def learn_back(self, back: bytes) -> tuple[int, bytes, bytes]:
-        """Put what is behind a header's checksum into its table, and return the entry."""
+        """Put the rest after a header's checksum into its table, and return the entry."""
         if len(self.backs) > _BACKS:
             self.backs.clear()
         prefix = text(back[189:344]) if back[101:107] == b"ustar\0" else b""

@@ -1,4 +1,4 @@
-"""One entry of a root filesystem, whatever it was read from."""
+"""One entry of a root filesystem, from any kind of source."""
 
 from collections.abc import Iterator
 from typing import Protocol
@@ -16,23 +16,23 @@ FIFO = b"6"
 TYPE_NAMES = {
     REG: "file",
     LNK: "hard link",
-    SYM: "link",
+    SYM: "symbolic link",
     CHR: "character device",
     BLK: "block device",
-    DIR: "folder",
-    FIFO: "pipe",
+    DIR: "directory",
+    FIFO: "named pipe",
 }
-"""What people are told."""
+"""The types' names in messages."""
 
 HEAD = 64 * 1024
-"""Bytes of a body that `Member.head` promises (the whole body where it is shorter)."""
+"""Bytes of a body that `Member.head` returns at least (all of a shorter one)."""
 
 
 class Body(Protocol):
-    """Where the bytes of a streaming member come from.
+    """The stream that a member's bytes come from.
 
-    `buffer` holds the bytes that were read so far, up to `filled`; the current body begins at `at`. Whoever writes the
-    member may put a header into the block before the body, and zeros into its padding.
+    `buffer` holds the bytes that were read so far, up to `filled`; the current body begins at `at`. The writer may put
+    a header into the block before the body, and zeros into its padding.
     """
 
     buffer: memoryview
@@ -47,20 +47,20 @@ class Body(Protocol):
 
 
 class Member:
-    """One entry of a root filesystem: metadata, and a body that may still be streaming by.
+    """One entry of a root filesystem: metadata, and a body that may still be streaming.
 
     `path` is relative to the root filesystem, without "./" and without a closing "/"; the root itself is b"".
-    `type` is one of REG, LNK, SYM, CHR, BLK, DIR, FIFO. `mode` holds the permission bits alone (mode & 0o7777).
+    `type` is one of REG, LNK, SYM, CHR, BLK, DIR, FIFO. `mode` holds the permission bits only (mode & 0o7777).
     `size` is the length of the body in bytes as a program would read it; 0 for all but regular files. `mtime` is in
     whole seconds. `link` is the target: of a symbolic link as it was written, of a hard link a path like `path`.
-    `xattrs` maps names (b"user.x", b"security.capability") to values; ACLs are in it under the names
-    b"SCHILY.acl.access" and b"SCHILY.acl.default" with their text. `sparse` lists (offset, length) of the data of a
-    sparse file, whose stored body is these pieces one after the other. `device` is (major, minor).
+    `xattrs` maps names (b"user.x", b"security.capability") to values; ACLs are in it as text, under the names
+    b"SCHILY.acl.access" and b"SCHILY.acl.default". `sparse` lists (offset, length) of the data of a sparse file, whose
+    stored body is these pieces one after the other. `device` is (major, minor).
 
-    `front` is the sum of the bytes before the checksum of its header, plus 1, where the block before the body holds
-    them as they are to be written; else None, which who changes an attribute in place must make it.
+    `front` is 1 + the sum of the header's bytes before its checksum, if the block before the body already holds them as
+    they should be written; else None. Set it to None after changing an attribute.
 
-    A member that streams by is valid until the source is asked for the next one; who keeps it calls `held`.
+    A streaming member is valid until the source is asked for the next one; `held` returns a copy to keep.
     """
 
     __slots__ = (
@@ -143,20 +143,20 @@ class Member:
 
 
 def regular(path: bytes, content: bytes, mode: int = 0o644, mtime: int = 0) -> Member:
-    """Make a regular file of root's."""
+    """Return a regular file that root owns."""
     return Member(path, REG, mode, size=len(content), mtime=mtime, body=content)
 
 
 def directory(path: bytes, mode: int = 0o755, mtime: int = 0) -> Member:
-    """Make a folder of root's."""
+    """Return a directory that root owns."""
     return Member(path, DIR, mode, mtime=mtime)
 
 
 def symlink(path: bytes, target: bytes, mtime: int = 0) -> Member:
-    """Make a symbolic link of root's."""
+    """Return a symbolic link that root owns."""
     return Member(path, SYM, 0o777, mtime=mtime, link=target)
 
 
 def printable(path: bytes) -> str:
-    """Return a member's path as a person reads it: undecodable and control bytes escaped, the root as "/"."""
+    """Return a member's path for a message: undecodable and control bytes escaped, the root as "/"."""
     return "/" + one_line(path.decode("utf-8", "backslashreplace"))

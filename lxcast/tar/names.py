@@ -1,26 +1,26 @@
-"""Names as they stand in an archive, of up to a megabyte: how they are told, and which of them Linux takes."""
+"""Names as they are in an archive, of up to a megabyte: how messages show them, and which of them Linux accepts."""
 
 from lxcast.tar.member import printable
 
 NAME_MAX, PATH_MAX = 255, 4095
-"""Bytes of a name, and of a path or a link's target, that Linux takes (limits.h, path_resolution(7))."""
+"""Bytes of a name, and of a path or a link's target, that Linux accepts (limits.h, path_resolution(7))."""
 
-_TOLD = 200  # bytes of a name that a message holds
+_SHOWN = 200  # bytes of a name in a message
 
 
-def told(name: bytes) -> str:
-    """Return a member's name as a person reads it."""
+def describe_name(name: bytes) -> str:
+    """Return a member's name as a message shows it."""
     return "/" + clipped(name.removeprefix(b"./").lstrip(b"/"))
 
 
 def clipped(name: bytes) -> str:
-    """Return the start of a name as it stands in the archive."""
-    return printable(name[:_TOLD])[1:] + ("..." if len(name) > _TOLD else "")
+    """Return the start of a name as it is in the archive."""
+    return printable(name[:_SHOWN])[1:] + ("..." if len(name) > _SHOWN else "")
 
 
-def too_long(path: bytes) -> str:
-    """Say what is too long for Linux in a member's path, which tar unpacks as ./path; "" where nothing is."""
+def find_excess(path: bytes) -> str:
+    """Return what is too long for Linux in a member's path, which tar unpacks as ./path; "" if nothing is."""
     longest = max(map(len, path.split(b"/")))
     if len(path) + 2 > PATH_MAX:
-        return f"a path of {len(path) + 2} bytes, and Linux takes {PATH_MAX}"
-    return f"a name of {longest} bytes, and Linux takes {NAME_MAX}" if longest > NAME_MAX else ""
+        return f"a path of {len(path) + 2} bytes, the limit is {PATH_MAX}"
+    return f"a name of {longest} bytes, the limit is {NAME_MAX}" if longest > NAME_MAX else ""

@@ -1,30 +1,30 @@
-"""How an archive is written, beside what it holds."""
+"""How an archive is written, in addition to what it holds."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
 class Quirks:
-    """What Proxmox's tar minds in the way an archive is written; what lxcast writes leaves all at the defaults."""
+    """Properties of an archive that matter to Proxmox's tar; an archive that lxcast wrote has all the defaults."""
 
     unprefixed: int = 0
-    """Members whose name lacks the "./" (then `--exclude './dev/*'` does not reach them)."""
+    """Members whose name lacks the "./": `--exclude './dev/*'` does not match them."""
     absolute: list[bytes] = field(default_factory=list)
-    """Names that begin with "/" or hold "..", as they stand in the archive."""
+    """Names that begin with "/" or contain "..", as they are in the archive."""
     too_long: list[tuple[bytes, str]] = field(default_factory=list)
-    """Members that no Linux makes, each with what is too long."""
+    """Members that Linux cannot create, each with the part that is too long."""
     repeated: list[bytes] = field(default_factory=list)
-    """Paths that stand more than once: the first one wins there (--skip-old-files)."""
+    """Paths that occur more than once: Proxmox keeps the first one (--skip-old-files)."""
     forward_links: list[bytes] = field(default_factory=list)
-    """Hard links that come before their target, or lead to a folder."""
+    """Hard links that come before their target, or lead to a directory."""
     file_name: str = ""
     compression: str = ""
-    """As found by content: "zstd", "gzip", "xz", "bzip2" or "tar"."""
+    """As detected by content: "zstd", "gzip", "xz", "bzip2" or "tar"."""
     window_log: int = 0
-    """Of the largest window of zstd's frames; 0 for other formats."""
+    """Base-2 logarithm of the largest window among zstd's frames; 0 for other formats."""
     refused: list[str] = field(default_factory=list)
-    """Why Proxmox would not take the OCI image that it holds."""
+    """Why Proxmox would refuse the OCI image in the archive."""
 
     def see_window(self, log: int) -> None:
-        """Take note of a zstd frame's window."""
+        """Record a zstd frame's window."""
         self.window_log = max(self.window_log, log)

@@ -1,7 +1,7 @@
-"""A streaming writer of the one canonical form that every template has.
+"""A streaming writer of the canonical form that every template has.
 
-`./` names, numeric owners alone, ustar where it suffices and else POSIX pax with its keys in one order, zeros in every
-byte that holds nothing, two blocks of zeros at the end: what the members are decides every byte.
+`./` names, numeric owners only, ustar if it suffices and else POSIX pax with its keys in a fixed order, zeros in every
+unused byte, two blocks of zeros at the end: the members alone determine every byte.
 """
 
 from collections.abc import Callable
@@ -26,19 +26,19 @@ _REMEMBERED = 16384
 class Writer:
     """Writes members to `sink`, which takes the bytes of the archive in order.
 
-    A member's header is put in place where the body's buffer has room for it, so that members which pass unchanged
-    leave as one span; `flush` hands that span on and must be called before the buffer is filled again.
+    A member's header is put into the body's buffer if there is room before the body, so that unchanged members leave as
+    one span. `flush` passes that span on; call it before the buffer is filled again.
     """
 
     def __init__(self, sink: Sink) -> None:
         self.size = 0
-        """Bytes that were written."""
+        """Bytes written."""
         self._sink = sink
         self._pieces: list[memoryview | bytes] = []
         self._span: memoryview | None = None
         self._start = 0
         self._end = 0
-        # Fields of headers, each with the sum of its bytes, and checksums.
+        # Header fields, each with the sum of its bytes, and checksums.
         self._owners: dict[tuple[int, int, int], tuple[bytes, int]] = {}
         self._numbers: dict[int, tuple[bytes, int]] = {}
         self._sums: dict[int, bytes] = {}
@@ -79,7 +79,7 @@ class Writer:
         self._end = end
 
     def _add_apart(self, member: Member, header: bytes) -> None:
-        """Write a member for whose header there is no room before its body, or whose body is not all there yet."""
+        """Write a member that has no room for a header before its body, or whose body is not all in the buffer."""
         self._cut()
         self._pieces.append(header)
         stored, size = 0, member.stored
@@ -88,7 +88,7 @@ class Writer:
                 self._pieces.append(chunk)
                 stored += len(chunk)
                 if stored < size:
-                    self.flush()  # a chunk is gone when the next one is asked for
+                    self.flush()  # a chunk is overwritten when the next one is requested
         if stored % BLOCK:
             self._pieces.append(ZEROS[-stored % BLOCK])
 
@@ -99,7 +99,7 @@ class Writer:
         self.flush()
 
     def flush(self) -> None:
-        """Hand everything that was added to the sink."""
+        """Pass everything that was added to the sink."""
         self._cut()
         pieces = self._pieces
         if pieces:
@@ -109,13 +109,13 @@ class Writer:
             self._sink(data)
 
     def _cut(self) -> None:
-        """End the span of members that lie one behind the other in their buffer."""
+        """End the span of members that follow each other in their buffer."""
         if self._span is not None:
             self._pieces.append(self._span[self._start : self._end])
             self._span = None
 
     def _usual(self, member: Member) -> tuple[bytes, bytes, bytes, bytes, bytes] | None:
-        """Return path, owner, size, time and checksum of a file like most, quickly: what is remembered is in range."""
+        """Return path, owner, size, time and checksum of an ordinary file, fast: cached values are in range."""
         path = member.path
         if member.type != REG or len(path) > 98 or member.xattrs or member.sparse is not None:
             return None
@@ -129,12 +129,12 @@ class Writer:
         return path, owner, length, time, self._sums.get(front) or self._sum(front)
 
     def _sum(self, front: int) -> bytes:
-        """Return a file's checksum; `front` is the sum of what is before it, plus 1."""
+        """Return a file's checksum; `front` is 1 + the sum of the bytes before it."""
         checksum = self._sums[front] = b"%06o\0 " % (front + _FILE_SUM)
         return checksum
 
     def _header(self, member: Member) -> bytes:
-        """Return a member's header: one block, or a pax header and what goes with it."""
+        """Return a member's header: one block, or a pax header, its records and the block."""
         path, type, link = member.path, member.type, member.link
         name = b"./" + path + b"/" if type == DIR and path else b"./" + path
         link = b"./" + link if type == LNK else link
@@ -167,21 +167,21 @@ def _block(front: bytes, type: bytes, link: bytes, tail: bytes = _TAIL) -> bytes
 
 
 def _back_sum(back: bytes) -> int:
-    """Add up what follows the checksum, which itself counts as eight spaces."""
+    """Add up the bytes after the checksum, and the eight spaces that stand for the checksum."""
     return byte_sum(back[:256]) + byte_sum(back[256:]) + 8 * ord(" ")
 
 
 _FILE = REG + b"\0" * 100 + _TAIL
 _DOT_SUM = byte_sum(b"./")
-_FILE_SUM = _back_sum(_FILE) - 1  # Adler-32 begins at 1
-_PADDING = [Struct(f"{length}x").pack_into for length in range(BLOCK)]  # quicker than an assignment to a slice
+_FILE_SUM = _back_sum(_FILE) - 1  # Adler-32 starts at 1
+_PADDING = [Struct(f"{length}x").pack_into for length in range(BLOCK)]  # faster than an assignment to a slice
 _pack_whole = Struct("2s98s24s12s12s8s356s").pack_into
 _BACK = 364  # bytes from the checksum on
 _pack_back = Struct("8s356s").pack_into
 
 
 def _extended(member: Member, name: bytes) -> bytes:
-    """Write the header of a member that ustar alone cannot hold; a sparse file's map comes behind it."""
+    """Return the header of a member that does not fit into ustar, and a sparse file's map after it."""
     records: dict[bytes, bytes] = {}
     link = b"./" + member.link if member.type == LNK else member.link
     prefix, short = _split(name)
@@ -221,7 +221,7 @@ def _extended(member: Member, name: bytes) -> bytes:
 
 
 def _split(name: bytes) -> tuple[bytes, bytes]:
-    """Return (prefix, name) as ustar's two fields hold a path; an empty name where they cannot."""
+    """Return (prefix, name), ustar's two fields for a path; an empty name if it does not fit."""
     if len(name) <= 100:
         return b"", name
     cut = name.find(b"/", len(name) - 101, -1)

@@ -1,6 +1,7 @@
 """Whatever the bytes are: members, or a typed error that names the archive; never another exception, never a hang."""
 
 import io
+import os
 import resource
 import subprocess
 import sys
@@ -86,12 +87,13 @@ def sparse_1_0(size: bytes, data: bytes) -> bytes:
 
 
 HOSTILE: dict[str, tuple[bytes, str]] = {
-    "checksum": (raw(b"etc/passwd")[:-1] + b"x" + END, "/etc/passwd has a wrong checksum"),
-    "text": (b"hello world\n" * 100, "wrong checksum"),
-    "dots": (raw(b"a/../../etc/passwd") + END, r"a/\.\./\.\./etc/passwd' leaves the root"),
-    "absolute": (raw(b"/etc/passwd") + END, "leaves the root"),
-    "absolute by pax": (pax(pax_record(b"path", b"/etc/x")) + raw() + END, "leaves the root"),
-    "link out": (raw(type=b"1", link=b"../../etc/passwd") + END, "leaves the root"),
+    "checksum": (raw(b"etc/passwd")[:-1] + b"x" + END, "/etc/passwd has a header whose checksum is wrong"),
+    "text": (b"hello world\n" * 100, "checksum is wrong"),
+    "dots": (raw(b"a/../../etc/passwd") + END, r"a/\.\./\.\./etc/passwd' contains '..'"),
+    "dots after an absolute name": (raw(b"/etc/../../passwd") + END, r"contains '\.\.'"),
+    "dots by pax": (pax(pax_record(b"path", b"a/../x")) + raw() + END, r"contains '\.\.'"),
+    "dots in a hard link": (raw(type=b"1", link=b"../../etc/passwd") + END, r"contains '\.\.'"),
+    "dots in an absolute hard link": (raw(type=b"1", link=b"/../etc/passwd") + END, r"contains '\.\.'"),
     "huge extended header": (raw(type=b"x", size=octal(2 << 20)) + END, "extended headers of 2097664 bytes"),
     "huge long name": (raw(type=b"L", size=octal(7 << 30)) + END, "extended headers of 7516193280 bytes"),
     "negative size": (raw(size=MINUS) + END, "size -1"),
@@ -104,23 +106,23 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "negative owner": (raw(uid=b"\xff" * 8) + END, "owner -1"),
     "huge owner": (raw(gid=b"\x80" + b"\xff" * 7) + END, "owner"),
     "huge time": (raw(mtime=b"\x80" + b"\xff" * 11) + END, "time"),
-    "a number that is none": (raw(mode=b"rw-r--r\0") + END, "is no number"),
+    "a number that is none": (raw(mode=b"rw-r--r\0") + END, "is not a number"),
     "digits that are not octal": (raw(size=b"99999999999\0") + END, "malformed header"),
     "members after the end": (raw() + END + raw(b"b") + END, "members after the end"),
     "an end within": (raw() + b"\0" * 512 + raw(b"b") + END, "members after the end"),
-    "unknown type": (raw(type=b"Z") + END, "has the type b'Z'"),
-    "multi-volume": (raw(type=b"M") + END, "has the type b'M'"),
+    "unknown type": (raw(type=b"Z") + END, "has the unsupported type b'Z'"),
+    "multi-volume": (raw(type=b"M") + END, "has the unsupported type b'M'"),
     "8 GiB in a short file": (raw(size=octal((8 << 30) - 1)) + END, "is truncated"),
-    "8 GiB of a sparse one": (sparse_1_0(b"%d" % (8 << 30), b"1\n0\n%d\n" % (8 << 30)), "sparse map names"),
-    "no member behind a header": (pax(pax_record(b"path", b"x")) + END, "has no member"),
+    "8 GiB of a sparse one": (sparse_1_0(b"%d" % (8 << 30), b"1\n0\n%d\n" % (8 << 30)), "sparse map lists"),
+    "no member behind a header": (pax(pax_record(b"path", b"x")) + END, "without a member"),
     "a file as the root": (raw(b".") + END, "place of the root"),
     "a file without a name": (raw(b"") + END, "place of the root"),
     "a link as the root": (raw(b"./", b"2", link=b"x") + END, "place of the root"),
     "a link to the empty name": (raw(type=b"2") + END, "links to"),
     "a hard link to the empty name": (raw(type=b"1") + END, "links to"),
-    "NUL in a name": (pax(pax_record(b"path", b"a\0b")) + raw() + END, "holds a NUL"),
+    "NUL in a name": (pax(pax_record(b"path", b"a\0b")) + raw() + END, "contains a NUL byte"),
     "NUL in a target": (pax(pax_record(b"linkpath", b"a\0b")) + raw(type=b"2") + END, "links to"),
-    "NUL in an attribute": (pax(pax_record(b"SCHILY.xattr.user.a\0b", b"1")) + raw() + END, "holds a NUL"),
+    "NUL in an attribute": (pax(pax_record(b"SCHILY.xattr.user.a\0b", b"1")) + raw() + END, "contains a NUL byte"),
     "pax length too long": (pax(b"99 path=x\n") + raw() + END, "malformed"),
     "pax length too short": (pax(b"5 path=x\n") + raw() + END, "malformed"),
     "pax length of itself": (pax(b"2 ") + raw() + END, "malformed"),
@@ -131,29 +133,29 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "pax without equals": (pax(b"9 path x\n") + raw() + END, "malformed"),
     "pax without key": (pax(b"5 =x\n") + raw() + END, "malformed"),
     "pax without newline": (pax(b"9 path=xy") + raw() + END, "malformed"),
-    "pax size with underscores": (pax(pax_record(b"size", b"1_0")) + raw() + END, "is no number"),
-    "pax size with a sign": (pax(pax_record(b"size", b"+1")) + raw() + END, "is no number"),
+    "pax size with underscores": (pax(pax_record(b"size", b"1_0")) + raw() + END, "is not a number"),
+    "pax size with a sign": (pax(pax_record(b"size", b"+1")) + raw() + END, "is not a number"),
     "pax size below zero": (pax(pax_record(b"size", b"-1")) + raw() + END, "size -1"),
-    "pax owner with a fraction": (pax(pax_record(b"uid", b"12.5")) + raw() + END, "is no whole number"),
-    "pax size with a fraction": (pax(pax_record(b"size", b"1.0")) + raw() + END, "is no whole number"),
+    "pax owner with a fraction": (pax(pax_record(b"uid", b"12.5")) + raw() + END, "is not a whole number"),
+    "pax size with a fraction": (pax(pax_record(b"size", b"1.0")) + raw() + END, "is not a whole number"),
     "pax owner below zero": (pax(pax_record(b"uid", b"-1")) + raw() + END, "owner -1"),
     "pax time of ages": (pax(pax_record(b"mtime", b"9" * 20)) + raw() + END, "time"),
     "pax fraction of ages": (pax(pax_record(b"mtime", b"-1." + b"9" * 9000)) + raw() + END, "malformed header"),
     "attribute that is not base64": (pax(pax_record(b"LIBARCHIVE.xattr.user.a", b"@")) + raw() + END, "not base64"),
-    "sparse without a size": (pax(pax_record(b"GNU.sparse.map", b"0,1")) + raw() + END, "is no number"),
-    "sparse without a real size": (pax(SPARSE) + raw() + END, "is no number"),
-    "sparse size with underscores": (sparse_1_0(b"1_0", b"0\n"), "is no number"),
-    "sparse pieces that overlap": (sparse_1_0(b"20", body(b"2\n0\n5\n4\n5\n") + b"x" * 10), "below the end"),
-    "sparse pieces beyond the size": (sparse_1_0(b"20", body(b"1\n18\n5\n") + b"x" * 5), "beyond the file's size"),
-    "sparse pieces without number": (sparse_1_0(b"20", b"99999999\n1\n1\n"), "above 1000000"),
+    "sparse without a size": (pax(pax_record(b"GNU.sparse.map", b"0,1")) + raw() + END, "is not a number"),
+    "sparse without a real size": (pax(SPARSE) + raw() + END, "is not a number"),
+    "sparse size with underscores": (sparse_1_0(b"1_0", b"0\n"), "is not a number"),
+    "sparse pieces that overlap": (sparse_1_0(b"20", body(b"2\n0\n5\n4\n5\n") + b"x" * 10), "before the end of the last one"),
+    "sparse pieces beyond the size": (sparse_1_0(b"20", body(b"1\n18\n5\n") + b"x" * 5), "after the file's size"),
+    "sparse pieces without number": (sparse_1_0(b"20", b"99999999\n1\n1\n"), "the limit is 1000000"),
     "sparse map without end": (sparse_1_0(b"20", b"3\n0\n1\n"), "does not end"),
-    "sparse map of zeros": (sparse_1_0(b"20", b"\0" * 512), "is no number"),
+    "sparse map of zeros": (sparse_1_0(b"20", b"\0" * 512), "is not a number"),
     "sparse map of an odd length": (
         pax(pax_record(b"GNU.sparse.map", b"0,1,2") + pax_record(b"GNU.sparse.size", b"9"))
         + raw(size=octal(1))
         + body(b"x")
         + END,
-        "3 numbers, and each piece has two",
+        "3 numbers, expected two for each piece",
     ),
     "sparse in a form of the future": (
         pax(pax_record(b"GNU.sparse.major", b"2") + pax_record(b"GNU.sparse.realsize", b"9")) + raw() + END,
@@ -171,7 +173,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
         )
         + body(b"abcd")
         + END,
-        "below the end",
+        "before the end of the last one",
     ),
 }
 
@@ -211,9 +213,100 @@ def test_a_judged_archive_has_long_names_noted_instead() -> None:
     )
     assert [member.path for member in members] == [name, b"a"]
     assert quirks.too_long == [
-        (name, "a name of 256 bytes, and Linux takes 255"),
-        (b"a", "a target of 4096 bytes, and Linux takes 4095"),
+        (name, "a name of 256 bytes, the limit is 255"),
+        (b"a", "a target of 4096 bytes, the limit is 4095"),
     ]
+
+
+def test_a_leading_slash_is_cut_off_names_and_hard_links_but_not_off_symbolic_links() -> None:
+    directory, file, hard, symbolic = read(
+        raw(b"/", b"5")
+        + raw(b"//etc/./passwd")
+        + raw(b"/etc/copy", b"1", link=b"/etc/passwd")
+        + raw(b"/lib", b"2", link=b"/usr/lib")
+        + END
+    )
+    assert (directory.path, directory.type) == (b"", DIR)
+    assert (file.path, hard.path, hard.link) == (b"etc/passwd", b"etc/copy", b"etc/passwd")
+    assert (symbolic.path, symbolic.link) == (b"lib", b"/usr/lib")
+    (long,) = read(pax(pax_record(b"path", b"/" + b"n" * 200)) + raw() + END)
+    assert long.path == b"n" * 200
+
+
+LIB = raw(b"./usr/lib/", b"5") + raw(b"./lib", b"2", link=b"usr/lib")
+
+
+@pytest.mark.parametrize(
+    ("archive", "expected"),
+    [
+        (LIB + raw(b"./lib/x") + raw(b"./lib/y"), [b"usr/lib/x", b"usr/lib/y"]),
+        (LIB + raw(b"./lib/new/x"), [b"usr/lib/new/x"]),
+        (LIB + raw(b"./lib/d/", b"5") + raw(b"./lib/d/x"), [b"usr/lib/d", b"usr/lib/d/x"]),
+        (raw(b"a/x") + LIB + raw(b"b", b"2", link=b"./lib/") + raw(b"b/x"), [b"b", b"usr/lib/x"]),
+        (raw(b"usr/lib/y") + raw(b"lib", b"2", link=b"usr/lib") + raw(b"lib/x"), [b"lib", b"usr/lib/x"]),
+        (raw(b"d/real/", b"5") + raw(b"d/l", b"2", link=b"real") + raw(b"d/l/x"), [b"d/l", b"d/real/x"]),
+        (LIB + raw(b"./lib/l", b"2", link=b"x"), [b"usr/lib/l"]),
+        # What tar cannot unpack stays as it is named: absolute, with dots, dangling, and in a circle.
+        (raw(b"usr/lib/", b"5") + raw(b"lib", b"2", link=b"/usr/lib") + raw(b"lib/x"), [b"lib", b"lib/x"]),
+        (raw(b"usr/lib/", b"5") + raw(b"lib", b"2", link=b"../usr/lib") + raw(b"lib/x"), [b"lib", b"lib/x"]),
+        (raw(b"lib", b"2", link=b"usr/lib") + raw(b"lib/x") + raw(b"usr/lib/", b"5"), [b"lib", b"lib/x", b"usr/lib"]),
+        (raw(b"l", b"2", link=b"l") + raw(b"l/x"), [b"l", b"l/x"]),
+    ],
+)
+def test_members_below_a_relative_link_get_the_path_that_tar_writes_to(
+    archive: bytes, expected: list[bytes], tmp_path: Path
+) -> None:
+    paths = [member.path for member in read(archive + END)]
+    assert paths[-len(expected) :] == expected
+    assert [member.path for member in read(archive + END, None, Quirks())] == paths
+    done = subprocess.run(["tar", "-x", "-C", tmp_path], input=archive + END, check=False, capture_output=True)
+    real = {os.fsencode(os.path.relpath(path, tmp_path)) for path in tmp_path.rglob("*")}
+    assert (done.returncode == 0) == (set(paths) - {b""} <= real)
+
+
+def test_a_hard_link_through_a_link_names_the_real_file() -> None:
+    *_, link = read(LIB + raw(b"./usr/lib/x") + raw(b"./y", b"1", link=b"./lib/x") + END)
+    assert link.link == b"usr/lib/x"
+
+
+def test_a_link_that_a_directory_replaces_is_followed_no_longer() -> None:
+    *_, file = read(LIB + raw(b"./lib", b"5") + raw(b"./lib/x") + END)
+    assert file.path == b"lib/x"
+
+
+@pytest.mark.parametrize("size", [0, 1, 512, 700])
+def test_a_verified_archive_may_lack_its_padding_and_its_end(size: int) -> None:
+    whole = raw(b"d/", b"5") + raw(b"x", size=octal(size)) + b"x" * size
+    padded = whole + bytes(-size % 512)
+    for data in dict.fromkeys((whole, padded, padded + bytes(512), padded + END)):
+        *_, member = [each.held() for each in Reader(io.BytesIO(data), "the.tar", verified=True)]
+        assert (member.path, member.body) == (b"x", b"x" * size)
+    assert list(Reader(io.BytesIO(b""), "the.tar", verified=True)) == []
+    cut = [whole[:-1], padded + b"x"] if size else [padded + b"x"]
+    for data in cut:
+        with pytest.raises(ArchiveError, match="truncated"):
+            list(Reader(io.BytesIO(data), "the.tar", verified=True))
+    with pytest.raises(ArchiveError, match="extended header without a member"):
+        list(Reader(io.BytesIO(padded + pax(pax_record(b"path", b"y"))), "the.tar", verified=True))
+
+
+class Zeros:
+    """An archive of one member, and zeros without an end."""
+
+    def __init__(self) -> None:
+        self.start = raw() + END
+
+    def readinto(self, buffer: memoryview) -> int:
+        start, self.start = self.start, b""
+        buffer[:] = start.ljust(len(buffer), b"\0")
+        return len(buffer)
+
+
+def test_zeros_after_the_end_of_an_archive_are_read_up_to_a_limit() -> None:
+    with pytest.raises(ArchiveError, match="67108864 bytes of zeros after its end at byte 512") as caught:
+        list(Reader(Zeros(), "the.tar"))
+    assert "head -c 512" in caught.value.hint
+    assert len(read(raw() + bytes(1 << 25))) == 1
 
 
 def small() -> bytes:
@@ -242,7 +335,7 @@ def test_an_archive_cut_anywhere_is_an_error_unless_only_zeros_are_missing() -> 
 def test_archives_joined_by_cat_are_an_error() -> None:
     with pytest.raises(ArchiveError, match="members after the end") as caught:
         read(small() + small())
-    assert "joined by cat" in caught.value.hint
+    assert "concatenated" in caught.value.hint
 
 
 @pytest.mark.parametrize(

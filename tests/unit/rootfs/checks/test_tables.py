@@ -74,7 +74,7 @@ OCI = [regular(b"oci-layout", b"{}"), regular(b"index.json", b"{}"), *folders("b
 SAVED = [regular(b"manifest.json", b"[]"), directory(b"abc"), regular(b"abc/layer.tar", b"")]
 BIG = Member(b"usr/big", REG, 0o644, size=5 << 30)
 
-TOO_LONG = "a name of 256 bytes, and Linux takes 255"
+TOO_LONG = "a name of 256 bytes, the limit is 255"
 
 FOUND = [
     # What the archive is
