@@ -1,10 +1,11 @@
-"""The container engine (Docker, or Podman by the same API): finding it, asking it, reading from it.
+"""The container engine: Docker, or Podman through the same API.
 
-Paths carry no API version: the engine then answers in its newest one, and what is used here is the same in all since
-1.24 (2016).
+Paths carry no API version: the engine then uses its newest one, and everything used here is the same in all versions
+since 1.24 (2016).
 """
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -12,7 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,42 +24,47 @@ from lxcast.errors import EngineError
 from lxcast.model import ImageConfig
 
 _LABEL = "lxcast.export"
-"""On each container that lxcast makes; its value says which process made it."""
+"""The label of every container that lxcast creates; its value identifies the process."""
 
 _DAY = 86400
+
+_START = "start it: sudo systemctl start docker"
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image that the engine has."""
+    """An image in the engine."""
 
     id: str
-    """ "sha256:HEX" """
+    """ "sha256:HEX". In the containerd image store, the default since Docker 29, it changes with every cached build:
+    attestations contain times."""
+    identity: str
+    """A digest of everything in the image that a template depends on, the same in both image stores."""
     config: ImageConfig
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container that the engine has; `volumes` are the paths where one is mounted."""
+    """A container in the engine; `volumes` are the mount points of its volumes."""
 
     id: str
     name: str
     image: str
-    """The image's id; the engine may not have it any more."""
+    """The image's id; the engine may have removed the image."""
     running: bool
     volumes: tuple[str, ...]
     config: ImageConfig
 
 
 class Engine:
-    """An engine that answered. Made by `connect`."""
+    """An engine that answered. Created by `connect`."""
 
     def __init__(self, call: Call, address: str) -> None:
         self._call = call
         self.address = address
 
     def container(self, name: str) -> Container | None:
-        """Look a container up by name or id; None where there is none."""
+        """Return a container by name or id; None if it does not exist."""
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
             return None
         data = self._json("GET", f"/containers/{name}/json")
@@ -72,7 +78,7 @@ class Engine:
         return Container(data["Id"], str(data.get("Name") or "").lstrip("/"), image, running, volumes, config)
 
     def image(self, reference: str) -> Image | None:
-        """Look an image up by reference or id; None where the engine has none. Nothing is pulled."""
+        """Return an image by reference or id; None if it does not exist. Nothing is pulled."""
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.:/@-]*", reference) or ".." in reference or "//" in reference:
             return None
         data = self._json("GET", f"/images/{quote(reference, safe='/:@')}/json")
@@ -80,26 +86,28 @@ class Engine:
             return None
         variant = str(data.get("Variant") or "")
         architecture = str(data.get("Architecture") or "") + (f"/{variant}" if variant else "")
-        return Image(_digest(data["Id"]), ImageConfig.parse(data.get("Config") or {}, architecture))
+        config = ImageConfig.parse(data.get("Config") or {}, architecture)
+        id = _digest(data["Id"])
+        return Image(id, _identity(data["RootFS"].get("Layers") or [], config) if data.get("RootFS") else id, config)
 
     @contextmanager
     def export(self, container: str) -> Iterator[Reply]:
-        """Stream a container's filesystem as a tar; a truncated one shows by its missing end of archive."""
+        """Stream a container's filesystem as a tar; a truncated one lacks the end of the archive."""
         with self._stream(f"/containers/{container}/export") as reply:
             yield reply
 
     @contextmanager
     def archive(self, container: str, path: str) -> Iterator[Reply | None]:
-        """Stream what a container sees at `path`, volumes included, as a tar whose names start with its last part.
+        """Stream `path` as a container sees it, including volumes, as a tar whose names start with its last part.
 
-        None where the container or the path is not there.
+        None if the container or the path does not exist.
         """
         with self._stream(f"/containers/{container}/archive?path={quote(path, safe='')}", 404) as reply:
             yield None if reply.status == 404 else reply
 
     @contextmanager
     def created(self, image: Image, warn: Callable[[str], None]) -> Iterator[str]:
-        """Make a container of an image, without network and never started, and remove it whatever happens."""
+        """Create a container of an image without a network, never start it, and always remove it."""
         name = f"lxcast-{os.getpid()}-{os.urandom(4).hex()}"
         try:
             self.create(image, name, {_LABEL: _owner()})
@@ -108,7 +116,7 @@ class Engine:
             self.remove(name, warn)
 
     def create(self, image: Image, name: str, labels: Mapping[str, str]) -> None:
-        """Make a container of an image, without network and never started; EngineError where the name is taken."""
+        """Create a container of an image without a network. Raises EngineError if the name is taken."""
         body: dict[str, object] = {
             "Image": image.id,
             "Labels": dict(labels),
@@ -116,15 +124,15 @@ class Engine:
             "HostConfig": {"NetworkMode": "none"},
         }
         if not image.config.cmd and not image.config.entrypoint:
-            body["Cmd"] = ["/lxcast-never-starts-this"]  # an image without a command cannot be created without one
-        # An interrupt waits until the engine has answered: else it would finish the container after its removal.
+            body["Cmd"] = ["/lxcast-never-starts-this"]  # an image without a command needs one here
+        # Interrupts wait for the reply: else the engine would create the container after its removal.
         with _uninterrupted():
             self._json("POST", f"/containers/create?name={name}", body)
 
     def remove(self, container: str, warn: Callable[[str], None]) -> None:
-        """Remove a container, running or not, and its anonymous volumes; where that fails, warn how to do it."""
+        """Remove a container, running or not, and its anonymous volumes; if that fails, warn with the command."""
         try:
-            # v=1: with the anonymous volumes that the image's VOLUME lines made.
+            # v=1: with the anonymous volumes of the image's VOLUME instructions.
             with _uninterrupted():
                 self._json("DELETE", f"/containers/{container}?v=1&force=1")
         except EngineError as error:
@@ -133,11 +141,11 @@ class Engine:
             )
 
     def sweep(self, warn: Callable[[str], None]) -> None:
-        """Remove the containers that dead runs left behind."""
+        """Remove the containers of runs that were killed."""
         filters = quote(json.dumps({"label": [_LABEL]}), safe="")
         for one in self._json("GET", f"/containers/json?all=1&filters={filters}") or []:
             owner = str((one.get("Labels") or {}).get(_LABEL))
-            # Another machine's process, or that of an earlier boot, cannot be asked after: no export takes a day.
+            # A process of another machine or an earlier boot cannot be checked, but no export takes a day.
             if _is_dead(owner) or time.time() - int(one.get("Created") or 0) > _DAY:
                 self.remove(one["Id"], warn)
 
@@ -155,10 +163,10 @@ class Engine:
             reply.close()
 
     def _gone(self, error: OSError) -> EngineError:
-        return EngineError(f"the engine at {self.address} is gone: {error.strerror or error}", hint="start it again")
+        return EngineError(f"the engine at {self.address} is gone: {error.strerror or error}", hint=_START)
 
     def _json(self, method: str, path: str, body: object = None) -> Any:
-        """Return the answer's JSON, None for an empty one and for 404 (but to a POST); EngineError for the rest."""
+        """Return the reply's JSON, None for an empty reply and for 404 (except to a POST). Raises EngineError."""
         try:
             reply = self._call(method, path, body)
         except OSError as error:
@@ -174,20 +182,20 @@ class Engine:
         try:
             return json.loads(content) if content else None
         except ValueError as error:
-            raise EngineError(f"the engine at {self.address} answered {content[:80]!r}, no JSON") from error
+            raise EngineError(f"the engine at {self.address}: expected JSON, got {content[:80]!r}") from error
 
 
 def connect(environ: Mapping[str, str] = os.environ) -> Engine:
     """Return the engine that the docker command would use, else the first of the usual ones that answers.
 
-    Raises EngineError that says what was tried and why each failed.
+    Raises EngineError with all addresses and why each failed.
     """
     tried: list[tuple[Endpoint, int, str]] = []
     for endpoint in endpoints(environ):
         try:
             call = transport(endpoint)
             reply = call("GET", "/_ping", seconds=10)
-            status, said = reply.status, "" if reply.status == 200 else _message(reply)
+            status, message = reply.status, "" if reply.status == 200 else _message(reply)
             reply.close()
         except EngineError as error:
             tried.append((endpoint, 0, error.message))
@@ -196,14 +204,14 @@ def connect(environ: Mapping[str, str] = os.environ) -> Engine:
         else:
             if status == 200:
                 return Engine(call, endpoint.host)
-            tried.append((endpoint, errno.EACCES if status in (401, 403) else 0, said))
+            tried.append((endpoint, errno.EACCES if status in (401, 403) else 0, message))
     raise _unreachable(tried)
 
 
 _REASONS = {
     errno.ENOENT: "no such socket",
     errno.EACCES: "permission denied",
-    errno.ECONNREFUSED: "not running (nobody listens on the socket)",
+    errno.ECONNREFUSED: "not running (connection refused)",
 }
 
 
@@ -213,11 +221,11 @@ def _unreachable(tried: list[tuple[Endpoint, int, str]]) -> EngineError:
     if errno.EACCES in numbers:
         hint = "join the group that owns the socket (sudo usermod -aG docker USER, then log in again), or use sudo"
     elif errno.ECONNREFUSED in numbers:
-        hint = "start it: sudo systemctl start docker"
+        hint = _START
     elif tried[0][0].named_by:
-        hint = f"is {tried[0][0].named_by} right? docker version asks the same engine"
+        hint = f"check {tried[0][0].named_by}; `docker version` uses the same engine"
     else:
-        hint = "start an engine, or say where one is by DOCKER_HOST; a file of docker export needs none"
+        hint = "start an engine, or set DOCKER_HOST; an archive of docker export needs no engine"
     return EngineError("no container engine answers: " + "; ".join(lines), hint=hint)
 
 
@@ -234,8 +242,13 @@ def _digest(id: str) -> str:
     return f"sha256:{id}" if re.fullmatch(r"[0-9a-f]{64}", id) else id
 
 
+def _identity(layers: list[str], config: ImageConfig) -> str:
+    parsed = {key: value for key, value in asdict(config).items() if value}
+    return f"sha256:{hashlib.sha256(json.dumps([layers, parsed], sort_keys=True).encode()).hexdigest()}"
+
+
 def _owner(pid: int | None = None) -> str:
-    """Name a process so that it is known again: boot, pid namespace, number, and start time against reuse."""
+    """Identify a process: boot, pid namespace, pid, and start time, since pids are reused."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     start = Path(f"/proc/{pid or 'self'}/stat").read_text().rpartition(")")[2].split()[19]
     return f"{boot} {os.readlink('/proc/self/ns/pid')} {pid or os.getpid()} {start}"  # noqa: PTH115 - no file's path

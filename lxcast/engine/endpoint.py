@@ -1,8 +1,8 @@
-"""Where the container engine listens, found as the docker command finds it.
+"""Addresses of the container engine, found as the docker command finds them.
 
-DOCKER_HOST, else the context that DOCKER_CONTEXT or config.json names (docker/cli, cli/command/cli.go
-resolveContextName; cli/context/store for the files). Where nothing is said the docker command knows one socket; the
-usual sockets of rootless Docker, Docker Desktop and Podman are tried behind it.
+DOCKER_HOST, else the context in DOCKER_CONTEXT or config.json (docker/cli, cli/command/cli.go resolveContextName;
+cli/context/store for the files). By default the docker command has one socket; the usual sockets of rootless Docker,
+Docker Desktop and Podman are tried after it.
 """
 
 import hashlib
@@ -17,18 +17,18 @@ from lxcast.errors import EngineError
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An address as the docker command writes it (unix://, tcp://, ssh://), and who named it."""
+    """An address as the docker command writes it (unix://, tcp://, ssh://), and where it is configured."""
 
     host: str
     named_by: str
     tls: bool = False
     verify: bool = True
     certificates: Path | None = None
-    """The folder of ca.pem, cert.pem and key.pem, each of which may be missing."""
+    """The directory of ca.pem, cert.pem and key.pem, each of which may be missing."""
 
 
 def endpoints(environ: Mapping[str, str] = os.environ) -> list[Endpoint]:
-    """Return the addresses to try in order; only one where the user named it. EngineError for a broken context."""
+    """Return the addresses to try in order; only one if the user configured it. Raises EngineError."""
     home = Path(environ.get("HOME") or Path.home())
     config = Path(environ.get("DOCKER_CONFIG") or home / ".docker")
     host = environ.get("DOCKER_HOST", "")
@@ -56,25 +56,25 @@ def _current_context(config: Path) -> str:
     data = _read(config, missing={})
     context = data.get("currentContext", "")
     if not isinstance(context, str):
-        raise EngineError(f"{config}: currentContext is {context!r}, not a name")
+        raise EngineError(f"{config}: invalid currentContext: expected a string, got {context!r}")
     return context
 
 
 def _context(name: str, named_by: str, contexts: Path) -> Endpoint:
-    folder = hashlib.sha256(name.encode()).hexdigest()
-    meta = contexts / "meta" / folder / "meta.json"
+    directory = hashlib.sha256(name.encode()).hexdigest()
+    meta = contexts / "meta" / directory / "meta.json"
     data = _read(meta)
     if data is None:
         raise EngineError(
-            f"there is no docker context {name!r}, which {named_by} names ({meta} is missing)",
-            hint="docker context ls shows them; docker context use default goes back",
+            f"docker context {name!r}, set in {named_by}, not found: {meta} is missing",
+            hint="list the contexts: docker context ls; use the default one: docker context use default",
         )
     try:
         endpoint = data["Endpoints"]["docker"]
         host, skip = endpoint["Host"], bool(endpoint.get("SkipTLSVerify"))
     except (KeyError, TypeError, AttributeError) as error:
         raise EngineError(f"{meta}: the context {name!r} has no docker endpoint") from error
-    certificates = contexts / "tls" / folder / "docker"
+    certificates = contexts / "tls" / directory / "docker"
     has_tls = certificates.is_dir() or skip
     return Endpoint(str(host), f"the docker context {name!r}", has_tls, not skip, certificates)
 
@@ -86,8 +86,8 @@ def _read(path: Path, missing: dict[str, object] | None = None):  # type: ignore
         return missing
     except (OSError, ValueError) as error:
         raise EngineError(
-            f"{path} cannot be read: {error}", hint="the docker command reads it too: repair it"
+            f"{path} cannot be read: {error}", hint="repair the file; the docker command reads it, too"
         ) from error
     if not isinstance(data, dict):
-        raise EngineError(f"{path} holds no JSON object", hint="the docker command reads it too: repair it")
+        raise EngineError(f"{path}: expected a JSON object", hint="repair the file; the docker command reads it, too")
     return data

@@ -1,8 +1,8 @@
-"""HTTP with the engine over whatever its address names.
+"""HTTP with the engine over a unix socket, ssh, TCP or TLS.
 
-A unix socket and ssh are spoken to directly, in HTTP/1.0: the engine then sends a body without chunks, which the
-kernel copies straight into the reader's buffer. That is less than half of the processor time that the SDK's stream
-takes. TCP and TLS go through the SDK.
+A unix socket and ssh are used directly, with HTTP/1.0: the engine then sends a body without chunks, which the kernel
+copies straight into the reader's buffer. That takes less than half of the CPU time of the SDK's stream. TCP and TLS go
+through the SDK.
 """
 
 import json
@@ -24,39 +24,39 @@ _CONNECT_SECONDS = 10.0
 
 
 class Reply(Protocol):
-    """An answer whose body streams; it must be closed."""
+    """A reply whose body streams; close it after use."""
 
     status: int
 
     def readinto(self, buffer: bytearray | memoryview) -> int:
-        """Fill the buffer as far as the body goes; 0 at its end."""
+        """Fill the buffer; return the number of bytes, 0 at the end of the body."""
 
     def read(self, size: int = -1) -> bytes:
-        """Return up to `size` bytes, all that is left without one; b"" at the end."""
+        """Return up to `size` bytes, by default the whole rest; b"" at the end."""
 
     def close(self) -> None:
-        """Drop the connection."""
+        """Close the connection."""
 
 
 class Call(Protocol):
-    """Asks the engine."""
+    """Sends requests to the engine."""
 
     def __call__(self, method: str, path: str, body: object = None, seconds: float | None = None) -> Reply:
-        """Send one request (`path` with its query, `body` as JSON) and return the answer, waiting `seconds` for it.
+        """Send one request (`path` with its query, `body` as JSON) and return the reply, waiting `seconds` for it.
 
-        Raises OSError where no connection can be made, EngineError where the connection gives no answer.
+        Raises OSError if the connection fails, EngineError if it gives no reply.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class _Carrier:
-    """A process that carries a connection, and the file that takes what it complains of."""
+    """A process that carries a connection, and the file that takes its error output."""
 
     process: "subprocess.Popen[bytes]"
     complaints: IO[bytes]
 
     def end(self) -> str:
-        """Stop it and return its complaints."""
+        """Stop it and return its error output."""
         self.process.kill()
         self.process.wait()
         with self.complaints as file:
@@ -65,7 +65,7 @@ class _Carrier:
 
 
 Connect = Callable[[], tuple[socket.socket, "_Carrier | None"]]
-"""Makes a connection, and says what carries it."""
+"""Opens a connection, and returns the process that carries it."""
 
 
 class _SocketReply:
@@ -80,10 +80,10 @@ class _SocketReply:
             piece = connection.recv(_HEAD_LIMIT)
             received += piece
             if not piece or len(received) > _HEAD_LIMIT * 2:
-                raise EngineError(f"the engine sent no HTTP answer but {received[:80]!r}")
+                raise EngineError(f"unexpected reply of the engine: expected HTTP, got {received[:80]!r}")
         match = re.match(rb"HTTP/1\.[01] ([0-9]{3})\b", received)
         if match is None:
-            raise EngineError(f"the engine sent no HTTP answer but {received[:80]!r}")
+            raise EngineError(f"unexpected reply of the engine: expected HTTP, got {received[:80]!r}")
         self.status = int(match[1])
         self._rest = received.partition(b"\r\n\r\n")[2]
 
@@ -95,10 +95,10 @@ class _SocketReply:
         if done == len(view):
             return done
         try:
-            # One system call for each buffer instead of one for each of the engine's 32 KiB pieces.
+            # One system call for each buffer, not one for each of the engine's 32 KiB pieces.
             return done + self._connection.recv_into(view[done:], 0, socket.MSG_WAITALL)
         except OSError as error:
-            raise EngineError(f"the engine broke the connection off: {error}") from error
+            raise EngineError(f"the engine closed the connection: {error}") from error
 
     def read(self, size: int = -1) -> bytes:
         if size < 0:
@@ -126,9 +126,9 @@ def _direct(connect: Connect) -> Call:
             return reply
         except BaseException as error:
             connection.close()
-            said = carrier.end() if carrier else ""
+            complaints = carrier.end() if carrier else ""
             if isinstance(error, OSError | EngineError):
-                raise EngineError(said or str(error) or "the engine broke the connection off") from error
+                raise EngineError(complaints or str(error) or "the engine closed the connection") from error
             raise
 
     return call
@@ -152,16 +152,16 @@ def _ssh(url: str) -> Call:
     """Let the remote docker command carry the connection, as the local one does (docker/cli, connhelper/ssh)."""
     parts = urlsplit(url)
     if not parts.hostname or parts.hostname.startswith("-") or (parts.username or "").startswith("-"):
-        raise EngineError(f"{url!r} names no machine")
+        raise EngineError(f"invalid engine address {url!r}: the host is missing")
     command = ["ssh", "-o", "ConnectTimeout=10", "-T"]
     command += ["-l", parts.username] if parts.username else []
     command += ["-p", str(parts.port)] if parts.port else []
     command += ["--", parts.hostname, "docker", "system", "dial-stdio"]
 
     def connect() -> tuple[socket.socket, _Carrier]:
-        import tempfile  # 8 ms for those who use no ssh
+        import tempfile  # 8 ms, which only ssh needs
 
-        complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end(); a pipe nobody reads could fill
+        complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end(); a pipe without a reader could fill up
         ours, theirs = socket.socketpair()
         with theirs:
             try:
@@ -186,13 +186,13 @@ class _SdkReply:
         try:
             return int(self._response.raw.readinto(buffer))
         except Exception as error:
-            raise EngineError(f"the engine broke the connection off: {error}") from error
+            raise EngineError(f"the engine closed the connection: {error}") from error
 
     def read(self, size: int = -1) -> bytes:
         try:
             return bytes(self._response.raw.read(None if size < 0 else size))
         except Exception as error:
-            raise EngineError(f"the engine broke the connection off: {error}") from error
+            raise EngineError(f"the engine closed the connection: {error}") from error
 
     def close(self) -> None:
         self._response.close()
@@ -204,16 +204,16 @@ def _sdk(endpoint: Endpoint) -> Call:
 
     tls: Any = False
     if endpoint.tls:
-        folder = endpoint.certificates or Path()
-        there = {name: str(path) for name in ("ca", "cert", "key") if (path := folder / f"{name}.pem").exists()}
-        pair = (there["cert"], there["key"]) if {"cert", "key"} <= there.keys() else None
-        tls = docker.tls.TLSConfig(client_cert=pair, ca_cert=there.get("ca"), verify=endpoint.verify)
-    # With a version it does not ask for one; our paths carry none.
+        directory = endpoint.certificates or Path()
+        files = {name: str(path) for name in ("ca", "cert", "key") if (path := directory / f"{name}.pem").exists()}
+        pair = (files["cert"], files["key"]) if {"cert", "key"} <= files.keys() else None
+        tls = docker.tls.TLSConfig(client_cert=pair, ca_cert=files.get("ca"), verify=endpoint.verify)
+    # With a version given it does not request one; our paths carry none.
     client = docker.APIClient(endpoint.host, tls=tls, version=DEFAULT_DOCKER_API_VERSION)
 
     def call(method: str, path: str, body: object = None, seconds: float | None = None) -> Reply:
         try:
-            # Said with the request, since REQUESTS_CA_BUNDLE in the environment goes before the client's own.
+            # Passed with the request, since REQUESTS_CA_BUNDLE in the environment has priority over the client's own.
             verify, cert, timeout = client.verify, client.cert, (_CONNECT_SECONDS, seconds)
             url = client.base_url + path
             response = client.request(method, url, json=body, stream=True, timeout=timeout, verify=verify, cert=cert)
@@ -225,7 +225,7 @@ def _sdk(endpoint: Endpoint) -> Call:
 
 
 def transport(endpoint: Endpoint) -> Call:
-    """Return what calls an engine at that address; OSError or EngineError come with the first call."""
+    """Return the function that calls an engine; the first call raises OSError or EngineError."""
     scheme, _, rest = endpoint.host.partition("://")
     if scheme == "unix":
         return _unix(rest)
@@ -233,4 +233,4 @@ def transport(endpoint: Endpoint) -> Call:
         return _ssh(endpoint.host)
     if scheme in ("tcp", "http", "https"):
         return _sdk(endpoint)
-    raise EngineError("an engine's address begins with unix://, tcp:// or ssh://")
+    raise EngineError("unsupported engine address: expected unix://, tcp:// or ssh://")

@@ -57,7 +57,7 @@ def check(
     found = open_for_check(source, *((reading.platform, reading.sha256) if reading else ()))
     archive = found.file
     if archive is None:
-        content = found.content()
+        content = found.open_content()
         survey = _read(content, content.members, Quirks(), progress)
         return _report(survey, run_checks(survey, content))
     quirks = Quirks(file_name=found.name)
@@ -68,7 +68,7 @@ def check(
         raise SourceError(
             f"{archive.origin.reference}: is an OCI image, which is read twice", hint="save it to a file, and name that"
         )
-    image = found.content()
+    image = found.open_content()
     quirks.refused = refused(found.path)
     outside = run_checks(survey, archive)
     survey = _read(image, image.members, Quirks(), progress)

@@ -1,6 +1,5 @@
 """A root filesystem in a tar stream: a file, standard input, or what an engine exports."""
 
-import io
 import os
 import re
 import sys
@@ -13,19 +12,21 @@ from lxcast.compression import Peeked, Prefetch, Readable, decompress, sniff
 from lxcast.errors import SourceError
 from lxcast.model import ImageConfig
 from lxcast.record import Origin
+from lxcast.sources.paths import exists, explained, is_directory, is_file, open_for_reading
 from lxcast.tar.quirks import Quirks
 from lxcast.tar.reader import Limits, Reader
 
 SQUASHFS = b"hsqs"
-"""How a squashfs image begins: its superblock, little endian (the kernel's squashfs_fs.h)."""
+"""The first bytes of a squashfs image: its superblock, little endian (the kernel's squashfs_fs.h)."""
 
 Opener = Callable[[], AbstractContextManager[Readable]]
 
 
-# What the archives of Docker, Podman, skopeo and BuildKit hold, and no root filesystem begins with.
-_OF_AN_IMAGE = re.compile(
-    rb"|blobs(/sha(256|512)(/[0-9a-f]+)?)?|oci-layout|index\.json|manifest\.json|repositories|"
-    rb"[0-9a-f]{64}(\.json|\.tar|/(layer\.tar|json|VERSION))?"
+# The files in archives of Docker, Podman, skopeo, BuildKit, crane, kaniko, Jib and Bazel; a root filesystem begins with
+# none of them.
+_IMAGE_MEMBER = re.compile(
+    rb"|blobs(/.*)?|oci-layout|repositories|[^/]+\.(json|tar|tar\.gz|tgz)|(sha256:)?[0-9a-f]{64}(/json|/VERSION)?|"
+    rb"[^/]+/layer\.tar(\.gz)?"
 )
 
 
@@ -38,37 +39,41 @@ class Archive:
     rereadable: bool
     """Whether a second opening gives the same bytes."""
     size: int | None = None
-    """Bytes that will be read, where that is known."""
+    """Bytes that will be read, if known."""
     warnings: list[str] = field(default_factory=list)
     config: ImageConfig | None = None
-    """What an image says about running it, where one is behind it."""
+    """How an image wants to be run, if the archive is of one."""
     digest: str = ""
-    """What the stored bytes must be, "sha256:HEX"; "" where nothing is known."""
+    """The expected digest of the stored bytes, "sha256:HEX"; "" if unknown."""
 
     read: int = 0
-    """Bytes that were read so far, as they come: before decompression. A thread may count them."""
+    """Bytes read so far, before decompression. A thread may count them."""
+
+    @property
+    def name(self) -> str:
+        """The archive's name in messages."""
+        return "standard input" if self.origin.reference == "-" else self.origin.reference
 
     @contextmanager
-    def members(self, limits: Limits | None = None, quirks: Quirks | None = None) -> Iterator[Reader]:
-        """Open the stream and yield its members.
-
-        With `quirks` the archive is judged rather than trusted (see Reader), and `quirks` told how it is compressed.
-        """
-        name = self.origin.reference
+    def members(
+        self, limits: Limits | None = None, quirks: Quirks | None = None, *, verified: bool = False
+    ) -> Iterator[Reader]:
+        """Open the stream and yield its members; `quirks` and `verified` are as for Reader."""
+        name = self.name
         with self.stored() as stored:
             peeked = Peeked(stored)
             stream = decompress(peeked, name, quirks.see_window if quirks else None)
             if quirks is not None:
                 quirks.compression = sniff(peeked.start)
             if stream is peeked and self.size is not None:
-                yield Reader(stream, name, limits, quirks)  # a plain file is read faster than a thread hands it over
+                yield Reader(stream, name, limits, quirks, verified=verified)  # faster than through a thread
             else:
                 with closing(Prefetch(stream)) as ahead:
-                    yield Reader(ahead, name, limits, quirks)
+                    yield Reader(ahead, name, limits, quirks, verified=verified)
 
     @contextmanager
     def stored(self) -> Iterator[Readable]:
-        """Open the stream and yield its bytes as they are stored; at the end they must have the digest."""
+        """Open the stream and yield its stored bytes. Raises ArchiveError at the end if the digest differs."""
         with self.opener() as raw:
             self.read = 0
             counted = _Counted(raw, self)
@@ -76,9 +81,9 @@ class Archive:
                 yield counted
                 return
             from lxcast.sources.checksums import HINT
-            from lxcast.sources.verified import Verified  # few sources have one
+            from lxcast.sources.verified import Verified  # few archives have one
 
-            verified = Verified(counted, self.digest, self.origin.reference, hint=HINT)
+            verified = Verified(counted, self.digest, self.name, hint=HINT)
             yield verified
             verified.finish()
 
@@ -91,21 +96,20 @@ class _Counted:
         try:
             got = self._raw.readinto(buffer)
         except OSError as error:
-            name = self._archive.origin.reference
             raise SourceError(
-                f"{name}: reading failed after {self._archive.read} bytes: {error.strerror or error}",
-                hint="see the kernel's log for a failing disk, or the engine's for a broken connection",
+                f"{self._archive.name}: reading failed after {self._archive.read} bytes: {error.strerror or error}",
+                hint="check the kernel's log for a failing disk, or the engine's for a broken connection",
             ) from error
         self._archive.read += got or 0
         return got
 
 
 def open_file(path: Path) -> Archive:
-    """Return the archive in a file. Raises SourceError where it cannot be read."""
-    regular = path.is_file()
+    """Return the archive in a file. Raises SourceError if it cannot be read."""
+    regular = is_file(path)
     size = None
-    if regular or not path.exists() or path.is_dir():
-        # Whether it can be read is tried now; a named pipe can be opened only once.
+    if regular or not exists(path) or is_directory(path):
+        # Opened now to find errors early; a named pipe can be opened only once.
         with open_for_reading(path) as file:
             size = os.fstat(file.fileno()).st_size
 
@@ -118,48 +122,55 @@ def open_file(path: Path) -> Archive:
 
 
 def first_member_path(path: Path) -> bytes:
-    """Return the path of the first member beside the root; b"" where there is none, or `path` is no regular file.
+    """Return the path of the first member except the root; b"" if there is none, or `path` is not a regular file.
 
-    What an archive is shows there, and no more than that is read. Raises SourceError and its children.
+    It shows what an archive is; nothing else is read. Raises SourceError and its children.
     """
-    archive = open_file(path)
-    if not archive.rereadable:
+    if not is_file(path):
         return b""
-    with archive.opener() as raw:
-        reader = Reader(decompress(Peeked(raw), str(path)), str(path), quirks=Quirks())  # judged elsewhere
-        return next((member.path for member in reader if member.path), b"")
+    with open_for_reading(path) as raw:
+        # Whether the archive is valid is checked when all of it is read.
+        reader = Reader(decompress(Peeked(raw), str(path)), str(path), quirks=Quirks(), verified=True)
+        first = b""
+        for member in reader:
+            refuse_instance_backup(member.path, str(path))
+            if first:
+                break
+            first = member.path
+            if first not in (b"", b"backup"):
+                break
+        return first
+
+
+def refuse_instance_backup(path: bytes, name: str) -> None:
+    """Raise SourceError if the path of an archive's first member is that of `incus export` or `lxc export`."""
+    if path == b"backup/index.yaml":
+        raise SourceError(
+            f"{name}: is a backup of an Incus or LXD instance, not an image",
+            hint="export an image of the instance: incus publish INSTANCE --alias NAME && incus image export NAME; "
+            "or take its root filesystem: tar -xf FILE backup/container/rootfs, "
+            "then lxcast build rootfs:backup/container/rootfs (as root)",
+        )
 
 
 def is_image_member(path: bytes) -> bool:
-    """Tell whether a member of an archive may be one of an image's files."""
-    return _OF_AN_IMAGE.fullmatch(path) is not None
+    """Return whether a member of an archive may be one of an image's files."""
+    return _IMAGE_MEMBER.fullmatch(path) is not None
 
 
-def is_squashfs(path: Path) -> bool:
-    """Tell whether a file is a squashfs image."""
-    if not path.is_file():
-        return False
-    with open_for_reading(path) as file:
-        return file.read(len(SQUASHFS)) == SQUASHFS
-
-
-def open_for_reading(path: Path) -> io.FileIO:
-    """Open a file unbuffered; SourceError says why it cannot be."""
-    try:
-        return path.open("rb", buffering=0)
-    except FileNotFoundError as error:
-        raise SourceError(f"{path}: no such file", hint=f"here is {Path.cwd()}") from error
-    except IsADirectoryError as error:
-        raise SourceError(f"{path}: is a folder", hint=f"tar -C {path} -c . | lxcast build - ...") from error
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be read: {error.strerror}", hint="see `ls -l` of it") from error
+def read_start(path: Path) -> bytes:
+    """Return the first 4 KiB of a regular file, b"" for anything else. Raises SourceError."""
+    if not is_file(path):
+        return b""
+    with open_for_reading(path) as file, explained(path):
+        return file.read(4096)
 
 
 def open_stdin() -> Archive:
-    """Return the archive on standard input. Raises SourceError where that is a terminal."""
+    """Return the archive on standard input. Raises SourceError if that is a terminal or closed."""
     if sys.stdin is None or sys.stdin.isatty():
         raise SourceError(
-            "standard input is a terminal, no archive", hint="docker export CONTAINER | lxcast build - ..."
+            "standard input is a terminal, expected an archive", hint="docker export CONTAINER | lxcast build - ..."
         )
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""The files of an image as they lie in a folder or in a tar archive, compressed or not; nothing is unpacked."""
+"""The files of an image in a directory or in a tar archive, compressed or not; nothing is unpacked."""
 
 import os
 import posixpath
@@ -11,79 +11,84 @@ from typing import Protocol
 from lxcast.compression import Peeked, Readable, decompress, sniff
 from lxcast.errors import ArchiveError, SourceError
 from lxcast.oci import layout
-from lxcast.sources.archive import is_image_member, open_file, open_for_reading
+from lxcast.sources.archive import is_image_member, open_file
+from lxcast.sources.paths import open_for_reading
 from lxcast.tar.member import LNK, REG, SYM
 
-_KEPT = 64 * 1024
-"""Files of a compressed archive up to this are kept while its contents are listed: indexes, manifests, configs."""
+_MAX_FILE = 64 * 1024
+"""Bytes of a file that is kept in memory while an archive is listed: indexes, manifests, configs."""
 
-_MOST_KEPT = 16 * 1024 * 1024
+_MAX_TOTAL = 16 * 1024 * 1024
 
 _READ = 1024 * 1024
 
 
 class Blobs(layout.Blobs, Protocol):
-    """The files of an image, and the way to read the large ones."""
+    """The files of an image, including the large ones."""
 
     def open(self, path: str) -> AbstractContextManager[Readable]:
-        """Open a file for one reading."""
+        """Open a file for one reading. Raises SourceError and its children."""
 
     def order(self, path: str) -> int:
-        """Return a number by which files are best read one after the other."""
+        """Return the position by which files are best read in order."""
 
     def release(self) -> None:
-        """Let go of what is kept open from one reading to the next."""
+        """Close what is kept open from one reading to the next."""
 
 
 class DirectoryBlobs:
-    """The files of a folder; links that lead out of it lead to nothing."""
+    """The files of a directory; links that lead out of it are treated as missing files."""
 
-    def __init__(self, folder: Path) -> None:
-        self.name = str(folder)
-        self._root = folder.resolve()
+    def __init__(self, directory: Path) -> None:
+        self.name = str(directory)
+        self._root = Path(os.path.realpath(directory))  # Path.resolve() raises for links that lead in a circle
 
     def size(self, path: str) -> int | None:
-        """Return the bytes of a file; None where there is none."""
+        """Return the size of a file in bytes; None if it does not exist."""
         file = self._file(path)
         return file.stat().st_size if file else None
 
     def read(self, path: str) -> bytes:
-        """Return what a small file holds."""
+        """Return the content of a small file. Raises SourceError and its children."""
         with self.open(path) as file:
             return _read(file, f"{self.name}: {path}")
 
     @contextmanager
     def open(self, path: str) -> Iterator[Readable]:
-        """Open a file for one reading."""
+        """Open a file for one reading. Raises SourceError and its children."""
         file = self._file(path)
         if file is None:
-            raise ArchiveError(f"{self.name}: there is no {path}", hint="copy the whole folder again")
+            raise ArchiveError(f"{self.name}: {path} is missing", hint="copy the whole directory again")
         with open_for_reading(file) as opened:
             yield opened
 
     def order(self, path: str) -> int:
-        """Return 0: any order is good."""
+        """Return 0: any order is fine."""
         return 0
 
     def release(self) -> None:
-        """Do nothing: nothing is kept open."""
+        """Do nothing: no file is kept open."""
 
     def _file(self, path: str) -> Path | None:
-        file = Path(os.path.realpath(self._root / path))  # Path.resolve() raises for links that lead in a circle
-        return file if file.is_relative_to(self._root) and file.is_file() else None
+        try:
+            file = Path(os.path.realpath(self._root / path))
+            return file if file.is_relative_to(self._root) and file.is_file() else None
+        except OSError as error:
+            raise SourceError(f"{self.name}: cannot read {path:.200}: {error.strerror}") from error
 
 
 class ArchiveBlobs:
-    """The files of a tar archive, by where they lie in it. Made by `list_archive`."""
+    """The files of a tar archive, by their position. Made by `list_archive`."""
 
     def __init__(
         self,
         path: Path,
+        name: str,
         places: dict[str, tuple[int, int]],
         links: dict[str, str],
         kept: dict[str, bytes],
     ) -> None:
-        self.name = str(path)
+        self.name = name
         self._path, self._places, self._links, self._kept = path, places, links, kept
         with open_for_reading(path) as file:
             self._plain = sniff(file.read(512)) == "tar"
@@ -91,12 +96,12 @@ class ArchiveBlobs:
         self._lock = threading.Lock()
 
     def size(self, path: str) -> int | None:
-        """Return the bytes of a file; None where there is none."""
+        """Return the size of a file in bytes; None if it does not exist."""
         place = self._place(path)
         return place[1] if place else None
 
     def read(self, path: str) -> bytes:
-        """Return what a small file holds."""
+        """Return the content of a small file. Raises SourceError and its children."""
         if path in self._kept:
             return self._kept[path]
         with self.open(path) as file:
@@ -104,10 +109,13 @@ class ArchiveBlobs:
 
     @contextmanager
     def open(self, path: str) -> Iterator[Readable]:
-        """Open a file for one reading; a compressed archive is decompressed up to it, from where one was read to."""
+        """Open a file for one reading; a compressed archive is decompressed from the nearest earlier position.
+
+        Raises SourceError and its children.
+        """
         place = self._place(path)
         if place is None:
-            raise ArchiveError(f"{self.name}: there is no {path}", hint="write the archive again")
+            raise ArchiveError(f"{self.name}: {path} is missing", hint="write the archive again")
         at, size = place
         cursor = self._cursor(at)
         try:
@@ -117,24 +125,24 @@ class ArchiveBlobs:
             cursor.file.close()
             raise
         if self._plain:
-            cursor.file.close()  # where to go on is found without reading
+            cursor.file.close()  # any position is found without reading
         else:
             with self._lock:
                 self._cursors.append(cursor)
 
     def order(self, path: str) -> int:
-        """Return where a file lies in a compressed archive, 0 in any other."""
+        """Return the position of a file in a compressed archive, 0 in any other."""
         place = None if self._plain else self._place(path)
         return place[0] if place else 0
 
     def release(self) -> None:
-        """Close the archive where it was read to."""
+        """Close the archive."""
         with self._lock:
             while self._cursors:
                 self._cursors.pop().file.close()
 
     def _cursor(self, at: int) -> "_Cursor":
-        """Return what reads on from `at` or, in a compressed archive, from the nearest place before it."""
+        """Return a cursor at `at` or, in a compressed archive, at the nearest position before it."""
         with self._lock:
             before = [each for each in self._cursors if each.at <= at]
             if before:
@@ -144,7 +152,7 @@ class ArchiveBlobs:
         return _Cursor(self._path, at if self._plain else 0)
 
     def _place(self, path: str) -> tuple[int, int] | None:
-        for _ in range(40):  # as many links as Linux follows
+        for _ in range(40):  # as many links as Linux follows (path_resolution(7))
             if path not in self._links:
                 break
             path = self._links[path]
@@ -152,7 +160,7 @@ class ArchiveBlobs:
 
 
 class _Cursor:
-    """An archive's bytes, uncompressed, from a place on (in a compressed one: 0); `at` is where it was read to."""
+    """An archive's uncompressed bytes from a position (0 in a compressed one); `at` is the position reached."""
 
     def __init__(self, path: Path, at: int) -> None:
         self.at = at
@@ -183,33 +191,36 @@ class _Part:
         return got
 
 
-def list_archive(path: Path, *, judge: bool = False) -> ArchiveBlobs | None:
-    """Return the files of an archive; None where one is found that no image holds, if that is to be judged.
+def list_archive(path: Path, name: str = "", *, images_only: bool = False) -> ArchiveBlobs | None:
+    """Return the files of an archive; `name` stands for the path in messages.
 
-    Raises SourceError where it cannot be read, ArchiveError where it is damaged.
+    With `images_only`, None is returned at the first file that no archive of an image contains. Raises SourceError if
+    it cannot be read, ArchiveError if it is damaged.
     """
     archive = open_file(path)
     if not archive.rereadable:
-        raise SourceError(f"{path}: is no file but a pipe or device, and an image is read twice", hint="copy it first")
+        raise SourceError(
+            f"{path}: is a pipe or device, and an image is read twice", hint=f"copy it to a file: cat {path} > FILE"
+        )
     places: dict[str, tuple[int, int]] = {}
     links: dict[str, str] = {}
     kept: dict[str, bytes] = {}
-    room = _MOST_KEPT
-    with archive.members() as members:
+    room = _MAX_TOTAL
+    with archive.members(verified=True) as members:
         for member in members:
-            if judge and not is_image_member(member.path):
+            if images_only and not is_image_member(member.path):
                 return None
-            name = os.fsdecode(member.path)
+            file = os.fsdecode(member.path)
             if member.type == REG and member.sparse is None:
-                places[name] = members.position - members.filled + members.at, member.size
-                if member.size <= min(_KEPT, room):
+                places[file] = members.position - members.filled + members.at, member.size
+                if member.size <= min(_MAX_FILE, room):
                     room -= member.size
-                    kept[name] = b"".join(bytes(chunk) for chunk in member.chunks())
+                    kept[file] = b"".join(bytes(chunk) for chunk in member.chunks())
             elif member.type == SYM:
-                links[name] = posixpath.normpath(posixpath.join(posixpath.dirname(name), os.fsdecode(member.link)))
+                links[file] = posixpath.normpath(posixpath.join(posixpath.dirname(file), os.fsdecode(member.link)))
             elif member.type == LNK:
-                links[name] = os.fsdecode(member.link)
-    return ArchiveBlobs(path, places, links, kept)
+                links[file] = os.fsdecode(member.link)
+    return ArchiveBlobs(path, name or str(path), places, links, kept)
 
 
 def _read(file: Readable, name: str) -> bytes:
@@ -218,7 +229,7 @@ def _read(file: Readable, name: str) -> bytes:
     while got := file.readinto(buffer):
         data += buffer[:got]
         if len(data) > layout.MAX_JSON:
-            raise ArchiveError(f"{name}: is larger than {layout.MAX_JSON} bytes, where an image has a little JSON")
+            raise ArchiveError(f"{name}: has more than {layout.MAX_JSON} bytes, the limit for JSON")
     return bytes(data)
 
 

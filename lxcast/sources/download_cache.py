@@ -1,4 +1,4 @@
-"""The files that were downloaded to be read more than once, in the user's cache directory, each under its digest.
+"""Downloads that are read more than once, in the user's cache directory, each named by its digest.
 
 The directory is $XDG_CACHE_HOME/lxcast/downloads; the XDG base directory specification's default is ~/.cache.
 """
@@ -21,7 +21,7 @@ _READ = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class CachedFile:
-    """A download; `size` in bytes, `used` in seconds since 1970."""
+    """A stored download; `size` in bytes, `used` in seconds since 1970."""
 
     path: Path
     sha256: str
@@ -36,7 +36,7 @@ def cache_directory() -> Path:
 
 
 def list_downloads() -> list[CachedFile]:
-    """Return the downloads, the last used first."""
+    """Return the downloads, the most recently used first."""
     found = []
     for path in cache_directory().glob("*"):
         if re.fullmatch("[0-9a-f]{64}", path.name):
@@ -47,7 +47,7 @@ def list_downloads() -> list[CachedFile]:
 
 
 def prune(days: int) -> list[CachedFile]:
-    """Remove the downloads that nothing used for so many days, and what interrupted ones left; return the former."""
+    """Remove downloads that were not used for some days, and the remains of interrupted ones; return the former."""
     removed = [each for each in list_downloads() if each.used <= time.time() - days * 86400]
     for each in removed:
         with durable.explained(each.path):
@@ -57,7 +57,7 @@ def prune(days: int) -> list[CachedFile]:
 
 
 def find(sha256: str) -> Path | None:
-    """Return the download of that digest; None where there is none, or its bytes are other ones by now."""
+    """Return the download with that digest; None if it does not exist or was changed."""
     path = cache_directory() / sha256
     try:
         with path.open("rb") as file:
@@ -69,34 +69,34 @@ def find(sha256: str) -> Path | None:
 
 
 def store(stream: Readable, name: str, expected: str, digest: Callable[[], str]) -> Path:
-    """Write a stream into the directory and return its path; `name` is for messages.
+    """Write a stream into the cache and return its path; `name` is for messages.
 
-    `digest` tells the SHA-256 of what was read, and `expected` what it must be, "" for anything. Raises ArchiveError
-    where it is not that, StorageError if the directory cannot be written.
+    `digest` returns the SHA-256 of the bytes read so far; `expected` is the required one, "" to accept any. Raises
+    ArchiveError if they differ, StorageError if the directory cannot be written.
     """
-    there = cache_directory()
+    directory = cache_directory()
     try:
-        with durable.explained(there):
-            # Closed to others: what a server gives for a password must not be readable here without it.
-            there.mkdir(mode=0o700, parents=True, exist_ok=True)
-        durable.sweep(there)
-        with durable.Temporary(there) as file:
+        with durable.explained(directory):
+            # Closed to others: a file behind a password must not be readable here without it.
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        durable.sweep(directory)
+        with durable.Temporary(directory) as file:
             buffer = memoryview(bytearray(_READ))
             while got := stream.readinto(buffer):
                 file.write(buffer[:got])
             require_digest(name, expected, digest())
             file.sync()
-            durable.replace(file.path, there / digest())
+            durable.replace(file.path, directory / digest())
     except StorageError as error:
         error.hint = f"{name} is read twice, so it is kept there; set XDG_CACHE_HOME to use another directory"
         raise
-    return there / digest()
+    return directory / digest()
 
 
 def require_digest(name: str, expected: str, found: str) -> None:
-    """Raise ArchiveError where a download has another digest than it must ("" for anything)."""
+    """Raise ArchiveError if a download does not have the expected digest ("" accepts any)."""
     if expected and found != expected:
         raise ArchiveError(
-            f"{name}: has sha256 {found}, expected was {expected}",
-            hint="the file on the server is another one or was damaged on the way; or --sha256 is not its digest",
+            f"{name}: has sha256 {found}, expected {expected}",
+            hint="the file on the server changed or was damaged on the way; else correct --sha256",
         )

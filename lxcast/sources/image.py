@@ -1,7 +1,6 @@
-"""An image at rest: its layers become the members of one root filesystem, in two readings and without a copy.
+"""An image in files: its layers become the members of one root filesystem, in two readings and without a copy.
 
-The first reading sees the headers of all layers, as many at a time as there are processors; the second one hands out
-what stays.
+The first reading sees the headers of all layers, in parallel; the second one yields the members that are kept.
 """
 
 import os
@@ -14,76 +13,101 @@ from pathlib import Path
 from lxcast.compression import Peeked, Prefetch, decompress, sniff
 from lxcast.errors import ArchiveError, SourceError
 from lxcast.model import ImageConfig
-from lxcast.oci.layout import Image, Layer, find_in_docker_archive, find_in_layout
-from lxcast.oci.merge import FOLDER, LINK, SYMLINK, WHITEOUT, Attributes, Entry, Merge, Plan
+from lxcast.oci.layout import Image, Layer, find_in_docker_archive, find_in_layout, names_more_images
+from lxcast.oci.merge import DIRECTORY, LINK, SYMLINK, WHITEOUT, Attributes, Entry, Merge, Plan
 from lxcast.oci.platform import Platform
 from lxcast.record import Origin
 from lxcast.sources.blobs import Blobs, DirectoryBlobs, list_archive
+from lxcast.sources.paths import exists, expand, is_directory, missing_file
 from lxcast.sources.verified import Verified
 from lxcast.tar.member import CHR, DIR, LNK, REG, SYM, Member
 from lxcast.tar.reader import Limits, Reader
 
 
 def open_layout(text: str, platform: str) -> "ImageSource":
-    """Return the image of an OCI layout, `FOLDER[:REF]` or `ARCHIVE[:REF]`. Raises SourceError and its children."""
+    """Return the image of an OCI layout, `DIR[:REF]` or `ARCHIVE[:REF]`. Raises SourceError and its children."""
     path, ref = _split(text)
-    return _layout(_blobs(path), path, ref, platform)
+    blobs = _blobs(path)
+    if not _is_layout(blobs):
+        raise SourceError(
+            f"{path}: not an OCI image layout: oci-layout or index.json is missing", hint=_suggest(blobs, path, ref)
+        )
+    return _layout(blobs, path, ref, platform)
 
 
 def open_docker_archive(text: str, platform: str) -> "ImageSource":
-    """Return an image of `docker save`, `ARCHIVE[:REF]` or the folder of one. Raises SourceError and its children."""
+    """Return an image of `docker save`, `ARCHIVE[:REF]` or `DIR[:REF]`. Raises SourceError and its children."""
     path, ref = _split(text)
-    return _docker_archive(_blobs(path), path, ref, platform)
+    blobs = _blobs(path)
+    if blobs.size("manifest.json") is None:
+        raise SourceError(
+            f"{path}: not an archive of docker save: manifest.json is missing", hint=_suggest(blobs, path, ref)
+        )
+    return _docker_archive(blobs, path, ref, platform)
 
 
-def open_if_image(path: Path, platform: str) -> "ImageSource | None":
-    """Return the image that a folder or file holds, told by its content; None where it holds something else."""
-    blobs: Blobs | None = DirectoryBlobs(path) if path.is_dir() else list_archive(path, judge=True)
+def open_if_image(path: Path, platform: str, name: str = "") -> "ImageSource | None":
+    """Return the image in a directory or file, detected by its content; None if it contains something else.
+
+    `name` stands for the path of a temporary file in messages.
+    """
+    blobs: Blobs | None = DirectoryBlobs(path) if is_directory(path) else list_archive(path, name, images_only=True)
     if blobs is None:
         return None
-    if blobs.size("oci-layout") is not None and blobs.size("index.json") is not None:
-        return _layout(blobs, path, "", platform)
-    if blobs.size("manifest.json") is not None and not (path / "etc").exists():
-        return _docker_archive(blobs, path, "", platform)
+    saved = blobs.size("manifest.json") is not None
+    if _is_layout(blobs) and not (saved and names_more_images(blobs)):
+        return _layout(blobs, path, "", platform, name)
+    # A root filesystem may have a manifest.json, too.
+    if saved and not exists(path / "etc"):
+        return _docker_archive(blobs, path, "", platform, name)
     return None
 
 
-def _layout(blobs: Blobs, path: Path, ref: str, platform: str) -> "ImageSource":
-    if blobs.size("oci-layout") is None or blobs.size("index.json") is None:
-        raise SourceError(f"{path}: is no OCI image layout: it has no oci-layout and index.json", hint=_OTHER)
-    kind = "oci" if path.is_dir() else "oci-archive"
-    image = find_in_layout(blobs, ref, Platform.parse(platform) if platform else None, f"{kind}:{path}")
-    return ImageSource(Origin(kind, _named(path, ref), image.digest), path, blobs, image)
+def _is_layout(blobs: Blobs) -> bool:
+    return blobs.size("oci-layout") is not None and blobs.size("index.json") is not None
 
 
-def _docker_archive(blobs: Blobs, path: Path, ref: str, platform: str) -> "ImageSource":
-    if blobs.size("manifest.json") is None:
-        raise SourceError(f"{path}: is no archive of docker save: it has no manifest.json", hint=_OTHER)
+def _layout(blobs: Blobs, path: Path, ref: str, platform: str, name: str = "") -> "ImageSource":
+    kind = "oci" if is_directory(path) else "oci-archive"
+    image = find_in_layout(
+        blobs, ref, Platform.parse(platform) if platform else None, f"{kind}:{'FILE' if name else path}"
+    )
+    return ImageSource(Origin(kind, _with_ref(name or str(path), ref), image.digest), path, blobs, image)
+
+
+def _docker_archive(blobs: Blobs, path: Path, ref: str, platform: str, name: str = "") -> "ImageSource":
     kind = "docker-archive"
-    image = find_in_docker_archive(blobs, ref, Platform.parse(platform) if platform else None, f"{kind}:{path}")
-    return ImageSource(Origin(kind, _named(path, ref), image.digest), path, blobs, image)
+    image = find_in_docker_archive(
+        blobs, ref, Platform.parse(platform) if platform else None, f"{kind}:{'FILE' if name else path}"
+    )
+    return ImageSource(Origin(kind, _with_ref(name or str(path), ref), image.digest), path, blobs, image)
 
 
-_OTHER = "without the prefix, its content tells what kind of source it is"
+def _suggest(blobs: Blobs, path: Path, ref: str) -> str:
+    """Return a hint that names the prefix which fits the content."""
+    if _is_layout(blobs):
+        return f"use {'oci' if is_directory(path) else 'oci-archive'}:{_with_ref(str(path), ref)}"
+    if blobs.size("manifest.json") is not None:
+        return f"use docker-archive:{_with_ref(str(path), ref)}"
+    return f"omit the prefix to detect the kind of source by its content: {path}"
 
 
-def _named(path: Path, ref: str) -> str:
-    return f"{path}:{ref}" if ref else str(path)
+def _with_ref(name: str, ref: str) -> str:
+    return f"{name}:{ref}" if ref else name
 
 
 def _split(text: str) -> tuple[Path, str]:
-    """Part PATH:REF at the first colon behind which the path exists; both may hold colons."""
-    at = len(text)
-    cuts = [at, *(index for index, char in enumerate(text) if char == ":")]
+    """Split PATH:REF at the first colon after which the path exists; both may contain colons."""
+    cuts = [len(text), *(index for index, char in enumerate(text) if char == ":")]
     for at in cuts:
-        path = Path(text[:at]).expanduser()
-        if text[:at] and path.exists():
+        path = expand(text[:at])
+        if text[:at] and exists(path):
             return path, text[at + 1 :]
-    raise SourceError(f"{text.partition(':')[0]}: no such file or folder", hint=f"here is {Path.cwd()}")
+    raise missing_file(expand(text.partition(":")[0]))
 
 
 def _blobs(path: Path) -> Blobs:
-    if path.is_dir():
+    if is_directory(path):
         return DirectoryBlobs(path)
     blobs = list_archive(path)
     assert blobs is not None
@@ -91,7 +115,7 @@ def _blobs(path: Path) -> Blobs:
 
 
 class ImageSource:
-    """An image in a layout or an archive, which lies at `path`."""
+    """An image in a layout or an archive at `path`."""
 
     rereadable = True
 
@@ -99,6 +123,11 @@ class ImageSource:
         self.origin, self.path = origin, path
         self.config: ImageConfig | None = image.config
         self.warnings: list[str] = []
+        if image.missing:
+            self.warnings.append(
+                f"{origin.reference}: contains only {image.config.architecture or 'one platform'}; "
+                f"its index also lists {', '.join(image.missing)}"
+            )
         self.size: int | None = 2 * sum(layer.size for layer in image.layers)
         self._blobs, self._layers = blobs, image.layers
         self._read = [0] * len(image.layers)
@@ -108,7 +137,7 @@ class ImageSource:
 
     @property
     def read(self) -> int:
-        """Bytes of the layers that were read so far."""
+        """Bytes of the layers read so far."""
         return sum(self._read)
 
     @contextmanager
@@ -141,7 +170,7 @@ class ImageSource:
                         raise ArchiveError(
                             f"{self.origin.reference}: has {self._ends[-1]} members and {total} bytes up to layer "
                             f"{len(self._ends) - 1}: the limits are {limits.members} members and {limits.size} bytes",
-                            hint="raise --max-members or --max-size where the image is right",
+                            hint="if the image is right, raise --max-members or --max-size",
                         )
                     merge.add_layer(_drained(entries))
             finally:
@@ -151,7 +180,7 @@ class ImageSource:
         return merge.plan()
 
     def _scan(self, number: int, limits: Limits) -> tuple[list[Entry], int]:
-        """Return the entries of a layer, and the bytes of its files."""
+        """Return the entries of a layer, and the total size of its files in bytes."""
         entries: list[Entry] = []
         size = 0
         with self._open(number, limits, first=True) as reader:
@@ -162,21 +191,21 @@ class ImageSource:
                     entries.append(member.path)
                 elif type == DIR:
                     facts = Attributes(member.mode, member.uid, member.gid, member.mtime, member.xattrs)
-                    entries.append((member.path, FOLDER, facts))
+                    entries.append((member.path, DIRECTORY, facts))
                 elif type in (SYM, LNK):
                     entries.append((member.path, SYMLINK if type == SYM else LINK, member.link))
                 elif type == CHR and member.device == (0, 0):
-                    entries.append((member.path, WHITEOUT, b""))  # as overlayfs keeps it (its kernel documentation)
+                    entries.append((member.path, WHITEOUT, b""))  # as overlayfs stores it (kernel documentation)
                 else:
                     entries.append(member.path)
         return entries, size
 
     @contextmanager
     def _open(self, number: int, limits: Limits, *, first: bool = False) -> Iterator[Reader]:
-        """Open a layer; whatever is wrong with its bytes is raised here, at the latest when all were read.
+        """Open a layer. Raises ArchiveError for damaged bytes, at the latest at their end.
 
         Hashing costs as much as decompression, so the first reading compares a compressed layer's diff id, the second
-        its digest, and an uncompressed one is verified in the second alone.
+        one its digest; an uncompressed layer is verified in the second reading only.
         """
         layer = self._layers[number]
         name = f"{self.origin.reference}, layer {number + 1}"
@@ -185,21 +214,22 @@ class ImageSource:
                 digest = "" if first else layer.digest
                 stored = Verified(raw, digest, f"{name} ({layer.path})", lambda got: self._count(number, got))
                 peeked = Peeked(stored)
-                stream = decompress(peeked, name)
-                plain = sniff(peeked.start) == "tar"
+                # A layer of 0 bytes is one without changes, as some builders write it.
+                plain = not peeked.start or sniff(peeked.start) == "tar"
+                stream = peeked if plain else decompress(peeked, name)
                 diff_id = layer.diff_id if (first and not plain) or (not first and not layer.digest) else ""
                 content = Verified(stream, diff_id, f"{name}, uncompressed,")
                 if first and plain:
-                    yield Reader(content, name, limits)  # nothing to decompress and nothing to hash
+                    yield Reader(content, name, limits, verified=True)  # nothing to decompress, nothing to hash
                 else:
-                    # The first reading has little else to do than to hash, the second compresses beside it.
+                    # The first reading has little else to do but hash; the second one runs beside the compressor.
                     prefetch = Prefetch(stream, content.take) if first else Prefetch(content)
                     with closing(prefetch) as ahead:
-                        yield Reader(ahead, name, limits)
+                        yield Reader(ahead, name, limits, verified=True)
                 content.finish()
                 stored.finish()
         except ArchiveError:
-            self._verify(layer, name)  # that bytes are not the right ones tells more than what follows from it
+            self._verify(layer, name)  # wrong bytes explain more than the error that follows from them
             raise
 
     def _verify(self, layer: Layer, name: str) -> None:
@@ -208,12 +238,12 @@ class ImageSource:
 
     def _count(self, number: int, got: int) -> None:
         if self._stopped.is_set():
-            raise SourceError(f"{self.origin.reference}: the reading was given up")
+            raise SourceError(f"{self.origin.reference}: reading was stopped")
         self._read[number] += got
 
 
 class Merged:
-    """The members that stay, in the order of the layers, parents first."""
+    """The members that are kept, in the order of the layers, parents first."""
 
     def __init__(
         self, plan: Plan, ends: list[int], open_layer: Callable[[int], AbstractContextManager[Reader]]
@@ -226,35 +256,35 @@ class Merged:
         return self._running
 
     def close(self) -> None:
-        """Close the layer that is open."""
+        """Close the open layer."""
         self._running.close()
 
     def _run(self) -> Generator[Member, None, None]:
-        verdicts = self._plan.verdicts
+        actions = self._plan.actions
         for layer in range(len(self._ends) - 1):
             number, end = self._ends[layer], self._ends[layer + 1]
             with self._open(layer) as reader:
                 reader.before_refill = self._refill
                 for member in reader:
-                    verdict = verdicts[number] if number < end else 0
-                    if verdict == 1:
+                    action = actions[number] if number < end else 0
+                    if action == 1:
                         yield member
-                    elif verdict:
+                    elif action:
                         yield from self._unusual(member, number)
                     number += 1
             if number != end:
-                raise SourceError(f"layer {layer + 1} changed while it was read", hint="build it again")
+                raise SourceError(f"layer {layer + 1} changed during the build", hint="build it again")
 
     def _unusual(self, member: Member, number: int) -> Iterator[Member]:
-        """Yield what comes before an entry, and the entry under its names."""
-        for path, facts in self._plan.folders.get(number, ()):
+        """Yield the directories before an entry, and the entry under its names."""
+        for path, facts in self._plan.directories.get(number, ()):
             if path == member.path and member.type == DIR:
                 member.mode, member.uid, member.gid, member.mtime, member.xattrs = facts
                 yield member
             else:
                 mode, uid, gid, mtime, xattrs = facts
                 yield Member(path, DIR, mode, uid, gid, mtime=mtime, xattrs=xattrs)
-        if self._plan.verdicts[number] & 1:
+        if self._plan.actions[number] & 1:
             yield member
         names = sorted(self._plan.names.get(number, ()))
         if names:
@@ -271,7 +301,7 @@ class Merged:
 
 
 def _drained(entries: list[Entry]) -> Iterator[Entry]:
-    """Yield the entries and let go of them: the tree that they go into takes their place in memory."""
+    """Yield the entries and release them: the tree that they go into needs their memory."""
     entries.reverse()
     while entries:
         yield entries.pop()

@@ -1,31 +1,36 @@
-"""Sources: whatever a root filesystem is read from, told by name or content, opened as a stream of members.
+"""Opens the source that a user names, by its prefix or its content.
 
-Each kind is imported when it is met: a build from an archive should not wait for what speaks with engines.
+Each kind is imported when it is needed: a build from an archive should not wait for the client of an engine.
 """
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from lxcast.errors import UsageError
-from lxcast.sources.archive import Archive, first_member_path, is_image_member, is_squashfs, open_file, open_stdin
-from lxcast.sources.source import DeferredSource, Members, Packaged, Source
-
-__all__ = [
-    "Archive",
-    "CheckInput",
-    "DeferredSource",
-    "Members",
-    "Packaged",
-    "Source",
-    "is_url",
-    "open_file",
-    "open_for_check",
-    "open_source",
-    "without_secrets",
-]
+from lxcast.compression import sniff
+from lxcast.errors import ArchiveError, SourceError, UsageError
+from lxcast.sources.archive import (
+    SQUASHFS,
+    Archive,
+    first_member_path,
+    is_image_member,
+    open_file,
+    open_stdin,
+    read_start,
+)
+from lxcast.sources.paths import exists, expand, is_directory, is_file
+from lxcast.sources.source import Source
 
 _ARCHIVE_SUFFIXES = {".tar", ".gz", ".tgz", ".xz", ".txz", ".zst", ".tzst", ".bz2", ".tbz2"}
+_DOCKERFILES = ("Dockerfile", "Containerfile")
+_FROM = re.compile(rb"^\s*FROM\s+(--platform=\S+\s+)?[\w./:@${}-]+(\s+AS\s+\S+)?\s*$", re.IGNORECASE | re.MULTILINE)
+"""The instruction that every Dockerfile has (Dockerfile reference, FROM)."""
+
+_OTHER_TRANSPORTS = ("docker://", "containers-storage:", "dir:", "ostree:", "sif:", "tarball:")
+"""Where else skopeo reads images from (containers-transports(5))."""
+
+_KINDS = ("docker-daemon", "docker-container", "docker-archive", "oci", "oci-archive", "bundle", "rootfs")
 
 
 def open_source(text: str, platform: str = "", sha256: str | None = None) -> Source:
@@ -33,41 +38,42 @@ def open_source(text: str, platform: str = "", sha256: str | None = None) -> Sou
 
     `docker-daemon:IMAGE`, `docker-container:NAME`, `docker-archive:FILE[:REF]`, `oci:PATH[:REF]`,
     `oci-archive:FILE[:REF]`, `bundle:DIR`, `rootfs:DIR`, `https://HOST/PATH`, `-` for standard input, a path whose
-    content tells what it is, or a bare word that is no file: then a container of that name, else an image. `platform`
-    ("" for this machine's) chooses where an image is there for several. `sha256` is what an https source must have, ""
-    for anything; None is unsaid. Raises UsageError, SourceError and its children.
+    kind is detected by its content, or a bare word that is not a path: a container of that name, else an image.
+    `platform` ("" for this machine's) chooses one of several images. `sha256` is the expected digest of an https
+    source, "" to accept any; None means that none was given. Raises UsageError, SourceError and its children.
     """
     if is_url(text):
         return _open_url(text, platform, sha256)
     refuse_checksum(text, sha256)
     if is_prefixed(text):
-        return _open_named(text, platform)
+        return _open_prefixed(text, platform)
     if not text:
-        raise UsageError("the source's name is empty", hint="name a container, an image, an archive, or - for stdin")
+        raise UsageError("the source is empty", hint="name a container, an image or an archive, or - for stdin")
     if text == "-":
-        return _piped(open_stdin())
-    path = Path(text)
-    if path.exists() or path.is_absolute() or text.startswith((".", "~")) or path.suffix in _ARCHIVE_SUFFIXES:
-        return _open_path(path.expanduser(), platform)
-    if text.startswith(_OTHER_PLACES):
+        return _piped(open_stdin(), platform)
+    if Path(text).is_absolute() or text.startswith((".", "~")) or Path(text).suffix in _ARCHIVE_SUFFIXES:
+        return _open_path(expand(text), platform)
+    if text.startswith(_OTHER_TRANSPORTS):
         from shlex import quote
 
         raise UsageError(
-            f"{text}: lxcast reads no image from there",
-            hint=f"skopeo copy {quote(text)} oci:image:latest, then oci:image:latest is the source",
+            f"{text}: this kind of image is not supported",
+            hint=f"copy it: skopeo copy {quote(text)} oci:image:latest; then use oci:image:latest",
         )
+    if exists(Path(text)):
+        return _open_path(Path(text), platform)
     from lxcast.sources.docker import open_word
 
     return open_word(text)
 
 
 def is_url(text: str) -> bool:
-    """Tell whether a user names what a web server has."""
+    """Return whether a source is a URL."""
     return text.lower().startswith(("https://", "http://"))
 
 
 def without_secrets(text: str) -> str:
-    """Return what a user names, without what may be secret in it."""
+    """Return a source's name without the secrets that a URL may contain."""
     if not is_url(text):
         return text
     from lxcast.download.stream import redact_url
@@ -76,28 +82,21 @@ def without_secrets(text: str) -> str:
 
 
 def is_prefixed(text: str) -> bool:
-    """Tell whether a user says what kind of source it is."""
+    """Return whether a source's name includes its kind."""
     prefix, colon, _ = text.partition(":")
     return is_url(text) or (bool(colon) and prefix in _KINDS)
 
 
 def refuse_checksum(text: str, sha256: str | None) -> None:
-    """Raise UsageError where a checksum is said of a source that is no https one."""
+    """Raise UsageError for a checksum of a source that is not a URL."""
     if sha256 is not None and not is_url(text):
-        raise UsageError(f"{text} is no https source: a checksum is for one", hint="leave it out")
+        raise UsageError(f"{text}: a checksum is only valid for an https source", hint="omit --sha256")
 
 
-_OTHER_PLACES = ("docker://", "containers-storage:", "dir:", "ostree:", "sif:", "tarball:")
-"""What skopeo reads images from, beside what is a source here (containers-transports(5))."""
-
-_KINDS = ("docker-daemon", "docker-container", "docker-archive", "oci", "oci-archive", "bundle", "rootfs")
-
-
-def _open_named(text: str, platform: str) -> Source:
-    """Return the source whose kind is said by its prefix."""
+def _open_prefixed(text: str, platform: str) -> Source:
     kind, _, name = text.partition(":")
     if not name:
-        raise UsageError(f"{text} names no source", hint=f"write it behind the colon, as {kind}:NAME")
+        raise UsageError(f"{text}: the name is missing", hint=f"write {kind}:NAME")
     if kind in ("docker-daemon", "docker-container"):
         from lxcast.sources.docker import open_container, open_image
 
@@ -106,10 +105,10 @@ def _open_named(text: str, platform: str) -> Source:
         from lxcast.sources.image import open_docker_archive, open_layout
 
         return (open_docker_archive if kind == "docker-archive" else open_layout)(name, platform)
-    return _open_folder(kind, name)
+    return _open_directory(kind, name)
 
 
-def _open_folder(kind: str, name: str) -> Source:
+def _open_directory(kind: str, name: str) -> Source:
     if kind == "bundle":
         from lxcast.sources.bundle import open_bundle
 
@@ -120,28 +119,28 @@ def _open_folder(kind: str, name: str) -> Source:
 
 
 class CheckInput(NamedTuple):
-    """What is judged as it stands, and how it is opened for what a build would read of it."""
+    """What a check reads: a file as it is stored, and the root filesystem that a build would read from it."""
 
     file: Archive | None
-    """None where it is no file: a folder, or what an engine has."""
+    """None for a directory, and for what an engine has."""
     path: Path | None
-    """Where that lies here; None where it is read while it comes."""
+    """The file's path; None if it is streamed."""
     name: str
-    """The file's name, "" where it has none."""
-    content: Callable[[], Source]
+    """The file's name, "" if it has none."""
+    open_content: Callable[[], Source]
 
 
 def open_for_check(source: str | Path, platform: str = "", sha256: str | None = None) -> CheckInput:
-    """Return a file whatever it holds, or what else `open_source` takes by a prefix; a path is always that.
+    """Return a file whatever it contains, or any other source that `open_source` accepts by its prefix.
 
-    Raises UsageError, SourceError and its children.
+    A Path is always a file or directory. Raises UsageError, SourceError and its children.
     """
     refuse_checksum(str(source), sha256)
     if source == "-":
         stdin = open_stdin()
         return CheckInput(stdin, None, "", lambda: stdin)
     if isinstance(source, Path) or not is_prefixed(source):
-        path = Path(source).expanduser()
+        path = expand(str(source))
         return CheckInput(_file_at(path), path, path.name, lambda: _open_path(path, platform))
     opened = open_source(source, platform, sha256)
     if not is_url(source):
@@ -157,11 +156,17 @@ def open_for_check(source: str | Path, platform: str = "", sha256: str | None = 
     if file:
         file.origin = opened.origin
     name = urlsplit(opened.origin.reference).path.rpartition("/")[2]
-    return CheckInput(file, opened.path, name, lambda: streamed or opened.kept())
+    return CheckInput(file, opened.path, name, lambda: streamed or opened.open_kept())
 
 
 def _file_at(path: Path) -> Archive | None:
-    return None if path.is_dir() else open_file(path)
+    if is_directory(path):
+        return None
+    start = read_start(path)
+    refuse_dockerfile(path, start)
+    if sniff(start[:512]):
+        first_member_path(path)  # an instance's backup is an error
+    return open_file(path)
 
 
 def _open_url(url: str, platform: str, sha256: str | None) -> Source:
@@ -169,12 +174,13 @@ def _open_url(url: str, platform: str, sha256: str | None) -> Source:
 
     if not url.lower().startswith("https://"):
         raise UsageError(
-            f"{redact_url(url)} is not read: nothing would show that its bytes are the server's", hint="https:// is"
+            f"{redact_url(url)}: http:// is not supported because it is not secure",
+            hint="use https://, or download the file first",
         )
     if sha256 is None:
         raise UsageError(
-            f"{redact_url(url)}: no checksum is said that it must have",
-            hint="--sha256 HEX, or --insecure-no-checksum for whatever the server gives",
+            f"{redact_url(url)}: a checksum is required for an https source",
+            hint="pass --sha256 HEX, or --insecure-no-checksum to accept any content",
         )
     from lxcast.sources.packaged import is_packed
     from lxcast.sources.remote import Remote
@@ -185,32 +191,58 @@ def _open_url(url: str, platform: str, sha256: str | None) -> Source:
     return Remote(url, sha256, lambda path: _open_path(path, platform), is_read_twice)
 
 
-def _open_path(path: Path, platform: str) -> Source:
-    """Return what lies at a path, told by its content."""
+def _open_path(path: Path, platform: str, name: str = "") -> Source:
+    """Return the source at a path, detected by its content; `name` stands for the path of an image in messages."""
+    if is_directory(path):
+        return _detect_directory(path, platform)
+    start = read_start(path)
+    refuse_dockerfile(path, start)
+    first = b"" if start.startswith(SQUASHFS) else first_member_path(path)
     found: Source | None = None
-    if path.is_dir():
-        from lxcast.sources.image import open_if_image
-
-        found = open_if_image(path, platform)
-        if found is None and not (path / "config.json").is_file():
-            from lxcast.sources.packaged import open_if_pair
-
-            found = open_if_pair(path)
-        kind = "bundle" if (path / "config.json").is_file() else "rootfs"
-        return found or _open_folder(kind, str(path))
-    first = b"" if is_squashfs(path) else first_member_path(path)
     if first and is_image_member(first):
         from lxcast.sources.image import open_if_image
 
-        found = open_if_image(path, platform)
-    if found is None and path.is_file():
+        found = open_if_image(path, platform, name)
+    if found is None and is_file(path):
         from lxcast.sources.packaged import is_packed, open_if_packed, open_with_metadata
 
         found = (open_if_packed(path) if first and is_packed(first) else None) or open_with_metadata(path)
-    return found or _piped(open_file(path))
+    return found or _piped(open_file(path), platform)
 
 
-def _piped(archive: Archive) -> Source:
+def _detect_directory(path: Path, platform: str) -> Source:
+    from lxcast.sources.image import open_if_image
+
+    if found := open_if_image(path, platform):
+        return found
+    if is_file(path / "config.json"):
+        return _open_directory("bundle", str(path))
+    from lxcast.sources.packaged import open_if_pair
+
+    if pair := open_if_pair(path):
+        return pair
+    for name in _DOCKERFILES:
+        if is_file(path / name) and not any(exists(path / each) for each in ("etc", "usr", "bin", "sbin")):
+            raise SourceError(f"{path}: contains a {name}, not a root filesystem", hint=_docker_build(path))
+    return _open_directory("rootfs", str(path))
+
+
+def refuse_dockerfile(path: Path, start: bytes) -> None:
+    """Raise ArchiveError if the start of a file is that of a Dockerfile."""
+    if start and not sniff(start[:512]) and b"\0" not in start and _FROM.search(start):
+        raise ArchiveError(f"{path}: is a Dockerfile, not an archive", hint=_docker_build(path.parent, path.name))
+
+
+def _docker_build(directory: Path, file: str = "") -> str:
+    from shlex import quote
+
+    option = f" -f {quote(str(directory / file))}" if file not in ("", "Dockerfile") else ""
+    return (
+        f"build an image first: docker build -t NAME{option} {quote(str(directory))} && lxcast build NAME --name NAME"
+    )
+
+
+def _piped(archive: Archive, platform: str) -> Source:
     from lxcast.sources.pipe import PipedSource
 
-    return PipedSource(archive)
+    return PipedSource(archive, lambda path, name: _open_path(path, platform, name))

@@ -1,8 +1,8 @@
-"""A root filesystem as builders of system containers pack it: beside its metadata, or with it in one archive.
+"""A root filesystem as builders of system containers pack it: next to its metadata, or with it in one archive.
 
-distrobuilder writes the pair rootfs.tar.xz and meta.tar.xz for LXC, and for Incus and LXD rootfs.squashfs beside
-incus.tar.xz or one unified archive of metadata.yaml, templates/ and rootfs/. Some users wrap the pair in an archive
-once more. An inner archive is decompressed as it streams by in the outer one.
+distrobuilder writes the pair rootfs.tar.xz and meta.tar.xz for LXC, and for Incus and LXD rootfs.squashfs with
+incus.tar.xz, or one unified archive of metadata.yaml, templates/ and rootfs/. Some users wrap the pair in another
+archive. An inner archive is decompressed while the outer one streams.
 """
 
 import io
@@ -18,8 +18,9 @@ from lxcast.errors import ArchiveError, SourceError
 from lxcast.incus.metadata import MAX_FILE, YAML, Metadata, read_metadata
 from lxcast.model import ImageConfig
 from lxcast.record import Origin
-from lxcast.sources.archive import Archive, is_squashfs, open_file
-from lxcast.sources.checksums import Sums, listed
+from lxcast.sources.archive import SQUASHFS, Archive, open_file, read_start
+from lxcast.sources.checksums import Sums, expected_digest
+from lxcast.sources.paths import is_file, list_files
 from lxcast.sources.source import Members
 from lxcast.sources.squashfs import open_squashfs
 from lxcast.tar.member import DIR, LNK, REG, Member, printable, regular
@@ -38,22 +39,22 @@ _PLACEHOLDER = b"LXC_NAME"
 _NAME = b"localhost"
 
 _MAX_FILES = 4 * 1024 * 1024
-"""Bytes of all the metadata of a root filesystem."""
+"""Bytes of all metadata of a root filesystem."""
 
 _SMALL = Limits(members=10_000, size=16 * _MAX_FILES)
-"""What an archive of metadata may hold, be it skipped or not."""
+"""Limits for an archive of metadata."""
 
 
 def is_packed(path: bytes) -> bool:
-    """Tell whether a member may be what a root filesystem is packed with in an archive, or itself."""
+    """Return whether a member may be a packed root filesystem, or something that is packed with one."""
     return _INNER.fullmatch(path) is not None or _BESIDE.fullmatch(path) is not None or is_in_rootfs(path)
 
 
 class PackagedSource:
     """A root filesystem with its builder's metadata.
 
-    With `unified` it is what lies below rootfs/ in its archive. LXC_NAME is replaced where the metadata says that it
-    stands for the container's name.
+    With `unified` it is the directory rootfs/ of its archive. LXC_NAME is replaced in the files that the metadata lists
+    as templates.
     """
 
     def __init__(self, root: Archive, metadata: Metadata, kept: bytes = b"", *, unified: bool = False) -> None:
@@ -64,7 +65,7 @@ class PackagedSource:
 
     @property
     def read(self) -> int:
-        """Bytes of the archive that were read so far."""
+        """Bytes of the archive read so far."""
         return self._root.read
 
     @contextmanager
@@ -78,7 +79,7 @@ class PackagedSource:
                 yield reader
 
     def metadata_archive(self) -> bytes:
-        """Return the metadata as a .tar.xz: the builder's own where it is one."""
+        """Return the metadata as a .tar.xz: the builder's own file if it is one."""
         if sniff(self._kept[:512]) == "xz":
             return self._kept
         out = io.BytesIO()
@@ -92,17 +93,17 @@ class PackagedSource:
 
 
 class _Inner:
-    """The members of a root filesystem, as they should be named and as the metadata says."""
+    """The members of a root filesystem, with their names in it and with placeholders replaced."""
 
     def __init__(self, reader: Reader, sums: Sums | None, placeholders: frozenset[bytes], name: str) -> None:
-        """Take the members of an archive; `sums` is None where it is not a unified one."""
+        """Take the members of an archive; `sums` is None unless it is a unified one."""
         self._reader, self._sums, self._placeholders, self._name = reader, sums, placeholders, name
         self.before_refill: Callable[[], None] = lambda: None
 
     def __iter__(self) -> Iterator[Member]:
         self._reader.before_refill = self._refill
         for member in self._reader:
-            if self._sums and not self._move(member):
+            if self._sums and not self._strip_prefix(member):
                 require_companion(member, self._name)
                 self._sums.take(member)
                 continue
@@ -117,8 +118,8 @@ class _Inner:
     def _refill(self) -> None:
         self.before_refill()
 
-    def _move(self, member: Member) -> bool:
-        """Take "rootfs/" off a member's names; tell whether it is the root filesystem's."""
+    def _strip_prefix(self, member: Member) -> bool:
+        """Remove "rootfs/" from a member's names; return whether it belongs to the root filesystem."""
         if not is_in_rootfs(member.path):
             return False
         member.path, member.front = member.path[len(_ROOTFS) + 1 :], None
@@ -126,17 +127,17 @@ class _Inner:
             if not is_in_rootfs(member.link):
                 raise ArchiveError(
                     f"{self._name}: {printable(member.path)} is a hard link to {printable(member.link)}, which is not "
-                    "in rootfs/"
+                    "below rootfs/"
                 )
             member.link = member.link[len(_ROOTFS) + 1 :]
         return True
 
 
 def open_if_packed(path: Path) -> PackagedSource | None:
-    """Return the root filesystem in an archive that holds nothing else than that and its metadata, else None.
+    """Return the root filesystem in an archive that contains nothing but it and its metadata, else None.
 
-    Where it holds the metadata alone, the root filesystem beside it. Raises ArchiveError where there are several, or
-    the metadata is malformed, SourceError where there is none.
+    For an archive of metadata only, it is the root filesystem next to it. Raises ArchiveError for several root
+    filesystems or invalid metadata, SourceError if there is no root filesystem.
     """
     outer = open_file(path)
     files: dict[str, bytes] = {}
@@ -154,34 +155,34 @@ def open_if_packed(path: Path) -> PackagedSource | None:
                 _keep(member, files, str(path))
             if (roots or unified) and _is_complete(files):
                 break
-    outer.digest = listed(path)  # compared when all of it is read, not after this look
+    outer.digest = expected_digest(path)  # compared when all of it is read
     meta, kept = unpacked(files, str(path))
     if unified and not roots and YAML in files:
         return PackagedSource(outer, meta, kept, unified=True)
     if unified or (not roots and not meta.values):
         return None
     if not roots:
-        return _pair(_root_beside(path), path)
+        return _pair(_find_root(path), path)
     if len(roots) > 1:
         raise _several(str(path), roots)
-    outer.warnings.append(f"{path}: its {printable(roots[0])[1:]} was taken")
+    outer.warnings.append(f"{path}: reading {printable(roots[0])[1:]} in it")
     return nested(outer, roots[0], meta, kept)
 
 
-def open_if_pair(folder: Path) -> PackagedSource | None:
-    """Return the root filesystem of a folder that holds one in an archive, with its metadata; else None."""
-    roots = [name for name in _files_in(folder) if _INNER.fullmatch(os.fsencode(name)) or name == "rootfs.squashfs"]
+def open_if_pair(directory: Path) -> PackagedSource | None:
+    """Return the packed root filesystem in a directory, with its metadata; None if there is none."""
+    roots = [name for name in list_files(directory) if _INNER.fullmatch(os.fsencode(name)) or name == "rootfs.squashfs"]
     if not roots:
         return None
     if len(roots) > 1:
-        raise _several(str(folder), [os.fsencode(name) for name in roots])
-    root = folder / roots[0]
-    return _pair(root, _metadata_beside(root))
+        raise _several(str(directory), [os.fsencode(name) for name in roots])
+    root = directory / roots[0]
+    return _pair(root, _find_metadata(root))
 
 
 def open_with_metadata(path: Path) -> Archive | PackagedSource:
-    """Return the archive in a file: with its metadata, where that lies beside it."""
-    metadata = _metadata_beside(path)
+    """Return the archive in a file, with the metadata next to it if there is any."""
+    metadata = _find_metadata(path)
     return _root(path) if metadata is None else _pair(path, metadata)
 
 
@@ -197,17 +198,17 @@ def _pair(root: Path, metadata: Path | None) -> PackagedSource:
 
 
 def _root(path: Path) -> Archive:
-    archive = open_squashfs(path) if is_squashfs(path) else open_file(path)
-    archive.digest = listed(path) if archive.rereadable else ""
+    archive = open_squashfs(path) if read_start(path).startswith(SQUASHFS) else open_file(path)
+    archive.digest = expected_digest(path) if archive.rereadable else ""
     return archive
 
 
 def _small(path: Path) -> bytes:
-    """Return what a file of metadata holds, which must be what the checksums beside it say."""
+    """Return the content of a metadata file, compared with the checksum files next to it."""
     archive = open_file(path)
     if (archive.size or 0) > _MAX_FILES:
-        raise SourceError(f"{path}: has {archive.size} bytes, where metadata has some kilobytes")
-    archive.digest = listed(path)
+        raise SourceError(f"{path}: has {archive.size} bytes, the limit for metadata is {_MAX_FILES}")
+    archive.digest = expected_digest(path)
     with archive.stored() as stream:
         buffer = bytearray(_MAX_FILES + 1)
         view, got = memoryview(buffer), 0
@@ -216,45 +217,37 @@ def _small(path: Path) -> bytes:
     return bytes(buffer[:got])
 
 
-def _metadata_beside(root: Path) -> Path | None:
-    """Return the metadata that lies beside a root filesystem, by the names that builders give."""
-    if not root.is_file():
+def _find_metadata(root: Path) -> Path | None:
+    """Return the metadata next to a root filesystem, by the names that builders use."""
+    if not is_file(root):
         return None
     stem = re.sub(rf"\.({_TAR}|squashfs)$", "", root.name)
-    small = [name for name in _files_in(root.parent) if (root.parent / name).stat().st_size <= _MAX_FILES]
-    own = [name for name in small if re.fullmatch(rf"{re.escape(stem)}\.meta\.{_TAR}", name)]
+    names = list_files(root.parent, _MAX_FILES)
+    own = [name for name in names if re.fullmatch(rf"{re.escape(stem)}\.meta\.{_TAR}", name)]
     if root.suffix == ".squashfs":  # as `incus image export` names the two
-        own += [name for name in small if re.fullmatch(rf"{re.escape(stem)}\.{_TAR}", name)]
+        own += [name for name in names if re.fullmatch(rf"{re.escape(stem)}\.{_TAR}", name)]
     if stem == "rootfs":
-        own += [name for name in small if _META.fullmatch(name) or name == YAML]
+        own += [name for name in names if _META.fullmatch(name) or name == YAML]
     return root.parent / own[0] if own else None
 
 
-def _root_beside(metadata: Path) -> Path:
-    """Return the root filesystem that lies beside a metadata archive; SourceError where there is none."""
+def _find_root(metadata: Path) -> Path:
+    """Return the root filesystem next to a metadata archive. Raises SourceError if there is none."""
     stem = re.sub(rf"(\.meta)?\.{_TAR}$", "", metadata.name)
-    for name in _files_in(metadata.parent):
+    for name in list_files(metadata.parent):
         own = re.fullmatch(rf"{re.escape(stem)}\.(squashfs|{_TAR})", name) and name != metadata.name
         common = _META.fullmatch(metadata.name) and (_INNER.fullmatch(os.fsencode(name)) or name == "rootfs.squashfs")
         if own or common:
             return metadata.parent / name
     raise SourceError(
-        f"{metadata}: holds the metadata of a root filesystem, and no root filesystem lies beside it",
+        f"{metadata}: contains only the metadata of a root filesystem",
         hint=f"put rootfs.tar.xz or rootfs.squashfs into {metadata.parent}",
     )
 
 
-def _files_in(folder: Path) -> list[str]:
-    """Return the names of a folder's files, in order; none where it may not be listed."""
-    try:
-        return sorted(path.name for path in folder.iterdir() if path.is_file())
-    except OSError:
-        return []
-
-
 def nested(outer: Archive, inner: bytes, metadata: Metadata, kept: bytes) -> PackagedSource:
-    """Return the root filesystem whose archive is a member of another one, beside its metadata."""
-    name = outer.origin.reference
+    """Return the root filesystem whose archive is a member of another one, with its metadata."""
+    name = outer.name
 
     @contextmanager
     def opener() -> Iterator[Readable]:
@@ -267,7 +260,7 @@ def nested(outer: Archive, inner: bytes, metadata: Metadata, kept: bytes) -> Pac
                     break
                 sums.take(member)
             else:
-                raise ArchiveError(f"{name}: {printable(inner)} is not in it any more", hint="build it again")
+                raise ArchiveError(f"{name}: {printable(inner)} disappeared during the build", hint="build it again")
             yield body
             body.drain()
             for member in rest:
@@ -282,55 +275,57 @@ def nested(outer: Archive, inner: bytes, metadata: Metadata, kept: bytes) -> Pac
 
 
 def is_in_rootfs(path: bytes) -> bool:
-    """Tell whether a member lies where a unified archive has its root filesystem."""
+    """Return whether a member belongs to the root filesystem of a unified archive."""
     return path == _ROOTFS or path.startswith(_ROOTFS + b"/")
 
 
 def _is_complete(files: dict[str, bytes]) -> bool:
-    """Tell whether the metadata that was read so far is all that the archive may be expected to hold."""
+    """Return whether the metadata read so far is complete."""
     if YAML not in files:
         return any(map(_META.fullmatch, files))
     return YAML in files and b"templates:" not in files[YAML]
 
 
 def is_root(member: Member) -> bool:
-    """Tell whether a member of an archive is the archive of a root filesystem."""
+    """Return whether a member is the archive of a root filesystem."""
     return member.type == REG and member.sparse is None and _INNER.fullmatch(member.path) is not None
 
 
 def is_companion(member: Member) -> bool:
-    """Tell whether a member may lie beside that one."""
+    """Return whether a member may accompany a root filesystem."""
     return member.type in (REG, DIR) and _BESIDE.fullmatch(member.path) is not None
 
 
 def require_companion(member: Member, name: str) -> None:
-    """Raise ArchiveError for what lies beside a root filesystem and is none of its metadata."""
+    """Raise ArchiveError for a member that is not metadata."""
     if _INNER.fullmatch(member.path):
         raise _several(name, [member.path])
     if not is_companion(member):
         raise ArchiveError(
-            f"{name}: holds {printable(member.path)} beside a root filesystem and its metadata",
-            hint=f"take out the one that is meant: tar -xf {name} NAME",
+            f"{name}: contains {printable(member.path)} in addition to a root filesystem and its metadata",
+            hint=f"extract the root filesystem and build from that: tar -xf {name} NAME",
         )
 
 
 def _several(name: str, roots: list[bytes]) -> ArchiveError:
     return ArchiveError(
-        f"{name}: holds several root filesystems: {', '.join(map(printable, roots))}",
-        hint="leave the one that is meant alone in a folder, or take it out of the archive: tar -xf ARCHIVE NAME",
+        f"{name}: contains several root filesystems: {', '.join(map(printable, roots))}",
+        hint="extract one of them and build from that: tar -xf ARCHIVE NAME",
     )
 
 
 def _keep(member: Member, files: dict[str, bytes], where: str) -> None:
     room = _MAX_FILES - sum(map(len, files.values()))
     if member.size > room or (member.size > MAX_FILE and not _META.fullmatch(member.path.decode("latin-1"))):
-        raise ArchiveError(f"{where}: {printable(member.path)} has {member.size} bytes, where metadata has kilobytes")
+        raise ArchiveError(
+            f"{where}: {printable(member.path)} has {member.size} bytes, the limit for a metadata file is {MAX_FILE}"
+        )
     name = member.path.decode("utf-8", "surrogateescape")
     files[name] = b"".join(bytes(chunk) for chunk in member.chunks())
 
 
 def unpacked(files: Mapping[str, bytes], where: str) -> tuple[Metadata, bytes]:
-    """Return the metadata among the files of an archive, and the archive in that archive that holds it, if one does."""
+    """Return the metadata among the files of an archive, and the inner archive that contains it, b"" without one."""
     inner = next((name for name in sorted(files) if _META.fullmatch(name)), None)
     if inner is None:
         return read_metadata(files, where), b""
@@ -372,6 +367,6 @@ class Chunks:
         return count
 
     def drain(self) -> None:
-        """Pass over what is left."""
+        """Skip the rest."""
         for _ in self._chunks:
             pass

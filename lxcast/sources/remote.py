@@ -1,7 +1,7 @@
-"""An archive on an https server, told by its content like one that lies here.
+"""An archive on an https server, of the kind that its content shows.
 
-The tar of a root filesystem is read while it comes. What is read twice (an image, an archive in an archive) is first
-kept in the user's cache directory.
+The tar of a root filesystem is streamed. A source that is read twice (an image, an archive in an archive) is first
+stored in the user's cache directory.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ from lxcast.tar.reader import Limits, Reader
 
 
 class Remote:
-    """An archive that a server has. The server is asked when it is opened: the digest alone is known before."""
+    """An archive on a server. Nothing is requested before it is resolved: until then only the digest is known."""
 
     config = None
     rereadable = True
@@ -33,14 +33,15 @@ class Remote:
     def __init__(
         self, url: str, sha256: str, open_path: Callable[[Path], Source], is_read_twice: Callable[[bytes], bool]
     ) -> None:
-        """Take a URL and the digest of what is there, "" for anything.
+        """Take a URL and the expected digest, "" to accept any.
 
-        `open_path` opens what was kept; `is_read_twice` tells by the first member's path whether an archive must be.
+        `open_path` opens a stored file; `is_read_twice` decides by the first member's path whether an archive must be
+        stored.
         """
         self.origin = Origin("https", redact_url(url), f"sha256:{sha256}" if sha256 else "")
         self.warnings: list[str] = []
         self.path: Path | None = None
-        """Where the file lies here, once it was fetched; None where it is read while it comes."""
+        """The stored file after `fetch`; None if the archive is streamed."""
         self._url, self._sha256 = url, sha256
         self._open_path, self._is_read_twice = open_path, is_read_twice
 
@@ -49,19 +50,16 @@ class Remote:
         return self.resolve().members(limits)
 
     def resolve(self) -> Source:
-        """Return what the file is, after a look at its start. Raises SourceError and its children."""
-        return self.fetch() or self.kept()
+        """Return the source that the file's start shows. Raises SourceError and its children."""
+        return self.fetch() or self.open_kept()
 
     def fetch(self) -> Archive | None:
-        """Return the archive that is read while it comes; None where the file is kept, and `path` tells where.
-
-        Raises SourceError and its children.
-        """
+        """Return the streamed archive; None if the file was stored at `path`. Raises SourceError and its children."""
         path = download_cache.find(self._sha256) if self._sha256 else None
         if path is None:
             replay = Replay(Download(self._url))
             try:
-                if not self._must_be_kept(replay):
+                if not self._must_be_stored(replay):
                     return self._streamed(replay)
                 path = download_cache.store(replay, replay.raw.name, self._sha256, lambda: replay.raw.sha256)
             except BaseException:
@@ -71,11 +69,11 @@ class Remote:
         self.path = path
         return None
 
-    def kept(self) -> Source:
-        """Return what the file is that was fetched and kept. Raises SourceError and its children."""
+    def open_kept(self) -> Source:
+        """Return the source in the stored file. Raises SourceError and its children."""
         assert self.path is not None
         source = self._open_path(self.path)
-        # Each kind of source has it as an attribute, though those who read sources only look at it.
+        # Every kind of source has it as an attribute, although the protocol only reads it.
         source.origin = replace(self.origin, digest=f"sha256:{self.path.name}")  # type: ignore[misc]
         return source
 
@@ -89,7 +87,7 @@ class Remote:
                 yield download
                 self._finish(download)
             except ArchiveError:
-                self._finish(download)  # that these are not the right bytes tells more than what follows from it
+                self._finish(download)  # a wrong digest explains more than the error that follows from it
                 raise
             finally:
                 download.raw.close()
@@ -98,18 +96,18 @@ class Remote:
         archive = Archive(self.origin, opener, bool(self._sha256), replay.raw.size)
         return archive
 
-    def _must_be_kept(self, replay: Replay[Download]) -> bool:
+    def _must_be_stored(self, replay: Replay[Download]) -> bool:
         try:
             reader = Reader(decompress(Peeked(replay), replay.raw.name), replay.raw.name, quirks=Quirks())
             first = next((member.path for member in reader if member.path), b"")
         except ArchiveError:
-            return True  # the whole file tells more than its start
+            return True  # the whole file gives a better error than its start
         finally:
             replay.rewind()
         return self._is_read_twice(first)
 
     def _finish(self, replay: Replay[Download]) -> None:
-        """Read what is left, and compare the digest."""
+        """Read the rest, and compare the digest."""
         buffer = memoryview(bytearray(1 << 20))
         while replay.readinto(buffer):
             pass

@@ -1,4 +1,4 @@
-"""A stream whose start is looked at before it is read."""
+"""A stream whose start is inspected before it is read."""
 
 from typing import Generic, TypeVar
 
@@ -8,12 +8,12 @@ R = TypeVar("R", bound=Readable)
 
 
 class Replay(Generic[R]):
-    """A stream whose start is kept until it is rewound, and then read again."""
+    """A stream whose start is kept until `rewind`, and then read again."""
 
     def __init__(self, raw: R) -> None:
         self.raw = raw
         self.start = bytearray()
-        """What was read of it before it was rewound, and not again since."""
+        """The bytes read before `rewind`, without those read again since."""
         self._rewound = False
 
     def rewind(self) -> None:
@@ -21,7 +21,7 @@ class Replay(Generic[R]):
         self._rewound = True
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Fill the start of `buffer`; return how many bytes, 0 at the end."""
+        """Fill the start of `buffer`; return the number of bytes, 0 at the end."""
         if self._rewound and self.start:
             count = min(len(buffer), len(self.start))
             buffer[:count] = self.start[:count]

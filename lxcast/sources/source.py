@@ -1,4 +1,4 @@
-"""What every kind of source is to those who read it."""
+"""The protocols that every kind of source implements."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -12,12 +12,12 @@ from lxcast.tar.reader import Limits
 
 
 class Members(Protocol):
-    """A stream of members; `before_refill` is called before handed out bytes are overwritten."""
+    """A stream of members; `before_refill` is called before bytes that were handed out are overwritten."""
 
     before_refill: Callable[[], None]
 
     def __iter__(self) -> Iterator[Member]:
-        """Yield each member; it is valid until the next one is asked for."""
+        """Yield each member; it is valid until the next one is requested."""
 
 
 class Source(Protocol):
@@ -25,11 +25,11 @@ class Source(Protocol):
 
     @property
     def origin(self) -> Origin:
-        """What it is, for messages and the record."""
+        """The source's identity, for messages and the record."""
 
     @property
     def config(self) -> ImageConfig | None:
-        """What an image says about running it; None where nothing is said."""
+        """How an image wants to be run; None without an image."""
 
     @property
     def rereadable(self) -> bool:
@@ -37,26 +37,26 @@ class Source(Protocol):
 
     @property
     def size(self) -> int | None:
-        """Bytes that will be read, where that is known."""
+        """Bytes that will be read, if known."""
 
     @property
     def read(self) -> int:
-        """Bytes that were read so far; a thread may count them."""
+        """Bytes read so far; a thread may count them."""
 
     @property
     def warnings(self) -> list[str]:
-        """What the user should know about it."""
+        """Warnings for the user about the source."""
 
     def members(self, limits: Limits | None = None) -> AbstractContextManager[Members]:
-        """Open it and yield its members. Raises SourceError and its children, also while they are iterated."""
+        """Open it and yield its members. Raises SourceError and its children, also during the iteration."""
 
 
 @runtime_checkable
 class DeferredSource(Source, Protocol):
-    """What has to be waited for before it is known what it is: a remote file, standard input."""
+    """A source whose kind is unknown until its first bytes arrive: a remote file, standard input."""
 
     def resolve(self) -> Source:
-        """Return what it is, told by its content; it may take as long as a download.
+        """Return the source of the kind that its content shows; this may take as long as a download.
 
         Raises SourceError and its children.
         """

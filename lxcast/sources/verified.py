@@ -1,4 +1,4 @@
-"""A stream that must be what a digest says."""
+"""A stream that is compared with its digest."""
 
 import hashlib
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from lxcast.oci.layout import DAMAGED, verify
 
 
 class Verified:
-    """A stream whose digest is compared at its end; "" for one that need not be."""
+    """A stream whose digest is compared at its end; with the digest "" nothing is compared."""
 
     def __init__(
         self,
@@ -28,14 +28,14 @@ class Verified:
         return got
 
     def take(self, data: memoryview) -> None:
-        """Take bytes that someone else has read from the stream."""
+        """Take bytes that were read from the stream elsewhere."""
         if self._hash:
             self._hash.update(data)
         if self._count:
             self._count(len(data))
 
     def finish(self) -> None:
-        """Read what is left, and compare. Raises ArchiveError."""
+        """Read the rest, and compare. Raises ArchiveError."""
         if self._hash:
             buffer = memoryview(bytearray(1 << 20))
             while self.readinto(buffer):

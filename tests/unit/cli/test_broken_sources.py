@@ -95,7 +95,7 @@ def config_of(**more: object) -> str:
 
 
 BROKEN: dict[str, tuple[str, Callable[[Path], object], int, str]] = {
-    "a corrupted blob": ("oci:x", flipped, ARCHIVE, "is damaged: it has sha256:"),
+    "a corrupted blob": ("oci:x", flipped, ARCHIVE, "is damaged: its digest is sha256:"),
     "a blob of another size": ("x", with_other_size, ARCHIVE, "bytes, the manifest says"),
     "a missing layer": ("oci:x", without_layer, ARCHIVE, "layer 2 is missing"),
     "a missing config": ("oci:x", without_config, ARCHIVE, "there is no blobs/sha256/"),
@@ -104,10 +104,10 @@ BROKEN: dict[str, tuple[str, Callable[[Path], object], int, str]] = {
     "an encrypted layer": ("oci:x", encrypted, SOURCE, "is encrypted"),
     "a foreign layer": ("x", foreign, SOURCE, "is foreign"),
     "an unknown layer": ("x", of_no_known_layers, SOURCE, "is of the unknown kind"),
-    "several images": ("oci:x", with_several, SOURCE, "holds several images"),
+    "several images": ("oci:x", with_several, SOURCE, "contains several images"),
     "no image of that name": ("oci:x:v2", lambda folder: layout(folder, [[]], name="v1"), SOURCE, "no image 'v2'"),
     "no layout": ("oci:x", Path.mkdir, SOURCE, "is no OCI image layout"),
-    "nothing": ("oci:x", lambda folder: None, SOURCE, "no such file or folder"),
+    "nothing": ("oci:x", lambda folder: None, SOURCE, "no such file or directory"),
     "a prefix without a name": ("rootfs:", lambda folder: None, USAGE, "write it behind the colon, as rootfs:NAME"),
     "a registry": ("docker://debian:12", lambda folder: None, USAGE, "skopeo copy docker://debian:12 oci:"),
     "no such bundle": ("bundle:x", lambda folder: None, SOURCE, "no such folder"),

@@ -130,13 +130,13 @@ def test_two_files_on_a_server_are_compared_each_by_its_checksum(server: FileSer
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("check", "URL/a"), "no checksum is said"),
+        (("check", "URL/a"), "a checksum is required"),
         (("check", "x.tar", "--sha256", "ab" * 32), "given 1 times for 0 https sources"),
         (("check", "URL/a", "--sha256", "ab"), "expected 64 hexadecimal digits"),
         (("check", "URL/a", "--sha256", "ab" * 32, "--insecure-no-checksum"), "exclude each other"),
         (("check", "x.tar", "--insecure-no-checksum"), "no source is an https URL"),
         (("diff", "URL/a", "URL/a", "--sha256", "ab" * 32), "given 1 times for 2 https sources"),
-        (("diff", "URL/a", "x.tar"), "no checksum is said"),
+        (("diff", "URL/a", "x.tar"), "a checksum is required"),
     ],
 )
 def test_checksums_that_fit_no_source_are_told(words: tuple[str, ...], said: str, tmp_path: Path) -> None:

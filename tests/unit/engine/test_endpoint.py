@@ -59,10 +59,10 @@ def test_docker_config_moves_the_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ('{"currentContext": "gone"}', "no docker context 'gone'"),
+        ('{"currentContext": "gone"}', "docker context 'gone'.*not found"),
         ("{", "cannot be read"),
-        ("[]", "no JSON object"),
-        ('{"currentContext": 3}', "not a name"),
+        ("[]", "expected a JSON object"),
+        ('{"currentContext": 3}', "expected a string, got 3"),
     ],
 )
 def test_a_broken_configuration_says_which_file(tmp_path: Path, config: str, said: str) -> None:

@@ -79,7 +79,7 @@ def test_an_address_where_nobody_listens_is_told_in_plain_words() -> None:
 
 
 def test_an_address_of_no_kind_is_told_which_there_are() -> None:
-    with pytest.raises(EngineError, match=r"engine (\(from DOCKER_HOST\)): .* begins with unix://, tcp:// or ssh://"):
+    with pytest.raises(EngineError, match=r"engine (\(from DOCKER_HOST\)): .* expected unix://, tcp:// or ssh://"):
         connect({"DOCKER_HOST": "engine"})
 
 
@@ -113,8 +113,8 @@ def test_a_socket_of_others_is_permission_denied(tmp_path: Path, serve: Serve) -
     [
         (b'HTTP/1.0 403 Forbidden\r\n\r\n{"message": "denied by policy"}', "denied by policy"),
         (b"HTTP/1.0 500 x\r\n\r\n<html>", "status 500"),
-        (b"SSH-2.0-OpenSSH_9\r\n", "no HTTP answer but b'SSH-2.0"),
-        (b"", "no HTTP answer"),
+        (b"SSH-2.0-OpenSSH_9\r\n", "expected HTTP, got b'SSH-2.0"),
+        (b"", "expected HTTP"),
     ],
 )
 def test_what_answers_but_is_no_willing_engine(serve: Serve, answer: bytes, said: str) -> None:
@@ -175,7 +175,7 @@ def test_an_image_is_read_whatever_it_leaves_out(serve: Serve) -> None:
     bare = found.image("bare")
     assert bare
     assert (bare.config.cmd, bare.config.volumes) == ((), ())
-    with pytest.raises(EngineError, match="no JSON"):
+    with pytest.raises(EngineError, match="expected JSON"):
         found.image("odd")
 
 

@@ -86,7 +86,7 @@ def test_content_links_devices_types_and_attributes_are_compared(tmp_path: Path)
         "~ /l link a -> b",
         "~ /s size 1 -> 2",
         "~ /s content",
-        "~ /t type file -> folder",
+        "~ /t type file -> directory",
     ]
 
 

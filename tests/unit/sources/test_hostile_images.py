@@ -131,7 +131,7 @@ def test_two_images_of_one_name_and_platform_are_told_apart_by_their_digests(tmp
         made.add(made.manifest([layer([(name, "file", b"")])]))
     with pytest.raises(SourceError, match="several images of one name and platform") as caught:
         open_source(str(made.folder))
-    choices = caught.value.hint.removeprefix("say which: ").split(", ")
+    choices = caught.value.hint.removeprefix("choose one: ").split(", ")
     assert [paths(each) for each in choices] == [[b"one"], [b"two"]]
 
 
@@ -144,7 +144,7 @@ def test_a_layer_of_a_layout_is_the_blob_of_its_digest(tmp_path: Path) -> None:
     assert paths(made.folder) == [b"a"]
     del described["digest"]
     made.add(made.blob(json.dumps(manifest).encode(), ""), "v2")
-    with pytest.raises(ArchiveError, match="None is no digest"):
+    with pytest.raises(ArchiveError, match="None is not a valid"):
         open_source(f"oci:{made.folder}:v2")
 
 

@@ -6,6 +6,7 @@ import lzma
 import os
 import subprocess
 import tarfile
+import tempfile
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -91,32 +92,48 @@ def test_a_unified_archive_comes_when_its_metadata_does_first(tmp_path: Path, pa
     assert warnings == []
 
 
-def test_templates_that_come_too_late_are_told_with_the_way(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"templates/x\.tpl, which its metadata\.yaml names, did not come") as raised:
-        read(tmp_path, layer([UNIFIED[0], *UNIFIED[2:], UNIFIED[1]]))
-    assert "save it to a file" in raised.value.hint
+def test_templates_after_the_root_filesystem_are_read_from_a_temporary_file(tmp_path: Path) -> None:
+    data = layer([UNIFIED[0], *UNIFIED[2:], UNIFIED[1]])
+    (tmp_path / "x.tar").write_bytes(data)
+    source = open_source(str(tmp_path / "x.tar"))
+    with source.members() as members:
+        expected = [(member.path, member.size) for member in members]
+    assert read(tmp_path, data) == (expected, [])
 
 
-def test_a_squashfs_image_is_told_with_the_way(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="squashfs image, which is no stream") as raised:
+def test_a_damaged_squashfs_image_is_reported_with_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="sqfs2tar"):
         read(tmp_path, b"hsqs" + bytes(2000))
-    assert "save it to a file" in raised.value.hint
 
 
 @pytest.mark.parametrize("kind", ["saved", "layout", "layout backwards"])
-def test_an_image_of_layers_is_told_with_the_way(tmp_path: Path, kind: str) -> None:
+def test_an_image_is_read_from_a_temporary_file(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "x.tar"
     if kind == "saved":
         docker_archive(path, [INNER])
     else:
-        made = layout(tmp_path / "image", [[("a", "file", b"")]])
+        made = layout(tmp_path / "image", [[("etc", "dir", 0o755), ("etc/big", "file", bytes(3_000_000))]])
         names = ["blobs", "index.json", "oci-layout"]
         with tarfile.open(path, "w") as tar:
             for name in names if kind == "layout" else names[::-1]:
                 tar.add(made.folder / name, name)
-    with pytest.raises(SourceError, match="is an image of layers, which are read twice") as raised:
-        read(tmp_path, path.read_bytes())
-    assert "save it to a file" in raised.value.hint
+    found, _ = read(tmp_path, path.read_bytes())
+    assert set(found) >= {(b"etc", 0), (b"etc/big", 3_000_000)}
+
+
+def test_a_saved_image_from_standard_input_gives_what_the_file_gives(tmp_path: Path) -> None:
+    docker_archive(tmp_path / "saved.tar", [archive(minimal_debian())])
+    built_twice(tmp_path, (tmp_path / "saved.tar").read_bytes())
+    record = json.loads((tmp_path / "out/x-v2.json").read_text())
+    assert (record["source"]["kind"], record["source"]["reference"]) == ("docker-archive", "-")
+
+
+def test_a_full_temporary_directory_is_named_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    docker_archive(tmp_path / "saved.tar", [INNER])
+    monkeypatch.setattr(tempfile, "tempdir", "/proc")
+    with pytest.raises(SourceError, match="cannot be copied to /proc") as raised:
+        read(tmp_path, (tmp_path / "saved.tar").read_bytes())
+    assert "TMPDIR" in raised.value.hint
 
 
 def test_a_root_filesystem_may_have_names_that_images_have(tmp_path: Path) -> None:
@@ -159,7 +176,7 @@ def test_large_files_are_not_held(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ({"rootfs.tar": INNER, "etc/passwd": b""}, r"holds /etc/passwd beside a root filesystem"),
+        ({"rootfs.tar": INNER, "etc/passwd": b""}, r"contains /etc/passwd in addition to a root filesystem"),
         ({"rootfs.tar": INNER, "rootfs.tar.xz": b"x"}, r"several root filesystems"),
         ({"rootfs.tar.xz": lzma.compress(INNER)[:-20]}, r"rootfs\.tar\.xz: its xz data is truncated"),
     ],
@@ -189,7 +206,7 @@ def test_a_build_from_standard_input_gives_what_the_file_gives(tmp_path: Path) -
     data = lzma.compress(archive([*minimal_debian(), regular(b"srv/x", b"y")]))
     meta = lzma.compress(layer([UNIFIED[0], UNIFIED[1]]))
     template, said = built_twice(tmp_path, outer({"meta.tar.xz": meta, "rootfs.tar.xz": data}))
-    assert "its rootfs.tar.xz was taken\n" in said
+    assert "reading rootfs.tar.xz in it\n" in said
     subprocess.run(["tar", "-xOf", template, "./etc/x"], check=True)
 
 

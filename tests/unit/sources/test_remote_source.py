@@ -102,7 +102,7 @@ def test_other_bytes_than_expected_are_never_published(server: FileServer, tmp_p
     found = serve(server, data)
     with pytest.raises(ArchiveError) as caught:
         cast(server, tmp_path, "ab" * 32, release_metadata={"A": "b"})
-    assert caught.value.message == f"{server.url}/x?***: has sha256 {found}, expected was {'ab' * 32}"
+    assert caught.value.message == f"{server.url}/x?***: has sha256 {found}, expected {'ab' * 32}"
     assert stored(tmp_path) == []
     assert list(download_cache.cache_directory().glob("*")) == []
 
@@ -171,9 +171,9 @@ def test_what_the_server_refuses_leaves_nothing(server: FileServer, tmp_path: Pa
 @pytest.mark.parametrize(
     ("source", "checksum", "said"),
     [
-        ("https://me:hunter2@h/x?k=hunter2", None, "https://h/x?***: no checksum is said"),
-        ("http://h/x?k=hunter2", "ab" * 32, "http://h/x?*** is not read"),
-        ("rootfs.tar", "ab" * 32, "rootfs.tar is no https source"),
+        ("https://me:hunter2@h/x?k=hunter2", None, "https://h/x?***: a checksum is required for an https source"),
+        ("http://h/x?k=hunter2", "ab" * 32, "http://h/x?***: http:// is not supported"),
+        ("rootfs.tar", "ab" * 32, "rootfs.tar: a checksum is only valid for an https source"),
     ],
 )
 def test_what_no_checksum_or_no_https_vouches_for_is_refused(source: str, checksum: str | None, said: str) -> None:

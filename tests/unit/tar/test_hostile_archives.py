@@ -145,7 +145,10 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "sparse without a size": (pax(pax_record(b"GNU.sparse.map", b"0,1")) + raw() + END, "is not a number"),
     "sparse without a real size": (pax(SPARSE) + raw() + END, "is not a number"),
     "sparse size with underscores": (sparse_1_0(b"1_0", b"0\n"), "is not a number"),
-    "sparse pieces that overlap": (sparse_1_0(b"20", body(b"2\n0\n5\n4\n5\n") + b"x" * 10), "before the end of the last one"),
+    "sparse pieces that overlap": (
+        sparse_1_0(b"20", body(b"2\n0\n5\n4\n5\n") + b"x" * 10),
+        "before the end of the last one",
+    ),
     "sparse pieces beyond the size": (sparse_1_0(b"20", body(b"1\n18\n5\n") + b"x" * 5), "after the file's size"),
     "sparse pieces without number": (sparse_1_0(b"20", b"99999999\n1\n1\n"), "the limit is 1000000"),
     "sparse map without end": (sparse_1_0(b"20", b"3\n0\n1\n"), "does not end"),
