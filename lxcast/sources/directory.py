@@ -1,7 +1,7 @@
-"""A root filesystem in a folder, read in the order in which Docker exports one: folder by folder, by name.
+"""A root filesystem in a directory, read in the order of a Docker export: directory by directory, by name.
 
-Every name is opened below its open folder and never through a link, so that nothing outside can be reached, whatever
-the tree holds or becomes meanwhile. Mounts are left out.
+Every name is opened relative to its open directory and never through a link, so that nothing outside can be reached,
+even if the tree changes. Mounts are left out.
 """
 
 import os
@@ -15,6 +15,7 @@ from pathlib import Path
 from lxcast.errors import ArchiveError, SourceError
 from lxcast.model import ImageConfig
 from lxcast.record import Origin
+from lxcast.sources.paths import exists, expand, is_directory, missing_file
 from lxcast.tar.header import BLOCK
 from lxcast.tar.member import BLK, CHR, DIR, FIFO, HEAD, LNK, REG, SYM, Member, printable
 from lxcast.tar.reader import BUFFER, Limits
@@ -24,13 +25,13 @@ _TYPES[stat.S_IFIFO] = FIFO
 
 _ACLS = {"system.posix_acl_access": b"SCHILY.acl.access", "system.posix_acl_default": b"SCHILY.acl.default"}
 _ACL_TAGS = {1: "user:", 2: "user:", 4: "group:", 8: "group:", 16: "mask:", 32: "other:"}
-"""As <linux/posix_acl.h> numbers them; 2 and 8 carry an id."""
+"""The numbers of <linux/posix_acl.h>; 2 and 8 have an id."""
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 class DirectorySource:
-    """A folder."""
+    """A directory."""
 
     rereadable = True
     size: int | None = None
@@ -44,13 +45,13 @@ class DirectorySource:
 
     @contextmanager
     def members(self, limits: Limits | None = None) -> Iterator["Walk"]:
-        """Yield what is in the folder, the folder itself first."""
+        """Yield the members of the directory, the directory itself first."""
         self.read = 0
         self.warnings.clear()
-        with closing(Walk(self._path, limits or Limits(), self._tell, self._count)) as walk:
+        with closing(Walk(self._path, limits or Limits(), self._warn, self._count)) as walk:
             yield walk
 
-    def _tell(self, warning: str) -> None:
+    def _warn(self, warning: str) -> None:
         self.warnings.append(f"{self.origin.reference}: {warning}")
 
     def _count(self, got: int) -> None:
@@ -58,22 +59,23 @@ class DirectorySource:
 
 
 def open_rootfs(text: str) -> DirectorySource:
-    """Return the root filesystem in a folder. Raises SourceError where there is none."""
-    path = Path(text).expanduser()
-    if not path.is_dir():
-        what = "is no folder" if path.exists() else "no such folder"
-        raise SourceError(f"{path}: {what}", hint=f"here is {Path.cwd()}")
+    """Return the root filesystem in a directory. Raises SourceError if it does not exist."""
+    path = expand(text)
+    if not exists(path):
+        raise missing_file(path)
+    if not is_directory(path):
+        raise SourceError(f"{path}: not a directory", hint=f"omit the prefix to read an archive: {path}")
     return DirectorySource(path)
 
 
 class Walk:
-    """The members of a folder, and the buffer that their bodies pass through.
+    """The members of a directory, and the buffer for their bodies.
 
-    Small files are read into the buffer one behind the other, with a block between for the header: so they leave as
-    one span, as they do from an archive.
+    Small files are read into the buffer one after the other, with a block in between for the header: so they leave as
+    one span, as from an archive.
     """
 
-    def __init__(self, path: Path, limits: Limits, tell: Callable[[str], None], count: Callable[[int], None]) -> None:
+    def __init__(self, path: Path, limits: Limits, warn: Callable[[str], None], count: Callable[[int], None]) -> None:
         self.before_refill: Callable[[], None] = lambda: None
         self.buffer = memoryview(bytearray(BUFFER))
         self.at = self.filled = 0
@@ -82,7 +84,7 @@ class Walk:
         self._file = -1
         self._name = b""
         self._inodes: dict[tuple[int, int], bytes] = {}
-        self._path, self._limits, self._tell, self._count = path, limits, tell, count
+        self._path, self._limits, self._warn, self._count = path, limits, warn, count
         self._mounts = _mounts(os.fsencode(path.resolve()))
         self._running = self._run()
 
@@ -90,7 +92,7 @@ class Walk:
         return self._running
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close all open files."""
         self._running.close()
 
     def _run(self) -> Generator[Member, None, None]:
@@ -103,14 +105,14 @@ class Walk:
                 status = os.fstat(top)
             yield _made(b"", status, _attributes(top))
             while stack:
-                folder, start, names = stack[-1]
+                directory, start, names = stack[-1]
                 if not names:
                     os.close(stack.pop()[0])
                     continue
                 name = names.pop()
                 path = start + name
                 with self._failing(path):
-                    member = self._member(folder, name, path)
+                    member = self._member(directory, name, path)
                 if member is None:
                     continue
                 members += 1
@@ -119,7 +121,7 @@ class Walk:
                     raise ArchiveError(
                         f"{self._path}: {printable(path)} is member {members} and takes the size to {total} bytes: "
                         f"the limits are {self._limits.members} members and {self._limits.size} bytes",
-                        hint="raise --max-members or --max-size where the folder is right",
+                        hint="if the directory is right, raise --max-members or --max-size",
                     )
                 if member.type == DIR and path not in self._mounts:
                     stack.append((self._file, path + b"/", _names(self._file)))
@@ -128,18 +130,18 @@ class Walk:
                 self._leave()
         finally:
             self._leave()
-            for folder, *_ in stack:
-                os.close(folder)
+            for directory, *_ in stack:
+                os.close(directory)
 
-    def _member(self, folder: int, name: bytes, path: bytes) -> Member | None:
-        """Return what stands at a name; its file is open where it is a regular one or a folder."""
-        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    def _member(self, directory: int, name: bytes, path: bytes) -> Member | None:
+        """Return the member of a name; a regular file or a directory stays open."""
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
         type = _TYPES.get(stat.S_IFMT(status.st_mode))
         if type is None:
-            self._tell(f"{printable(path)} is a socket, which no archive holds")
+            self._warn(f"{printable(path)} is a socket, which is left out")
             return None
         if path in self._mounts:
-            self._tell(f"{printable(path)} is a mount: what is in it was left out")
+            self._warn(f"{printable(path)} is a mount, whose content is left out")
             if type != DIR:
                 return None
         if type != DIR and status.st_nlink > 1:
@@ -147,10 +149,10 @@ class Walk:
             if first != path:
                 return _made(path, status, None, LNK, first)
         if type == SYM:
-            return _made(path, status, None, SYM, os.readlink(name, dir_fd=folder))
+            return _made(path, status, None, SYM, os.readlink(name, dir_fd=directory))
         if type not in (REG, DIR):
             return _made(path, status, None, type)
-        self._file = os.open(name, _READ | (os.O_DIRECTORY if type == DIR else 0), dir_fd=folder)
+        self._file = os.open(name, _READ | (os.O_DIRECTORY if type == DIR else 0), dir_fd=directory)
         status = os.fstat(self._file)
         if _TYPES.get(stat.S_IFMT(status.st_mode)) != type:
             raise self._changed(path)
@@ -161,7 +163,7 @@ class Walk:
         return member
 
     def _begin(self, status: os.stat_result, path: bytes) -> tuple[tuple[int, int], ...] | None:
-        """Read the start of a file into the buffer; return its map where it has holes."""
+        """Read the start of a file into the buffer; return its map if it has holes."""
         pieces = _data(self._file, status) if status.st_blocks * 512 < status.st_size else None
         self._pieces = [(0, status.st_size)] if pieces is None else [*pieces]
         self._stored = sum(length for _, length in self._pieces)
@@ -179,7 +181,7 @@ class Walk:
         return pieces
 
     def _read(self, view: memoryview, path: bytes) -> int:
-        """Fill a view with the next data of the file."""
+        """Fill a view with the next bytes of the file."""
         got = 0
         while got < len(view):
             at, length = self._pieces.pop()
@@ -203,7 +205,7 @@ class Walk:
         yield first
         while left:
             self.before_refill()
-            self.at, self.filled = 0, BUFFER  # the next file finds no room: what is handed out stays until then
+            self.at, self.filled = 0, BUFFER  # no room for the next file, so that these bytes stay until then
             with self._failing(self._name):
                 got = self._read(self.buffer[: min(left, BUFFER)], self._name)
             left -= got
@@ -215,7 +217,10 @@ class Walk:
             self._file = -1
 
     def _changed(self, path: bytes) -> SourceError:
-        return SourceError(f"{self._path}: {printable(path)} changed while it was read", hint="build it again")
+        return SourceError(
+            f"{self._path}: {printable(path)} changed during the build",
+            hint="stop what writes to it, and build it again",
+        )
 
     @contextmanager
     def _failing(self, path: bytes) -> Iterator[None]:
@@ -224,8 +229,8 @@ class Walk:
         except OSError as error:
             hint = "build it again"
             if isinstance(error, PermissionError):
-                hint = "read it as root, or as the user namespace that made it: unshare --map-root-user --map-auto"
-            raise SourceError(f"{self._path}: {printable(path)} cannot be read: {error.strerror}", hint=hint) from error
+                hint = "use sudo, or the user namespace that created it: unshare --map-root-user --map-auto lxcast ..."
+            raise SourceError(f"{self._path}: cannot read {printable(path)}: {error.strerror}", hint=hint) from error
 
 
 def _made(
@@ -245,19 +250,19 @@ def _made(
     )
 
 
-def _names(folder: int) -> list[bytes]:
-    """Return the names in a folder, the last one first."""
-    return sorted(map(os.fsencode, os.listdir(folder)), reverse=True)
+def _names(directory: int) -> list[bytes]:
+    """Return the names in a directory, in reverse order."""
+    return sorted(map(os.fsencode, os.listdir(directory)), reverse=True)
 
 
 def _data(file: int, status: os.stat_result) -> tuple[tuple[int, int], ...] | None:
-    """Return where a file has data; None where it has no holes after all."""
+    """Return the pieces of a file that have data; None if it has no holes."""
     pieces = []
     end = 0
     while end < status.st_size:
         try:
             start = os.lseek(file, end, os.SEEK_DATA)
-        except OSError:  # ENXIO: nothing but a hole is left
+        except OSError:  # ENXIO: the rest is a hole
             break
         end = min(os.lseek(file, start, os.SEEK_HOLE), status.st_size)
         pieces.append((start, end - start))
@@ -265,11 +270,11 @@ def _data(file: int, status: os.stat_result) -> tuple[tuple[int, int], ...] | No
 
 
 def _attributes(file: int) -> dict[bytes, bytes] | None:
-    """Return the extended attributes that a container keeps, and ACLs as text."""
+    """Return the extended attributes that Proxmox keeps, and ACLs as text."""
     found: dict[bytes, bytes] = {}
     try:
         names = os.listxattr(file)
-    except OSError:  # a filesystem without any
+    except OSError:  # not supported by the filesystem
         return None
     for name in names:
         if name in _ACLS:
@@ -280,7 +285,7 @@ def _attributes(file: int) -> dict[bytes, bytes] | None:
 
 
 def _acl(value: bytes) -> bytes:
-    """Return an ACL as GNU tar writes it, with numbers for names: a version, then tag, permissions and id of each."""
+    """Return an ACL as GNU tar writes it, with ids for names: a version, then tag, permissions and id of each."""
     lines = []
     for tag, permissions, number in struct.iter_unpack("<HHI", value[4:]):
         letters = "".join(letter if permissions & bit else "-" for letter, bit in (("r", 4), ("w", 2), ("x", 1)))
@@ -289,7 +294,7 @@ def _acl(value: bytes) -> bytes:
 
 
 def _mounts(root: bytes) -> set[bytes]:
-    """Return the paths below a folder where something is mounted (proc_pid_mountinfo(5))."""
+    """Return the mount points below a directory (proc_pid_mountinfo(5))."""
     start = root.rstrip(b"/") + b"/"
     try:
         lines = Path("/proc/self/mountinfo").read_bytes().splitlines()

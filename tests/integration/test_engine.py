@@ -141,16 +141,16 @@ def test_a_volume_warns_when_it_holds_what_the_export_lacks(engine: Program, con
 
 
 def test_what_is_not_there_is_told_apart(engine: Program, image: str, container: str) -> None:
-    with pytest.raises(SourceError, match="no container 'lxcast-gone'") as caught:
+    with pytest.raises(SourceError, match="container 'lxcast-gone' not found") as caught:
         open_container("lxcast-gone")
     assert "docker ps --all" in caught.value.hint
     with pytest.raises(SourceError) as caught:
         open_container(image.partition("/")[0] + "/" + image.partition("/")[2])
     assert caught.value.hint == f"there is an image of that name: docker-daemon:{image}"
-    with pytest.raises(SourceError, match="no image 'lxcast-gone'") as caught:
+    with pytest.raises(SourceError, match="image 'lxcast-gone' not found") as caught:
         open_image("lxcast-gone")
     assert "docker pull lxcast-gone" in caught.value.hint
-    with pytest.raises(SourceError, match="no file here, and no container or image"):
+    with pytest.raises(SourceError, match="is not a file, nor a container or image"):
         open_word("lxcast-gone")
 
 
@@ -172,7 +172,7 @@ def test_a_word_is_a_container_then_an_image(engine: Program, image: str, contai
 
 def test_a_word_without_any_engine_is_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
-    with pytest.raises(EngineError, match="'debian' is no file here, and no container engine answers"):
+    with pytest.raises(EngineError, match="'debian' is not a file, and no container engine answers"):
         open_word("debian")
 
 

@@ -31,9 +31,9 @@ def several(tmp_path: Path) -> Path:
 def test_what_the_error_says_to_type_is_taken(several: Path) -> None:
     done = lxcast("check", several)
     assert (done.returncode, done.stdout) == (3, "")
-    assert "holds several images, and none was named" in done.stderr
-    (line,) = (each for each in done.stderr.splitlines() if each.startswith("hint: say which: "))
-    whole, lacking = (shlex.split(each)[0] for each in line.removeprefix("hint: say which: ").split(", "))
+    assert "contains several images" in done.stderr
+    (line,) = (each for each in done.stderr.splitlines() if each.startswith("hint: choose one: "))
+    whole, lacking = (shlex.split(each)[0] for each in line.removeprefix("hint: choose one: ").split(", "))
     assert "bin/sh" not in lxcast("check", whole).stdout
     assert "bin/sh" in lxcast("check", lacking).stdout
     told = json.loads(lxcast("check", lacking, "--json").stdout)
@@ -108,7 +108,7 @@ def test_an_image_on_a_server_is_judged_inside(server: FileServer, several: Path
     server.files["/several.tar"] = several.read_bytes()
     done = asked(server, tmp_path, "check", f"{server.url}/several.tar", "--sha256", sha256(several.read_bytes()))
     assert done.returncode == 3
-    name = shlex.split(done.stderr.partition("say which: ")[2])[0].rstrip(",")
+    name = shlex.split(done.stderr.partition("choose one: ")[2])[0].rstrip(",")
     assert lxcast("check", name).returncode == 5, "it is kept, and the message names where"
 
 

@@ -192,10 +192,10 @@ def test_the_row_can_be_turned_off(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "code", "said"),
     [
-        (lambda b: (b / "config.json").unlink(), 3, "has no config.json"),
-        (lambda b: (b / "config.json").write_text("{"), 3, "is no JSON"),
-        (lambda b: (b / "config.json").write_text('{"ociVersion": "x"}'), 3, "ociVersion is"),
-        (lambda b: (b / "rootfs.tar").unlink(), 3, "where nothing is"),
+        (lambda b: (b / "config.json").unlink(), 3, "config.json is missing"),
+        (lambda b: (b / "config.json").write_text("{"), 3, "invalid JSON"),
+        (lambda b: (b / "config.json").write_text('{"ociVersion": "x"}'), 3, "ociVersion: expected"),
+        (lambda b: (b / "rootfs.tar").unlink(), 3, "does not exist"),
         (lambda b: (b / "rootfs.tar").write_bytes(b""), 4, "is empty"),
         (lambda b: (b / "rootfs.tar").write_bytes(bytes(10240)), 5, "few-members: 1 members"),
         (lambda b: (b / "rootfs.tar").write_bytes(archive(NO_INIT)[:5000]), 4, "is truncated"),

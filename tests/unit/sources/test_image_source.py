@@ -298,7 +298,7 @@ def test_what_is_no_image_is_told(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="is not a container image"):
         open_source(str(made.folder))
     (made.folder / "index.json").write_text("[")
-    with pytest.raises(ArchiveError, match=r"index\.json is no JSON"):
+    with pytest.raises(ArchiveError, match=r"index\.json is not valid JSON"):
         open_source(str(made.folder))
 
 
