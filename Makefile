@@ -28,6 +28,7 @@ check: setup ## formatting, lint, types, layers, docs
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/unit/test_layers.py
 	$(BIN)/python scripts/make-reference --check
+	$(BIN)/python scripts/make-images --check
 	$(BIN)/python scripts/check-docs
 
 .PHONY: test
@@ -46,6 +47,10 @@ bench: setup ## speed and memory beside the baseline, from one run
 .PHONY: reference
 reference: setup ## the pages of docs/reference, made from the tables and the command line
 	$(BIN)/python scripts/make-reference
+
+.PHONY: images
+images: setup ## the golden images in hcl/packer, from hcl/shared
+	$(BIN)/python scripts/make-images
 
 .PHONY: lock
 lock: setup ## requirements-dev.txt and scripts/go-requirements.txt anew: the latest versions, with hashes

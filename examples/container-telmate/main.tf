@@ -1,4 +1,4 @@
-# The pinned template with Telmate's provider, without an external program: the pin file sets the variable.
+# The pinned template with Telmate's provider. No external program runs: the pin file sets the variable.
 
 terraform {
   required_providers {
@@ -22,14 +22,14 @@ variable "lxc_templates" {
 
 variable "ssh_public_keys" {
   type        = list(string)
-  description = "Who may log in as root at first: templates hold no password."
+  description = "Keys that can log in as root at first. A template contains no password."
 }
 
 locals {
   template = var.lxc_templates["debian-12"]
 }
 
-# Replaced when the pin moves: what it must keep lies elsewhere.
+# Replaced when the pin moves, so it keeps no data of its own.
 resource "proxmox_lxc" "web" {
   target_node     = "pve"
   hostname        = "web"
@@ -55,7 +55,7 @@ resource "proxmox_lxc" "web" {
   }
 }
 
-# Kept as it is, and updated from inside.
+# Kept when the pin moves, and updated from inside.
 resource "proxmox_lxc" "database" {
   target_node     = "pve"
   hostname        = "database"

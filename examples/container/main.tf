@@ -1,5 +1,5 @@
-# A container from the pinned template. `lxcast pin write debian-12 --version v4` writes templates.auto.tfvars.json, and
-# `lxcast promote` moves it.
+# Containers from the pinned template. `lxcast pin write debian-12 --version v4` writes templates.auto.tfvars.json, and
+# `lxcast promote` moves the pin.
 
 terraform {
   required_providers {
@@ -17,7 +17,7 @@ terraform {
 # The endpoint and the token come from the environment: PROXMOX_VE_ENDPOINT and PROXMOX_VE_API_TOKEN.
 provider "proxmox" {}
 
-# The pin file sets it, and the data source reads that file itself.
+# Set by the pin file. The data source reads that file itself.
 variable "lxc_templates" {
   type        = any
   description = "The pins."
@@ -25,7 +25,7 @@ variable "lxc_templates" {
 
 variable "ssh_public_keys" {
   type        = list(string)
-  description = "Who may log in as root at first."
+  description = "Keys that can log in as root at first."
 }
 
 variable "node_name" {
@@ -37,7 +37,7 @@ variable "node_name" {
 variable "datastore_id" {
   type        = string
   default     = "local-lvm"
-  description = "Where the root filesystems go."
+  description = "The storage for the root filesystems."
 }
 
 module "debian_12" {
@@ -45,7 +45,7 @@ module "debian_12" {
   name   = "debian-12"
 }
 
-# Replaced when the pin moves: what it must keep lies elsewhere.
+# Replaced when the pin moves, so it keeps no data of its own.
 module "web" {
   source          = "../../hcl/terraform/lxc-container"
   template        = module.debian_12.template
@@ -56,7 +56,7 @@ module "web" {
   networks        = [{ ipv4 = "192.0.2.10/24", gateway4 = "192.0.2.1" }]
 }
 
-# Kept as it is, and updated from inside.
+# Kept when the pin moves, and updated from inside.
 module "database" {
   source          = "../../hcl/terraform/lxc-container"
   template        = module.debian_12.template

@@ -1,36 +1,36 @@
 # Debian 12 with systemd and SSH as a Proxmox container template.
 #
-#   Packer 1.7 and newer:  packer init .  &&  packer build .
-#   Packer 1.6:            packer build packer.pkr.hcl       (plugins.pkr.hcl is not read)
+#   Packer 1.7 and later:  packer init . && packer build .
+#   Packer 1.6:            packer build packer.pkr.hcl      (it cannot read plugins.pkr.hcl)
 
 variable "name" {
   type        = string
   default     = "debian-12"
-  description = "The template's name: the file becomes NAME-vN.tar.zst."
+  description = "The template's name. The file is NAME-vN.tar.zst."
 }
 
 variable "base" {
   type        = string
   default     = "debian:12"
-  description = "The image to start from; IMAGE@sha256:... starts every build from the same bytes."
+  description = "The image to start from. With IMAGE@sha256:..., every build starts from the same bytes."
 }
 
 variable "pull" {
   type        = bool
   default     = true
-  description = "Pull the base image first; false for one that only this machine has."
+  description = "Pull the base image first. Set it to false for an image that only this machine has."
 }
 
 variable "network" {
   type        = string
   default     = "bridge"
-  description = "The network that provision.sh reaches the Debian mirror by: bridge, or host."
+  description = "The container's network, through which provision.sh reaches the Debian mirror: bridge, or host."
 }
 
 variable "storage" {
   type        = string
   default     = ""
-  description = "Where the template goes: PATH, ID=PATH or proxmox:NODE/STORAGE. Unsaid: the folder storage beside this file."
+  description = "Where the template goes: PATH, ID=PATH or proxmox:NODE/STORAGE. Default: the directory storage next to this file."
 }
 
 variable "version" {
@@ -42,13 +42,13 @@ variable "version" {
 variable "if_changed" {
   type        = bool
   default     = false
-  description = "Publish nothing where the newest version has the same content."
+  description = "Publish nothing if the newest version has the same content."
 }
 
 variable "source_date_epoch" {
   type        = string
   default     = env("SOURCE_DATE_EPOCH")
-  description = "Seconds since 1970 for what is made while provisioning, such as the dates in /etc/shadow."
+  description = "The time, in seconds since 1970, for files that provisioning creates, such as the dates in /etc/shadow."
 }
 
 locals {
@@ -73,8 +73,8 @@ build {
   }
 
   post-processors {
-    # These values stand in the process list while the post-processor runs: a secret comes from the environment that
-    # Packer itself was started in.
+    # The process list shows these values while the post-processor runs. Set secrets in the environment that Packer
+    # starts in.
     post-processor "shell-local" {
       environment_vars = [
         "LXCAST_SOURCE=${local.rootfs}",
@@ -88,8 +88,8 @@ build {
       inline = ["exec lxcast-packer"]
     }
 
-    # shell-local hands on the artifact that it got; from here on the artifact is the template. Packer evaluates a
-    # post-processor just before it runs: the receipt is there by then, and not yet when the template is validated.
+    # shell-local passes on the artifact that it got; artifice replaces it with the template. Packer evaluates a
+    # post-processor just before it runs, so the receipt exists then, but not when the template is validated.
     post-processor "artifice" {
       files               = try([jsondecode(file(local.receipt)).path], [local.receipt])
       keep_input_artifact = true
@@ -104,7 +104,7 @@ build {
     }
   }
 
-  # Packer deletes the docker builder's artifact when a post-processor fails, unless a chain of its own keeps it.
+  # When a post-processor fails, Packer deletes the docker builder's artifact unless a separate chain keeps it.
   post-processor "manifest" {
     output = "${path.root}/output/rootfs.json"
   }

@@ -27,14 +27,14 @@ def test_terraform_pins_what_a_release_holds(terraform_like: Program, commands: 
         manifest = tmp_path / "images" / name / "output/manifest.json"
         manifest.parent.mkdir(parents=True)
         manifest.write_text('{"builds": []}')
-        step = script("build", "Check what is handed on")
+        step = script("build", "Check the templates")
         checked = run(step, file.parent, PATH=search, IMAGE=name, VERSION="v1", GITHUB_WORKSPACE=str(tmp_path))
         assert checked.returncode == 0, checked.stderr
         for path in file.parent.iterdir():
             path.rename(tmp_path / "templates" / path.name)
     fake(tmp_path / "bin", "gh", "exit 0")
     with Cluster(("pve1",)) as server, WebServer() as web:
-        step = script("release", "Release, with what Terraform pins")
+        step = script("release", "Create the release")
         released = run(step, tmp_path / "templates", PATH=search, TAG=TAG, PAGE=f"{web.url}/download")
         assert released.returncode == 0, released.stderr
         web.files |= {f"/download/{TAG}/{name}": content for name, content in files.items()}

@@ -100,7 +100,7 @@ def test_a_release_has_every_file_and_what_terraform_pins(built: Path, tmp_path:
         missing("no jq")
     fake(tmp_path / "bin", "gh", f'printf "%s\\n" "$@" > {tmp_path}/told')
     env = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "TAG": "templates-v17", "PAGE": "https://example.org/dl"}
-    done = run(script("release", "Release, with what Terraform pins"), built, **env)
+    done = run(script("release", "Create the release"), built, **env)
     assert done.returncode == 0, done.stderr
     pins = json.loads((built / "downloads.auto.tfvars.json").read_text())["lxc_downloads"]
     assert sorted(pins) == ["alpine", "debian-12"]
@@ -119,7 +119,7 @@ def test_a_release_has_every_file_and_what_terraform_pins(built: Path, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("job", "name"), [("cluster", "Publish"), ("release", "Release, with what Terraform pins")], ids=["cluster", "page"]
+    ("job", "name"), [("cluster", "Publish"), ("release", "Create the release")], ids=["cluster", "page"]
 )
 def test_nothing_is_published_of_what_was_damaged(job: str, name: str, built: Path, tmp_path: Path) -> None:
     (built / "alpine-v17.tar.zst").write_text("other")

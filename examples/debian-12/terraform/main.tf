@@ -1,5 +1,5 @@
-# Reads the template's id from the record that lies beside it. The next step is a container that is made from it:
-# `template_file_id` of bpg/proxmox, `ostemplate` of Telmate's provider.
+# Reads the template's id from its record. Use the id in a container: `template_file_id` of bpg/proxmox, or `ostemplate`
+# of Telmate's provider.
 
 terraform {
   required_providers {
@@ -13,13 +13,13 @@ terraform {
 variable "template_version" {
   type        = string
   default     = "v1"
-  description = "The one template in use. Changing it replaces what was made from the other one."
+  description = "The template version in use. Changing it replaces the containers created from the other version."
 }
 
 variable "storage" {
   type        = string
   default     = ""
-  description = "Where the template lies: PATH or ID=PATH. Unsaid: the folder storage that packer.pkr.hcl builds into."
+  description = "The storage with the template: PATH or ID=PATH. Default: the directory storage, which packer.pkr.hcl builds into."
 }
 
 data "external" "debian_12" {

@@ -1,7 +1,7 @@
 # Debian 12 with systemd and SSH as a golden Proxmox container template.
 #
-#   Packer 1.7 and newer:  packer init .  &&  packer build .
-#   Packer 1.6:            packer build packer.pkr.hcl       (plugins.pkr.hcl is not read)
+#   Packer 1.7 and later:  packer init . && packer build .
+#   Packer 1.6:            packer build packer.pkr.hcl      (it cannot read plugins.pkr.hcl)
 
 variable "name" {
   type        = string
@@ -9,50 +9,50 @@ variable "name" {
   description = "The template's name."
   validation {
     condition     = var.name != "" && regex_replace(var.name, "^[a-z0-9][a-z0-9.-]*$", "") == ""
-    error_message = "The name has small letters, digits, dots and hyphens, as in debian-12."
+    error_message = "The name must consist of lower-case letters, digits, dots and hyphens, such as debian-12."
   }
 }
 
 variable "base" {
   type        = string
   default     = "debian:12-slim"
-  description = "The image to start from, also one that only this machine has (with pull = false)."
+  description = "The image to start from. It can be one that only this machine has (with pull = false)."
   validation {
     condition     = var.base != "" && regex_replace(var.base, "^[^@\\s]+$", "") == ""
-    error_message = "The base is an image as in debian:12-slim; its digest goes into the variable digest."
+    error_message = "The base must be an image without a digest, such as debian:12-slim; set its digest with the variable digest."
   }
 }
 
 variable "digest" {
   type        = string
   default     = ""
-  description = "The base's digest, sha256:...: every build then starts from the same bytes. Empty: what the tag means today."
+  description = "The base's digest, sha256:..., so that every build starts from the same bytes. Empty: the tag's current image."
   validation {
     condition     = regex_replace(var.digest, "^sha256:[0-9a-f]{64}$", "") == ""
-    error_message = "The digest is sha256: and 64 hexadecimal digits, or empty."
+    error_message = "The digest must be sha256: and 64 hexadecimal digits, or empty."
   }
 }
 
 variable "pull" {
   type        = bool
   default     = true
-  description = "Pull the base first; false for an image that only this machine has."
+  description = "Pull the base first. Set it to false for an image that only this machine has."
 }
 
 variable "network" {
   type        = string
   default     = "bridge"
-  description = "The network that provision.sh reaches the package mirror by: bridge, or host."
+  description = "The container's network, through which provision.sh reaches the package mirror: bridge, or host."
   validation {
     condition     = var.network != "" && regex_replace(var.network, "^[A-Za-z0-9][A-Za-z0-9_.-]*$", "") == ""
-    error_message = "The network is bridge, host, or one of Docker's by name."
+    error_message = "The network must be bridge, host, or the name of a Docker network."
   }
 }
 
 variable "storage" {
   type        = string
   default     = ""
-  description = "Where the template goes: PATH, ID=PATH or proxmox:NODE/STORAGE. Empty: the folder storage beside this file."
+  description = "Where the template goes: PATH, ID=PATH or proxmox:NODE/STORAGE. Empty: the directory storage next to this file."
 }
 
 variable "version" {
@@ -61,43 +61,43 @@ variable "version" {
   description = "The template's version: next, or vN."
   validation {
     condition     = var.version != "" && regex_replace(var.version, "^(next|v[1-9][0-9]*)$", "") == ""
-    error_message = "The version is next, or v and a number as in v4."
+    error_message = "The version must be next, or v and a number, such as v4."
   }
 }
 
 variable "if_changed" {
   type        = bool
   default     = false
-  description = "Publish nothing where the newest version has the same content."
+  description = "Publish nothing if the newest version has the same content."
 }
 
 variable "format" {
   type        = string
   default     = "zst"
-  description = "The compression: zst, gz, xz, or tar for none. The file ends in .tar.zst, .tar.gz, .tar.xz or .tar."
+  description = "The compression: zst, gz, xz, or tar for none. The file name ends in .tar.zst, .tar.gz, .tar.xz or .tar."
   validation {
     condition     = contains(["zst", "gz", "xz", "tar"], var.format)
-    error_message = "The format is zst, gz, xz or tar."
+    error_message = "The format must be zst, gz, xz or tar."
   }
 }
 
 variable "pattern" {
   type        = string
   default     = "{name}-{version}"
-  description = "The file's name, as in debian-12-lxc-rootfs-{version}; the ending comes from the format."
+  description = "The file's name, such as debian-12-lxc-rootfs-{version}. The format adds the ending."
   validation {
     condition     = regex_replace(var.pattern, "{(version|timestamp|digest)}", "") != var.pattern
-    error_message = "The pattern has {version}, {timestamp} or {digest}: a published name never changes its content."
+    error_message = "The pattern must contain {version}, {timestamp} or {digest}, because a published name never changes its content."
   }
 }
 
 variable "source_date_epoch" {
   type        = string
   default     = env("SOURCE_DATE_EPOCH")
-  description = "Seconds since 1970 for what is made while provisioning, such as the dates in /etc/shadow."
+  description = "The time, in seconds since 1970, for files that provisioning creates, such as the dates in /etc/shadow."
   validation {
     condition     = regex_replace(var.source_date_epoch, "^[0-9]*$", "") == ""
-    error_message = "The time is a number of seconds, or empty."
+    error_message = "The time must be a number of seconds, or empty."
   }
 }
 

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Runs as root inside the container that becomes the template. What it leaves behind (caches, logs, host keys,
-# machine-id, Docker's own settings of apt) lxcast takes out; README.md lists what is hardened and why.
+# Runs as root inside the container that becomes the template. lxcast removes what it leaves behind (caches, logs, host
+# keys, machine-id). README.md lists what is hardened and why.
 set -eu
+
 export DEBIAN_FRONTEND=noninteractive
 
 apt-get update
@@ -11,7 +12,7 @@ apt-get -y install --no-install-recommends \
   openssh-server ca-certificates
 apt-get -y autoremove --purge
 
-# SSH: root by key, nobody by password.
+# SSH: root logs in by key, nobody by password. sshd uses the first value that it reads.
 install -d -m 0755 /etc/ssh/sshd_config.d
 cat >/etc/ssh/sshd_config.d/10-keys-only.conf <<'CONF'
 PermitRootLogin prohibit-password
@@ -20,16 +21,18 @@ KbdInteractiveAuthentication no
 X11Forwarding no
 LoginGraceTime 30
 CONF
+
 systemctl enable ssh.service
 
 passwd -l root
 
-# Files that a user makes are for the user and the group.
+# New files of a user are for the user and the group.
 sed -i '/^UMASK\b/d' /etc/login.defs
 echo 'UMASK 027' >>/etc/login.defs
+
 grep -q pam_umask /etc/pam.d/common-session || echo 'session optional pam_umask.so' >>/etc/pam.d/common-session
 
-# A core dump may hold keys. The asterisk means everybody but root.
+# A core dump can contain keys. The asterisk means everybody but root.
 install -d -m 0755 /etc/security/limits.d
 printf '%s hard core 0\n' '*' root >/etc/security/limits.d/10-no-core.conf
 
