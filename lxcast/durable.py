@@ -183,17 +183,17 @@ def link_new(temporary: Path, target: Path, ways: Sequence[Way] = WAYS) -> None:
                     raise
             else:
                 break
-    sync_folder(target.parent)
+    sync_directory(target.parent)
 
 
 def replace(temporary: Path, target: Path) -> None:
     """Give a finished temporary file a name that may be taken (by the caller's own claim)."""
     with explained(target):
         temporary.replace(target)
-    sync_folder(target.parent)
+    sync_directory(target.parent)
 
 
-def make_folder(path: Path) -> None:
+def make_directory(path: Path) -> None:
     """Make a folder, and those above it, where it is new; StorageError where it is no folder or cannot be written."""
     try:
         with explained(path):
@@ -211,11 +211,11 @@ def create_exclusive(path: Path) -> int:
     with explained(path):
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     lock(fd)
-    sync_folder(path.parent)
+    sync_directory(path.parent)
     return fd
 
 
-def sync_folder(folder: Path) -> None:
+def sync_directory(folder: Path) -> None:
     """Force a folder's names to the disk; StorageError where that fails."""
     with explained(folder):
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -39,6 +39,13 @@ class LxcastError(Exception):
         self.message = message
         self.hint = hint
 
+    def with_hint(self, hint: str) -> "LxcastError":
+        """Return a copy with another hint, for a caller that knows the next step: `raise error.with_hint(...)`."""
+        kind = type(self)
+        other = kind.__new__(kind, *self.args)
+        other.__dict__.update(self.__dict__, hint=hint)
+        return other
+
 
 class UsageError(LxcastError):
     """An option, a name, a pattern or a setting is wrong: nothing was done."""

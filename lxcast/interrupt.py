@@ -9,12 +9,17 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Interrupted(BaseException):
     """The process was asked to end; no Exception, since no handler of errors shall take it for one."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, hint: str = "") -> None:
         super().__init__(signal.Signals(number).name)
         self.exit_code = 128 + number
         """As a shell reports a command that died of the signal: 130 for Ctrl-C, 143 for SIGTERM."""
-        self.hint = ""
-        """How to go on from what is kept; "" where nothing is."""
+        self.hint = hint
+        """How to continue with what is kept; "" if nothing is."""
+        self._number = number
+
+    def with_hint(self, hint: str) -> "Interrupted":
+        """Return a copy with a hint."""
+        return Interrupted(self._number, hint)
 
 
 def raise_on_signals() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from lxcast import settings
 from lxcast.errors import UsageError
-from lxcast.jobs.build import validate
+from lxcast.jobs.build import plan_build
 from lxcast.settings import SETTINGS, BuildOptions, Setting, Value
 from packer_post.protocol.hcl_spec import Attribute
 from packer_post.request import BUILD, UNKNOWN, make_options
@@ -80,7 +80,7 @@ class Arguments:
             given["output"] = os.curdir
         try:
             options = make_options(settings.load(), given)
-            validate(options)
+            plan_build(options)
         except UsageError as error:
             problems = (*self.problems, as_arguments(error.message))
             raise UsageError("\n".join(problems), hint=as_arguments(error.hint)) from error

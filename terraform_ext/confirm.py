@@ -8,9 +8,8 @@ from typing import Any
 
 from lxcast import settings
 from lxcast.errors import ApiError, PinError, StorageError, UsageError
-from lxcast.model import ProxmoxRef, Volid, parse_storage
-from lxcast.proxmox.client import Client, load_profile
-from lxcast.storages.proxmox import listing
+from lxcast.model import Volid
+from lxcast.storages.open import open_storage
 from terraform_ext.query import Query
 
 DEADLINE = 20
@@ -27,40 +26,38 @@ def confirm(query: Query, pin: Mapping[str, Any]) -> dict[str, Any]:
     ApiError where that cannot be told.
     """
     volid = Volid.parse(pin["template_id"])
-    ref = _storage(query, volid.storage)
-    if volid.storage != ref.storage:
+    nodes = (query.node,) if query.node else ()
+    named = settings.Settings({**settings.load().values, "storage": _storage(query, volid.storage), "nodes": nodes})
+    with _by_variables():
+        storage = open_storage(settings.select(settings.StorageOptions, named))
+    if volid.storage != storage.id:
         raise PinError(
-            f"{query.name}: {volid} is pinned, and the query's storage is {ref}",
+            f"{query.name}: {volid} is pinned, and the query's storage is {storage.location}",
             hint="name the storage of the pin, or pin the template there",
         )
-    options = settings.select(settings.StorageOptions, settings.load())
-    with _by_variables():
-        profile = load_profile(options.profile, options.api_url, options.ca_file, options.fingerprint)
-        with _deadline(ref), Client(profile) as client:
-            listed = {each.volid: each for each in listing(client, f"/nodes/{ref.node}/storage/{ref.storage}")}
-    found = listed.get(str(volid))
+    with _by_variables(), _deadline(storage.location):
+        listing = storage.templates()
+    found = listing.find(volid.file)
     if found is None:
-        others = [each for each in sorted(listed) if f"/{query.name}-" in each]
+        others = [each.template_id for each in listing.templates if each.file.startswith(f"{query.name}-")]
         raise StorageError(
-            f"{ref}: no {volid}, which is pinned",
+            f"{listing.location}: no {volid}, which is pinned",
             hint=f"there are: {', '.join(others)}" if others else "publish it there: `lxcast publish`",
         )
     if found.size != pin["size"]:
         raise StorageError(
-            f"{ref}: {volid} has {found.size} bytes, {pin['size']} are pinned",
+            f"{listing.location}: {volid} has {found.size} bytes, {pin['size']} are pinned",
             hint="an upload runs, or was cut off, or something else has that name",
         )
-    return {"node": ref.node, "ctime": found.ctime, "verified": "size"}
+    return {"node": found.node, "ctime": found.ctime, "verified": "size"}
 
 
-def _storage(query: Query, pinned: str) -> ProxmoxRef:
+def _storage(query: Query, pinned: str) -> str:
     """Return the storage that a query names by `node` and an id, unsaid the pinned one, or as proxmox:NODE/STORAGE."""
     text = query.storage
     if not text.startswith("proxmox:"):
         text = f"proxmox:{query.node}/{text or pinned}"
-    ref = parse_storage(text, query.node)
-    assert isinstance(ref, ProxmoxRef)
-    return ref
+    return text
 
 
 @contextmanager
@@ -78,9 +75,9 @@ def _by_variables() -> Iterator[None]:
 
 
 @contextmanager
-def _deadline(ref: ProxmoxRef) -> Iterator[None]:
+def _deadline(location: str) -> Iterator[None]:
     def end(*_: object) -> None:
-        raise ApiError(f"{ref}: Proxmox did not answer within {DEADLINE} s")
+        raise ApiError(f"{location}: Proxmox did not answer within {DEADLINE} s")
 
     signal.signal(signal.SIGALRM, end)
     signal.alarm(DEADLINE)

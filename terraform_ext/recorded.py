@@ -3,13 +3,12 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from lxcast.errors import PinError, StorageError
-from lxcast.model import DirectoryRef, Version, Volid, parse_storage
+from lxcast.model import Version, Volid
 from lxcast.references.entries import KEYS, OPTIONAL
-from lxcast.storages.directory import DirectoryStorage
+from lxcast.storages.open import open_directory, spelled_id
 from terraform_ext.query import Query
 
 
@@ -19,9 +18,7 @@ def from_record(query: Query, pin: Mapping[str, Any] | None, file: str) -> tuple
     Raises UsageError where the storage is none, PinError and StorageError where pin and storage do not name one
     template that is there with its size; `file` is the pin's, for messages.
     """
-    ref = parse_storage(query.storage)
-    assert isinstance(ref, DirectoryRef)
-    storage = DirectoryStorage(ref)
+    storage = open_directory(query.storage)
     version = pin["version"] if pin else query.version
     if not version:
         raise PinError(
@@ -29,12 +26,15 @@ def from_record(query: Query, pin: Mapping[str, Any] | None, file: str) -> tuple
             hint='leave storage out, or set verify = "pin"',
         )
     variant = str(pin["variant"]) if pin and "variant" in pin else query.variant
-    record = storage.find(query.name, None if version == "latest" else Version.parse(version), variant)
-    # A record without a template is no entry of the storage, and one that tells of another size is an error there.
+    listing = storage.templates()
+    stored = listing.select(query.name, None if version == "latest" else Version.parse(version), variant)
+    # A record without a template is not listed, and one with another size is an error.
+    record = stored.require_record(listing.location)
+    assert stored.path
     try:
-        ctime = int((storage.folder / record.file).stat().st_mtime)
+        ctime = int(stored.path.stat().st_mtime)
     except OSError as error:
-        raise StorageError(f"{storage.folder / record.file}: {error.strerror}") from error
+        raise StorageError(f"{stored.path}: {error.strerror}") from error
     values = asdict(record) | {
         "node": "",
         "ctime": ctime,
@@ -42,14 +42,14 @@ def from_record(query: Query, pin: Mapping[str, Any] | None, file: str) -> tuple
         "warnings": _warnings(version, record.version, record.file),
     }
     # The id that the query spells out wins over the one of the build: one folder may be known to Proxmox by another id.
-    if query.storage.startswith(f"{ref.id}="):
-        values |= {"storage": ref.id, "template_id": str(Volid.make(ref.id, record.file))}
+    if id := spelled_id(query.storage):
+        values |= {"storage": id, "template_id": str(Volid.make(id, record.file))}
     if pin:
-        _agree(query.name, pin, file, values, ref.path)
-    return values, f"the template's record in {ref.path}"
+        _agree(query.name, pin, file, values, listing.location)
+    return values, f"the template's record in {listing.location}"
 
 
-def _agree(name: str, pin: Mapping[str, Any], file: str, values: Mapping[str, Any], folder: Path) -> None:
+def _agree(name: str, pin: Mapping[str, Any], file: str, values: Mapping[str, Any], folder: str) -> None:
     """Raise PinError for what the pin and the record tell differently."""
     problems = [
         f"{name}: {key} is {pin[key]} in {file}, {values[key]} in the template's record in {folder}"

@@ -22,14 +22,14 @@ def list_(console: Console, settings: Settings, json: Json = False) -> None:
     That are the templates of the storage whose records name the digests of their source and of the rules, and the
     downloads in the user's cache folder. A template leaves the list when it is removed from the storage.
     """
-    from lxcast.jobs.listing import look_into
     from lxcast.sources.download_cache import list_downloads
+    from lxcast.storages.open import open_storage
 
     options = select(StorageOptions, settings)
     records = []
     try:
-        entries = look_into(options).entries
-        records = [each.record for each in entries if each.record and each.record.source.digest and each.record.rules]
+        found = (each.record for each in open_storage(options).templates().templates)
+        records = [each for each in found if each and each.source.digest and each.rules]
     except StorageError as error:
         console.progress.warn(error.message)
     downloads = list_downloads()

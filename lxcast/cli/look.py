@@ -11,8 +11,7 @@ from lxcast.progress import age, amount
 from lxcast.settings import SETTINGS, Settings, StorageOptions, in_groups, load, select, show
 
 if TYPE_CHECKING:
-    from lxcast.proxmox.usage import Uses
-    from lxcast.storages.entry import Entry
+    from lxcast.storages.storage import StoredTemplate
 
 
 @command("list", *in_groups("storage", "access", "nodes"), example="lxcast list --storage /var/lib/vz")
@@ -22,50 +21,48 @@ def list_(console: Console, settings: Settings, json: Json = False) -> None:
     Of a Proxmox storage the records on this machine tell the digests: those of what was uploaded elsewhere are unknown.
     The containers that were made from a template are what the logs of its nodes still tell.
     """
-    from lxcast.jobs.listing import failure, look_everywhere
+    from lxcast.storages.open import open_storage
 
     options = select(StorageOptions, settings)
-    found = look_everywhere(options, console.progress.warn)
-    error = failure(found)
-    listed = [(each, entry) for each in found for entry in each.entries]
-    for _, entry in listed:
-        if entry.problem:
-            console.progress.warn(entry.problem)
+    listing = open_storage(options).templates(usage=True)
+    error = listing.error()
+    for warning in (*listing.warnings, *(each.problem for each in listing.templates if each.problem)):
+        console.progress.warn(warning)
     if json:
-        told = []
-        for each, entry in listed:
-            used = (each.uses or {}).get(entry.file, ())
-            told.append(_facts(entry) | {"node": each.node, "used_by": [asdict(use) for use in used] or None})
-        console.document({"storage": options.storage, "templates": told}, error)
-    elif listed:
+        console.document({"storage": options.storage, "templates": [_facts(each) for each in listing.templates]}, error)
+    elif listing.templates:
         rows: list[tuple[str, ...]] = [
             ("NODE", "NAME", "VERSION", "FORMAT", "SIZE", "AGE", "SHA256", "TEMPLATE", "USED BY")
         ]
-        rows += [(each.node, *_row(entry, each.uses)) for each, entry in listed]
-        # Of one node, or of a folder, that column says nothing; and a folder knows nothing of containers.
-        cut = slice(0 if len(found) > 1 else 1, None if found[0].by_api else -1)
-        console.out(columns([row[cut] for row in rows]))
+        rows += [_row(each) for each in listing.templates]
+        # Columns that only some storages fill.
+        several = len(listing.nodes) > 1
+        knows_usage = any(each.containers is not None for each in listing.templates)
+        shown = slice(0 if several else 1, None if knows_usage else -1)
+        console.out(columns([row[shown] for row in rows]))
     if error:
         raise error
 
 
-def _facts(entry: "Entry") -> dict[str, Any]:
-    """Return what is known of a template: its record, else what its file tells."""
-    plain = {key: getattr(entry, key) for key in ("file", "template_id", "name", "version", "size", "problem")}
-    return (asdict(entry.record) if entry.record else plain) | {"ctime": entry.ctime}
+def _facts(template: "StoredTemplate") -> dict[str, Any]:
+    """Return what is known of a template: its record, else what its file name tells."""
+    plain = {key: getattr(template, key) for key in ("file", "template_id", "name", "version", "size", "problem")}
+    used = [asdict(use) for use in template.containers or ()]
+    own = {"ctime": template.ctime, "node": template.node, "used_by": used or None}
+    return (asdict(template.record) if template.record else plain) | own
 
 
-def _row(entry: "Entry", uses: "Uses | None") -> tuple[str, ...]:
-    used = (uses or {}).get(entry.file)
+def _row(template: "StoredTemplate") -> tuple[str, ...]:
     return (
-        f"{entry.name}/{entry.variant}" if entry.variant else entry.name,
-        entry.version or "-",
-        entry.record.format if entry.record else "-",
-        amount(entry.size),
-        age(time.time() - entry.ctime),
-        entry.record.sha256[:12] if entry.record else "unknown",
-        entry.template_id,
-        ", ".join(str(each.vmid) for each in used) if used else "unknown",
+        template.node,
+        f"{template.name}/{template.variant}" if template.variant else template.name,
+        template.version or "-",
+        template.record.format if template.record else "-",
+        amount(template.size),
+        age(time.time() - template.ctime),
+        template.record.sha256[:12] if template.record else "unknown",
+        template.template_id,
+        ", ".join(str(each.vmid) for each in template.containers or ()) or "unknown",
     )
 
 

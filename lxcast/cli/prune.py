@@ -10,8 +10,8 @@ from lxcast.progress import age, amount
 from lxcast.settings import Settings, StorageOptions, in_groups, select
 
 if TYPE_CHECKING:
-    from lxcast.jobs.listing import Contents
-    from lxcast.jobs.prune import Pins, Verdict
+    from lxcast.jobs.prune import Decision, Pins
+    from lxcast.storages.storage import Listing, Storage
 
 PinPaths = Annotated[
     list[Path] | None,
@@ -53,9 +53,9 @@ def prune(
     from lxcast.jobs.prune import parse_age, plan
 
     seconds = parse_age(older_than) if older_than else None
-    storage, places, known = _look(console, settings, pins)
-    verdicts = plan(places, known, names=names or (), keep=keep, older_than=seconds)
-    _carry_out(console, storage, places, verdicts, apply=apply, json=json)
+    storage, listing, known = _list(console, settings, pins)
+    decisions = plan(listing, known, names=names or (), keep=keep, older_than=seconds)
+    _carry_out(console, settings, storage, listing, decisions, apply=apply, json=json)
 
 
 @command(
@@ -81,62 +81,71 @@ def remove(
     """
     from lxcast.jobs.prune import plan_removal
 
-    storage, places, known = _look(console, settings, pins)
-    _carry_out(console, storage, places, plan_removal(places, known, templates), apply=apply, json=json)
+    storage, listing, known = _list(console, settings, pins)
+    decisions = plan_removal(listing, known, templates)
+    _carry_out(console, settings, storage, listing, decisions, apply=apply, json=json)
 
 
-def _look(console: Console, settings: Settings, paths: list[Path] | None) -> "tuple[str, list[Contents], Pins]":
-    """Return the storage, what it holds, node by node, and what the pins name."""
-    from lxcast.jobs.listing import look_everywhere
+def _list(console: Console, settings: Settings, paths: list[Path] | None) -> "tuple[Storage, Listing, Pins]":
+    """Return the storage, what each node lists, and what the pins name."""
     from lxcast.jobs.prune import Pins
+    from lxcast.storages.open import open_storage
 
     own = settings.text("pin_file")  # that builds keep
     files = [*(paths or ()), *([Path(own)] if own and Path(own).exists() else [])]
     pins = Pins.read(files)
     if files and not pins.named:
-        console.progress.warn(f"no pin in {', '.join(map(str, files))}: it keeps nothing")
-    options = select(StorageOptions, settings)
-    return options.storage, look_everywhere(options, console.progress.warn), pins
+        console.progress.warn(f"no pin found in {', '.join(map(str, files))}")
+    storage = open_storage(select(StorageOptions, settings))
+    listing = storage.templates(usage=True)
+    for warning in listing.warnings:
+        console.progress.warn(warning)
+    return storage, listing, pins
 
 
 def _carry_out(
-    console: Console, storage: str, places: "list[Contents]", verdicts: "list[Verdict]", *, apply: bool, json: bool
+    console: Console,
+    settings: Settings,
+    storage: "Storage",
+    listing: "Listing",
+    decisions: "list[Decision]",
+    *,
+    apply: bool,
+    json: bool,
 ) -> None:
-    """Show the plan, carried out where `apply` says so; then raise one error of all that failed."""
-    from lxcast.jobs.listing import failure
+    """Show the plan, carried out with `apply`; then raise one error for all failures."""
     from lxcast.jobs.prune import apply as carry_out
 
     if apply:
-        verdicts = carry_out(verdicts, console.progress)
-    going = [each for each in verdicts if each.removed and not each.error]
-    what = f"{len(going)} of {len(verdicts)} templates, {amount(sum(each.entry.size for each in going))}"
+        decisions = carry_out(decisions, storage, console.progress)
+    removed = [each for each in decisions if each.removes and not each.error]
+    what = f"{len(removed)} of {len(decisions)} templates, {amount(sum(each.template.size for each in removed))}"
     # The first of each node; the table has all.
-    error = failure(places, {each.place.node: each.error for each in reversed(verdicts) if each.error})
-    if verdicts and not json:
-        console.out(_table(verdicts))
+    error = listing.error({each.template.node: each.error for each in reversed(decisions) if each.error})
+    if decisions and not json:
+        console.out(_table(decisions))
     console.progress.say(f"removed {what}" if apply else f"would remove {what}; --apply removes them")
     if json:
-        told = [
+        document = [
             {
-                "node": each.place.node,
-                **{key: getattr(each.entry, key) for key in ("template_id", "file", "size", "ctime")},
+                **{key: getattr(each.template, key) for key in ("node", "template_id", "file", "size", "ctime")},
                 "action": each.action,
                 "reasons": list(each.reasons),
                 **({"error": str(each.error)} if each.error else {}),
             }
-            for each in verdicts
+            for each in decisions
         ]
-        console.document({"storage": storage, "applied": apply, "templates": told}, error)
+        console.document({"storage": settings.text("storage"), "applied": apply, "templates": document}, error)
     if error:
         raise error
 
 
-def _table(verdicts: "list[Verdict]") -> str:
-    several = len({each.place.node for each in verdicts}) > 1
+def _table(decisions: "list[Decision]") -> str:
+    several = len({each.template.node for each in decisions}) > 1
     rows = [("ACTION", *(["NODE"] if several else []), "TEMPLATE", "SIZE", "AGE", "WHY")]
-    for each in verdicts:
-        node = [each.place.node] if several else []
-        when = age(time.time() - each.entry.ctime)
+    for each in decisions:
+        node = [each.template.node] if several else []
+        when = age(time.time() - each.template.ctime)
         why = "; ".join((*each.reasons, *([str(each.error)] if each.error else [])))
-        rows.append((each.action, *node, each.entry.template_id, amount(each.entry.size), when, why))
+        rows.append((each.action, *node, each.template.template_id, amount(each.template.size), when, why))
     return columns(rows)

@@ -30,39 +30,40 @@ def publish(
     replaced.
     """
     from lxcast.jobs.publish import publish as put
-    from lxcast.storages.targets import find_targets
+    from lxcast.storages.open import open_storage
 
-    targets = find_targets(_storage(settings))
+    storage = open_storage(_storage(settings))
     published = put(
         file,
-        targets,
+        storage,
         select(CheckOptions, settings),
         console.progress,
         check=not no_check,
     )
+    template = published.template_id or str(published.path)
     rows = [(each.node, each.state, str(each.error or "")) for each in published.outcomes]
     if len(rows) > 1:
         console.progress.say(columns([("NODE", "STATE", "WHY"), *rows]))
     else:
         present = "is there already with these bytes" if rows[0][1] == "present" else "is published"
-        console.progress.say(f"{published.volid} {present}")
+        console.progress.say(f"{template} {present}")
     if json:
         results = [
             {
                 "node": each.node,
                 "state": each.state,
-                "verified": bool(each.put and each.put.verified),
+                "verified": each.verified,
                 **({"error": str(each.error)} if each.error else {}),
             }
             for each in published.outcomes
         ]
-        told = {"template_id": published.volid, "storage": targets.storage, "file": published.file.name}
-        sizes = {"size": published.file.size, "sha256": published.file.sha256}
-        console.document({**told, **sizes, "nodes": results}, published.error)
+        names = {"template_id": published.template_id, "storage": storage.id, "file": published.file}
+        facts = {**names, "size": published.size, "sha256": published.sha256}
+        console.document({**facts, "nodes": results}, published.error)
     if published.error:
         raise published.error
     if not json:
-        console.out(published.volid)
+        console.out(template)
 
 
 @command(
@@ -74,19 +75,18 @@ def doctor(console: Console, settings: Settings, json: Json = False) -> int:
     The exit code is 9 where something forbids an upload.
     """
     from lxcast.errors import ApiError
-    from lxcast.storages.targets import diagnose, find_targets
+    from lxcast.storages.open import open_storage
 
-    targets = find_targets(_storage(settings))
-    found = diagnose(targets, console.progress)
+    found = open_storage(_storage(settings)).diagnose(console.progress)
     if json:
         keys = ("subject", "state", "message", "hint")
         console.document(
             {
                 "targets": [
                     {
-                        "node": each.ref.node,
-                        "storage": each.ref.storage,
-                        "rows": [{key: getattr(row, key) for key in keys} for row in each.rows],
+                        "node": each.node,
+                        "storage": each.storage,
+                        "rows": [dict(zip(keys, row, strict=True)) for row in each.rows],
                     }
                     for each in found
                 ]
@@ -95,17 +95,19 @@ def doctor(console: Console, settings: Settings, json: Json = False) -> int:
     else:
         lines = []
         for each in found:
-            lines.append(str(each.ref))
-            for row in each.rows:
-                lines.append(f"  {row.state:7}  {row.subject:11}  {row.message}")
-                lines += [f"{'':24}{line}" for line in row.hint.splitlines()]
+            lines.append(each.location)
+            for subject, state, message, hint in each.rows:
+                lines.append(f"  {state:7}  {subject:11}  {message}")
+                lines += [f"{'':24}{line}" for line in hint.splitlines()]
         console.out("\n".join(lines))
-    return ApiError.exit_code if any(each.errors for each in found) else 0
+    return ApiError.exit_code if any(each.failed for each in found) else 0
 
 
 def _storage(settings: Settings) -> StorageOptions:
     """Return the options of the storage; `proxmox:` takes the place of a directory that no option names."""
+    from lxcast.storages.open import is_remote
+
     options = select(StorageOptions, settings)
-    if "storage" in settings.given or options.storage.startswith("proxmox:"):
+    if "storage" in settings.given or is_remote(options.storage):
         return options
     return replace(options, storage="proxmox:")

@@ -1,255 +1,308 @@
 """The main job: a source becomes a template in a storage."""
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from lxcast import __version__, compression
-from lxcast.errors import CheckError, PinError, UsageError
-from lxcast.jobs import image
-from lxcast.jobs.convert import Cast, Rules, resolve_init, run
-from lxcast.jobs.packaged import beside, completed, metadata, named, with_templates
-from lxcast.jobs.place import Place
+from lxcast.durable import Temporary
+from lxcast.errors import PinError, UsageError
+from lxcast.jobs.convert import Conversion, Rules, convert, finish_image, resolve_init
+from lxcast.jobs.packaged import metadata, metadata_sidecar, naming_of_record, naming_of_source, with_rendered_files
 from lxcast.jobs.reuse import find_made, rules_digest, still_holds
 from lxcast.model import FORMATS, Version, Volid, moment, rfc3339
 from lxcast.naming import Naming, naming
 from lxcast.oci.platform import Platform
 from lxcast.progress import Progress
+from lxcast.proxmox.upload_body import stamp
 from lxcast.record import Record
 from lxcast.rootfs import checks
 from lxcast.rootfs.distribution import detect, machine
 from lxcast.rootfs.hints import container_hints
 from lxcast.settings import BuildOptions
 from lxcast.sources import DeferredSource, Source, open_source
+from lxcast.storages.open import open_storage
+from lxcast.storages.storage import Artifact, Claim, Storage
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A finished build: the template's record, where it lies, and what was done and found."""
+    """A finished build: the template's record, its file, and what was changed and found."""
 
     record: Record
-    path: Path | None
-    """None on a Proxmox storage."""
+    path: Path | None = None
+    """The file on this machine; None in a dry run and if the storage is remote and nothing was kept."""
     findings: list[checks.Finding] = field(default_factory=list)
     cleanup: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     fit: Mapping[str, list[str]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     unchanged: bool = False
-    """Whether the template was there before this build."""
+    """Whether the template existed before this build."""
     reused: bool = False
-    """Whether it was found by the digests, and the source needed no conversion."""
+    """Whether it was found by digests, so that the source was not converted."""
 
     @property
     def volid(self) -> str:
-        """The template's id; outside of a storage its path."""
-        return self.record.template_id or str(self.path)
+        """The template's id; its path in a plain directory."""
+        return self.record.template_id or str(self.path or "")
 
 
-def build(source: str, options: BuildOptions, progress: Progress) -> Built:
+@dataclass(frozen=True, slots=True)
+class BuildPlan:
+    """What a build will do: under which rules, where the template goes and what it is called."""
+
+    options: BuildOptions
+    rules: Rules
+    naming: Naming
+    storage: Storage
+    version: Version | None
+    """The requested version; None for the next one."""
+
+    def open_file(self) -> AbstractContextManager[Temporary | None]:
+        """Create the file that the template is written to; None in a dry run."""
+        return nullcontext() if self.options.dry_run else Temporary(self.storage.workspace)
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePlan(BuildPlan):
+    """The plan for one source, which can name variant, release and process."""
+
+    source: Source
+    init: checks.Init
+    digest: str
+    """Of the rules."""
+    claim: Claim | None = None
+    """Claimed before the conversion, if the content holds the version."""
+
+
+def build(source: str, options: BuildOptions, progress: Progress, *, keep_file: bool = False) -> Built:
     """Make a template of a source and publish it.
 
-    The pin file is only looked at: `promote.pin_built` sets the pin. Raises UsageError, PinError, SourceError,
-    CheckError, StorageError, ApiError and their children. The source stays as it was,
-    and a failure leaves nothing in the storage but, where the version had entered the content, its burnt number.
+    The pin file is only checked: `promote.pin_built` sets the pin. With `keep_file` a remote storage leaves a copy of
+    the file at `Built.path`, for the caller to remove. Raises UsageError, PinError, SourceError, CheckError,
+    StorageError, ApiError and their children. The source is never changed, and a failure leaves nothing in the storage
+    except a burnt version number if the content holds the version.
     """
-    validate(options)
-    rules = Rules.chosen(options)
-    place = Place.of(options)
-    place.warn_of_unused(options, progress)
-    template = _naming(options)
-    asked = options.version
+    plan = plan_build(options, progress.warn)
     found = open_source(source, options.source.platform, options.source.sha256)
+    if not options.dry_run:
+        plan.storage.prepare(FORMATS[options.output.format].suffix, 0, progress)
+    digest = rules_digest(options, plan.rules, found)
+    if existing := _find_existing(plan, found, digest, progress):
+        return existing
     with ExitStack() as stack:
-        if not options.dry_run:
-            place.prepare(options.output.format, progress)
-        key = rules_digest(options, rules, found)
-        if made := _made(found, key, rules, options, place, progress):
-            return Built(made, place.path(made), unchanged=True, reused=True)
-        archive = _awaited(found, progress)
-        init = resolve_init(options.content.init, archive, rules.fits, options.output.format)
-        rules, template = with_templates(rules.starting(archive, init), archive), named(template, archive)
-        _require_volid(template, asked or place.folder.next_version(template), place.id)
-        claim = None
-        if options.content.release_metadata is not None:
-            # The version enters the content, so it must be known, and be this build's alone, before the first byte.
-            if not options.dry_run:
-                claim = stack.enter_context(place.folder.claimed(template, asked))
-            version = claim.version if claim else asked or place.folder.next_version(template)
-            rules = rules.for_version(options, version)
-        file = None if options.dry_run else stack.enter_context(place.folder.open_temporary())
-        with progress.step(f"reading {archive.origin.kind} {archive.origin.reference}"):
-            cast = run(archive, rules, options, file, progress)
-        subject = _subject(cast, archive, options, init)
+        job = _claim_early(_plan_source(plan, _resolve(found, progress), digest), stack)
+        file = stack.enter_context(job.open_file())
+        with progress.step(f"reading {job.source.origin.kind} {job.source.origin.reference}"):
+            conversion = convert(job.source, job.rules, options, file, progress)
+        findings = _check(job, conversion, progress)
+        conversion, warnings = finish_image(conversion, file, job.source, options)
+        built = Built(
+            _make_record(job, conversion, findings),
+            findings=findings,
+            cleanup=conversion.cleanup,
+            fit=conversion.fit,
+            warnings=[*job.source.warnings, *warnings],
+        )
+        return _publish(job, built, file, stack, progress, keep_file=keep_file)
+
+
+def plan_build(options: BuildOptions, warn: Callable[[str], None] | None = None) -> BuildPlan:
+    """Make the plan of a build, before a source or a storage is asked.
+
+    Raises UsageError or PinError with everything that is wrong with the options.
+    """
+    errors: list[UsageError | PinError] = []
+
+    def attempt(step: Callable[[], Value]) -> Value | None:
         try:
-            findings = _judged(subject, archive, options, progress)
-        except CheckError:
-            if claim is not None:
-                place.folder.burn(claim)
-            raise
-        if FORMATS[options.output.format].layer:
-            cast = image.finish(cast, file, archive, options.checks.arch, options.content.init)
-        record = _record(cast, archive, options, subject, findings, key)
-        # A variant that only the source's metadata names tells templates apart if the file's name holds it.
-        has_variant = options.naming.variant or "variant" in template.pattern.fields
-        record = replace(record, variant=template.variant if has_variant else "")
-        built = Built(record, place.folder.folder, findings, cast.cleanup, cast.fit, archive.warnings)
-        template = completed(template, record)
-        known = place.listing.newest(template) if options.if_changed else None
-        if known is not None and known.has_content_of(record):
-            return replace(built, record=known, path=place.path(known), unchanged=True)
-        if file is None:
-            return built
-        with progress.step("publishing"):
-            renumber = claim is None and asked is None
-            claim = claim or stack.enter_context(place.folder.claimed(template, asked))
-            further = beside(archive, options.directory)
-            record, there = place.put(file, template, claim, record, further, progress, renumber=renumber)
-        return replace(built, record=record, path=place.path(record), unchanged=there)
+            return step()
+        except (UsageError, PinError) as error:
+            errors.append(error)
+            return None
+
+    attempt(lambda: checks.validate(options.checks.policy, options.checks.allow))
+    rules = attempt(lambda: Rules.chosen(options))
+    attempt(lambda: Platform.parse(options.source.platform) if options.source.platform else None)
+    storage = attempt(lambda: _open_storage(options, warn))
+    attempt(lambda: _check_pin_file(options))
+    name = attempt(lambda: _naming(options))
+    if name and storage:
+        # The source may name the variant.
+        shortest = replace(name, variant=name.variant or "0")
+        attempt(lambda: _require_short_volid(shortest, Version(1), storage.id))
+    if rules and storage and name and not errors:
+        return BuildPlan(options, rules, name, storage, options.version)
+    messages, hints = (list(dict.fromkeys(getattr(error, key) for error in errors)) for key in ("message", "hint"))
+    if len(messages) == 1:
+        raise errors[0]
+    raise UsageError("\n".join(messages), hint="\n".join(filter(None, hints)))
 
 
-def _awaited(source: Source, progress: Progress) -> Source:
+def _open_storage(options: BuildOptions, warn: Callable[[str], None] | None) -> Storage:
+    storage = open_storage(options.storage, output=options.directory, warn=warn)
+    storage.validate()
+    return storage
+
+
+def _naming(options: BuildOptions) -> Naming:
+    given = options.naming
+    return naming(
+        given.name,
+        given.pattern,
+        variant=given.variant,
+        release=given.release,
+        arch=given.arch,
+        for_storage=options.directory is None,
+    )
+
+
+def _check_pin_file(options: BuildOptions) -> None:
+    """Raise UsageError or PinError if the pin file could not be written after the build."""
+    if options.pin_file:
+        from lxcast.jobs.promote import check_pin_file  # few builds name one
+
+        check_pin_file(options.pin_file, options.naming.name, options.naming.variant)
+
+
+def _require_short_volid(name: Naming, version: Version, id: str) -> None:
+    """Raise UsageError if the template's volid, at its shortest, is longer than Proxmox accepts."""
+    shortest = replace(
+        name,
+        digest=name.digest or "sha256:" + "0" * 64,
+        release=name.release or "0",
+        arch=name.arch or "i386",
+    )
+    try:
+        # As for a claim, the longest suffix decides, so that whether a name is valid does not depend on the format.
+        Volid.make(id or "local", f"{shortest.render(version)}.tar.zst")
+    except UsageError as error:
+        raise error.with_hint(error.hint or "use a shorter --name, --variant or --pattern") from error
+
+
+def _find_existing(plan: BuildPlan, source: Source, digest: str, progress: Progress) -> Built | None:
+    """Return the template that this build would make again, if the storage has it and it may be reused."""
+    options = plan.options
+    if options.dry_run or not options.reuse or not source.origin.digest:
+        return None
+    stored = plan.storage.templates().complete()
+    records = [each.record for each in stored if each.record]
+    made = find_made(records, source, digest, plan.naming, plan.version)
+    if made is None or not still_holds(made, source, plan.rules, options, progress):
+        return None
+    path = next(each.path for each in stored if each.record is made)
+    return Built(made, path, unchanged=True, reused=True)
+
+
+def _resolve(source: Source, progress: Progress) -> Source:
+    """Return the source itself, downloaded if it is deferred."""
     if not isinstance(source, DeferredSource):
         return source
     with progress.step(f"waiting for {source.origin.reference}"):
         return source.resolve()
 
 
-def _subject(cast: Cast, source: Source, options: BuildOptions, init: checks.Init) -> checks.Subject:
-    """Return what the checks are to judge."""
-    dhcp = options.content.network == "dhcp"
-    return checks.Subject(cast.survey, arch=options.checks.arch, init=init, process=source.config, dhcp=dhcp)
+def _plan_source(plan: BuildPlan, source: Source, digest: str) -> SourcePlan:
+    init = resolve_init(plan.options.content.init, source, plan.rules.fits, plan.options.output.format)
+    rules = with_rendered_files(plan.rules.starting(source, init), source)
+    name = naming_of_source(plan.naming, source)
+    _require_short_volid(name, plan.version or plan.storage.next_version(name), plan.storage.id)
+    return SourcePlan(plan.options, rules, name, plan.storage, plan.version, source, init, digest)
 
 
-def _judged(subject: checks.Subject, source: Source, options: BuildOptions, progress: Progress) -> list[checks.Finding]:
-    """Return what the checks found. Raises CheckError where that is too much; the rest was warned of then."""
+def _claim_early(plan: SourcePlan, stack: ExitStack) -> SourcePlan:
+    """Claim the version before the first byte is read if the content holds it; `stack` gives the claim up."""
+    if plan.options.content.release_metadata is None:
+        return plan
+    claim = None if plan.options.dry_run else stack.enter_context(plan.storage.claim(plan.naming, plan.version))
+    version = claim.version if claim else plan.version or plan.storage.next_version(plan.naming)
+    return replace(plan, rules=plan.rules.for_version(plan.options, version), claim=claim)
+
+
+def _check(plan: SourcePlan, conversion: Conversion, progress: Progress) -> list[checks.Finding]:
+    """Return the findings. If they are a failure, warn of the others, burn an early claim and raise CheckError."""
+    options, source = plan.options, plan.source
     with progress.step("checking"):
-        findings = checks.run_checks(subject, options.checks.policy, options.checks.allow)
+        findings = checks.run_checks(_subject(plan, conversion), options.checks.policy, options.checks.allow)
     failure = checks.to_error(findings, source.origin.reference)
     if failure:
-        for warning in (*source.warnings, *(one.text for one in findings if not one.fails)):
+        for warning in (*source.warnings, *(each.text for each in findings if not each.fails)):
             progress.warn(warning)
+        if plan.claim:
+            plan.claim.burn()
         raise failure
     return findings
 
 
-def validate(options: BuildOptions) -> None:
-    """Raise UsageError with everything that is wrong with the options and shows before a source or storage is asked."""
-    errors: list[UsageError | PinError] = []
-    looks: tuple[Callable[[], object], ...] = (
-        lambda: checks.validate(options.checks.policy, options.checks.allow),
-        lambda: Rules.chosen(options).for_version(options, None),
-        lambda: Platform.parse(options.source.platform) if options.source.platform else None,
-        lambda: _look_at_folder(options),
-        lambda: _look_at_pins(options),
-        lambda: _naming(options),
-        lambda: _require_short_name(options),
-    )
-    for look in looks:
-        try:
-            look()
-        except (UsageError, PinError) as error:
-            errors.append(error)
-    problems, hints = (dict.fromkeys(getattr(error, name) for error in errors) for name in ("message", "hint"))
-    if len(problems) == 1:
-        raise errors[0]
-    if problems:
-        raise UsageError("\n".join(problems), hint="\n".join(filter(None, hints)))
-
-
-def _look_at_folder(options: BuildOptions) -> None:
-    """Raise UsageError where the template can go nowhere; a folder that is not there yet may come until the build."""
-    place = Place.of(options)
-    root = place.folder.root
-    if not place.upload and root.exists() and not root.is_dir():
-        raise UsageError(f"{root}: not a folder", hint="name a folder by --storage or --output")
-
-
-def _naming(options: BuildOptions) -> Naming:
-    return naming(
-        options.naming.name,
-        options.naming.pattern,
-        variant=options.naming.variant,
-        release=options.naming.release,
-        arch=options.checks.arch,
-        for_storage=options.directory is None,
+def _subject(plan: SourcePlan, conversion: Conversion) -> checks.Subject:
+    dhcp = plan.options.content.network == "dhcp"
+    return checks.Subject(
+        conversion.survey, arch=plan.options.checks.arch, init=plan.init, process=plan.source.config, dhcp=dhcp
     )
 
 
-def _look_at_pins(options: BuildOptions) -> None:
-    """Raise UsageError or PinError where the pin file could not be written after the build."""
-    if options.pin_file:
-        from lxcast.jobs.promote import check_pin_file  # few builds name one
-
-        check_pin_file(options.pin_file, options.naming.name)
-
-
-def _require_short_name(options: BuildOptions) -> None:
-    """Raise UsageError where the volid would be too long whatever the source tells, which may tell the variant, too."""
-    template = _naming(options)
-    _require_volid(replace(template, variant=template.variant or "0"), Version(1), Place.of(options).id)
-
-
-def _require_volid(template: Naming, version: Version, id: str) -> None:
-    """Raise UsageError where the template's volid, at its shortest, would be longer than Proxmox takes."""
-    shortest = replace(
-        template,
-        digest=template.digest or "sha256:" + "0" * 64,
-        release=template.release or "0",
-        arch=template.arch or "i386",
-    )
-    try:
-        # As at the claim, the longest suffix decides, so that a name's legality does not depend on the format.
-        Volid.make(id or "local", f"{shortest.render(version)}.tar.zst")
-    except UsageError as error:
-        raise UsageError(error.message, hint=error.hint or "take a shorter --name, --variant or --pattern") from error
-
-
-def _made(
-    source: Source,
-    key: str,
-    rules: Rules,
-    options: BuildOptions,
-    place: Place,
-    progress: Progress,
-) -> Record | None:
-    """Return the record of the template that this build would make again, where there is one and it may be taken."""
-    if options.dry_run or not options.reuse or not source.origin.digest:
-        return None
-    found = find_made(place.listing.records(), source, key, _naming(options), str(options.version or "next"))
-    return found if found and still_holds(found, source, rules, options, progress) else None
+def _publish(
+    plan: SourcePlan, built: Built, file: Temporary | None, stack: ExitStack, progress: Progress, *, keep_file: bool
+) -> Built:
+    """Publish the file, unless it is a dry run or the newest version has the same content."""
+    options, storage, record = plan.options, plan.storage, built.record
+    name = naming_of_record(plan.naming, record)
+    if options.if_changed:
+        listing = storage.templates()
+        newest = listing.newest(name)
+        if newest and newest.has_content_of(record):
+            stored = listing.find(newest.file)
+            return replace(built, record=newest, path=stored.path if stored else None, unchanged=True)
+    if file is None:
+        return built
+    with progress.step("publishing"):
+        claim = plan.claim or stack.enter_context(storage.claim(name, plan.version))
+        artifact = Artifact(
+            path=file.path,
+            suffix=FORMATS[record.format].suffix,
+            size=record.size,
+            sha256=record.sha256,
+            stamp=stamp(file.fileno()),
+            record=record,
+            sidecars=metadata_sidecar(plan.source),
+            temporary=True,
+            numbered=plan.claim is not None,
+            keep=keep_file,
+        )
+        published = storage.put(artifact, claim, progress)
+    return replace(built, record=published.record or record, path=published.path, unchanged=published.unchanged)
 
 
-def _record(
-    cast: Cast,
-    source: Source,
-    options: BuildOptions,
-    subject: checks.Subject,
-    findings: list[checks.Finding],
-    rules: str,
-) -> Record:
-    """Return what is known of the template before it has a name."""
-    survey, form = cast.survey, FORMATS[options.output.format]
+def _make_record(plan: SourcePlan, conversion: Conversion, findings: list[checks.Finding]) -> Record:
+    """Return what is known of the template before it is published."""
+    options, survey, form = plan.options, conversion.survey, FORMATS[plan.options.output.format]
     distribution = detect(survey)
+    # A variant that only the source's metadata names tells templates apart if the file's name holds it.
+    has_variant = options.naming.variant or "variant" in plan.naming.pattern.fields
     return Record(
         name=options.naming.name,
-        size=cast.size,
+        variant=plan.naming.variant if has_variant else "",
+        size=conversion.size,
         unpacked_size=survey.unpacked_size,
         members=survey.members,
-        sha256=cast.sha256,
-        diff_id=cast.diff_id,
+        sha256=conversion.sha256,
+        diff_id=conversion.diff_id,
         format=options.output.format,
         compressor=compression.describe(form.layer or form.name, small=options.output.small),
         ostype=distribution.ostype,
         release=options.naming.release or distribution.release,
-        arch=options.checks.arch or machine(survey),
+        arch=options.naming.arch or machine(survey),
         created=rfc3339(moment()),
         lxcast=__version__,
-        source=source.origin,
-        rules=rules,
-        cleanup={row: count for row, count in cast.cleanup.items() if count["members"]},
-        fit={row: notes for row, notes in cast.fit.items() if notes},
+        source=plan.source.origin,
+        rules=plan.digest,
+        cleanup={row: count for row, count in conversion.cleanup.items() if count["members"]},
+        fit={row: notes for row, notes in conversion.fit.items() if notes},
         checks={"policy": options.checks.policy, "findings": [finding.as_dict() for finding in findings]},
-        hints=container_hints(subject),
-        metadata=metadata(source).values,
+        hints=container_hints(_subject(plan, conversion)),
+        metadata=metadata(plan.source).values,
     )

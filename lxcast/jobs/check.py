@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lxcast.errors import SourceError
-from lxcast.jobs.convert import resolve_init
-from lxcast.jobs.image import refused
+from lxcast.jobs.convert import image_problems, resolve_init
 from lxcast.model import IMAGE
 from lxcast.progress import Progress
 from lxcast.rootfs import checks
@@ -69,7 +68,7 @@ def check(
             f"{archive.origin.reference}: is an OCI image, which is read twice", hint="save it to a file, and name that"
         )
     image = found.open_content()
-    quirks.refused = refused(found.path)
+    quirks.refused = image_problems(found.path)
     outside = run_checks(survey, archive)
     survey = _read(image, image.members, Quirks(), progress)
     return _report(survey, [*outside, *run_checks(survey, image, IMAGE)], quirks.compression, image=True)

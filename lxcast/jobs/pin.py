@@ -8,7 +8,6 @@ from pathlib import Path
 
 from lxcast.errors import ApiError, LxcastError, PinError, StorageError
 from lxcast.identifiers import suffix_of
-from lxcast.jobs.listing import Contents, look_into
 from lxcast.progress import Progress
 from lxcast.references import pin_file
 from lxcast.references.entries import VARIABLE
@@ -19,6 +18,8 @@ from lxcast.references.reference import Move
 from lxcast.references.resolve import Value, find_origins, resolve
 from lxcast.references.slots import Slot
 from lxcast.settings import StorageOptions
+from lxcast.storages.open import open_storage
+from lxcast.storages.storage import Listing
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +56,12 @@ def list_pins(folder: Path, storage: StorageOptions, progress: Progress) -> list
     """
     if not folder.is_dir():
         raise PinError(f"{folder} is no folder", hint="name the folder that the configurations lie in")
-    contents = None
+    listing = None
     try:
-        contents = look_into(storage)
+        listing = open_storage(storage).templates()
     except (StorageError, ApiError) as error:
         progress.warn(f"{error.message}: whether it has the templates is not known")
-    return [_judged(each, contents) for each in find_pins(folder, progress.warn)]
+    return [_judged(each, listing) for each in find_pins(folder, progress.warn)]
 
 
 def find_pins(path: Path, warn: Callable[[str], None], *, previous: bool = False) -> list[Found]:
@@ -152,21 +153,21 @@ def _beside(values: Sequence[Value], value: Value, key: str) -> str:
     return (resolve(values, beside[0]) or "") if beside else ""
 
 
-def _judged(found: Found, contents: Contents | None) -> Found:
+def _judged(found: Found, listing: Listing | None) -> Found:
     """Add what the storage says; until here `state` is the sha256 that the pin tells, or nothing."""
     id, _, file = found.template.rpartition(":vztmpl/")
     if found.value == "latest":
         state = "newest"
-    elif contents is None or not (suffix_of(file) or "-v" in file):
+    elif listing is None or not (suffix_of(file) or "-v" in file):
         state = "unknown"
-    elif id and id != contents.id:
+    elif id and id != listing.id:
         state = "other storage"
     else:
-        named = [each for each in contents.entries if file in (each.file, f"{each.name}-{each.version}")]
+        named = [each for each in listing.templates if file in (each.file, f"{each.name}-{each.version}")]
         state = "present" if named else "missing"
         record = named[0].record if named else None
         if record and found.state and record.sha256 != found.state:
             state = "other bytes"
-        elif named and not record and found.state and not contents.by_api:
+        elif named and not record and found.state and listing.keeps_records:
             state = "unknown"
     return Found(found.file, found.line, found.address, found.value, found.template, state)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from lxcast.errors import LxcastError, PinError, StorageError, UsageError, join_problems
 from lxcast.identifiers import stem_of, suffix_of
-from lxcast.jobs.listing import Contents, find_template, look_into
 from lxcast.model import Version, Volid
 from lxcast.naming import parts_of
 from lxcast.progress import Progress
@@ -20,6 +19,8 @@ from lxcast.references.pin_file import Pin, is_pin_file, read_entry
 from lxcast.references.reference import Move
 from lxcast.references.slots import Slot
 from lxcast.settings import BuildOptions, StorageOptions
+from lxcast.storages.open import is_remote, open_storage, spelled_id
+from lxcast.storages.storage import Listing
 
 
 def write_pin(
@@ -127,14 +128,16 @@ def rollback(
             f"{file}: {name} is at {pin.version or pin.template_id} and has no previous value",
             hint=f"to pin another version: lxcast pin write {name} --version vN",
         )
-    _require_stored(pin.previous, look_into(storage))
+    _require_stored(pin.previous, open_storage(storage).templates())
     return entry.move(expected, pin.previous, write=write)
 
 
 def find_record(name: str, version: str, storage: StorageOptions, variant: str | None = None) -> Record:
     """Return the record of a template; an id that `storage` spells out (ID=PATH) replaces the record's own."""
-    record = find_template(name, Version.parse(version) if version else None, storage, variant)
-    if id := _spelled_out(storage.storage):
+    listing = open_storage(storage).templates()
+    stored = listing.select(name, Version.parse(version) if version else None, variant)
+    record = stored.require_record(listing.location)
+    if id := spelled_id(storage.storage):
         record = replace(record, storage=id, template_id=str(Volid.make(id, record.file)))
     if not record.template_id:
         raise StorageError(
@@ -152,12 +155,6 @@ def make_pin(record: Record) -> Pin:
     return Pin.of(values)
 
 
-def _spelled_out(storage: str) -> str:
-    """Return the ID of ID=PATH, "" for any other storage."""
-    id, equals, _ = storage.partition("=")
-    return id if equals and "/" not in id and not storage.startswith("proxmox:") else ""
-
-
 def _require_same_template(literal: Literal, slot: Slot, record: Record, storage: str) -> None:
     """Raise PinError if a literal names another template, or its volid another storage that was not spelled out."""
     where = literal.place(slot)
@@ -168,8 +165,8 @@ def _require_same_template(literal: Literal, slot: Slot, record: Record, storage
             hint="name the literal of that template; to overwrite this one: --force-name",
         )
     id = slot.value.partition(":")[0]
-    if not literal.field and kind_of(slot) == "template_id" and record.storage not in (id, _spelled_out(storage)):
-        path = "" if storage.startswith("proxmox:") else f", or the id that Proxmox has for the directory: {id}=PATH"
+    if not literal.field and kind_of(slot) == "template_id" and record.storage not in (id, spelled_id(storage)):
+        path = "" if is_remote(storage) else f", or the id that Proxmox has for the directory: {id}=PATH"
         raise PinError(
             f"{where}: the pin is on the storage {id!r}, {record.file} on {record.storage!r}",
             hint=f"name the pin's storage: --storage proxmox:NODE/{id}{path}",
@@ -188,22 +185,22 @@ def series(file: str) -> str:
     return re.sub(r"(?<![A-Za-z0-9])v[0-9]+(?![A-Za-z0-9])", "*", stem_of(file))
 
 
-def _require_stored(pin: Pin, contents: Contents) -> None:
+def _require_stored(pin: Pin, listing: Listing) -> None:
     """Raise StorageError unless the storage has a pin's template, by id, size and, if known, sha256."""
     volid = Volid.parse(pin.template_id)
-    if volid.storage != contents.id:
+    if volid.storage != listing.id:
         raise StorageError(
-            f"{volid} is on the storage {volid.storage!r}, and {contents.where} is {contents.id!r}",
+            f"{volid} is on the storage {volid.storage!r}, and {listing.location} is {listing.id!r}",
             hint=f"name it: --storage {volid.storage}=PATH, or proxmox:NODE/{volid.storage}",
         )
-    entry = next((each for each in contents.entries if each.file == volid.file), None)
+    entry = listing.find(volid.file)
     if entry is None:
         raise StorageError(
-            f"{contents.where}: {volid.file} no longer exists", hint="pin a version that does: lxcast list"
+            f"{listing.location}: {volid.file} no longer exists", hint="pin a version that does: lxcast list"
         )
-    if entry.record is None and not contents.by_api:
+    if entry.record is None and listing.keeps_records:
         raise StorageError(
-            f"{contents.where}: {entry.problem or f'{volid.file} has no record, so its sha256 is unknown'}",
+            f"{listing.location}: {entry.problem or f'{volid.file} has no record, so its sha256 is unknown'}",
             hint="restore the record from where the template was built",
         )
     facts: dict[str, tuple[object, object]] = {"size": (pin.size, entry.size)}
@@ -212,6 +209,6 @@ def _require_stored(pin: Pin, contents: Contents) -> None:
     problems = [f"{key}: expected {old}, got {new}" for key, (old, new) in facts.items() if old != new]
     if problems:
         raise StorageError(
-            f"{contents.where}: {volid.file}: {'; '.join(problems)}",
+            f"{listing.location}: {volid.file}: {'; '.join(problems)}",
             hint="it is not the template that was pinned: find out who replaced it",
         )

@@ -1,7 +1,7 @@
-"""A build that was done already: its template is found by the digest of the source and that of the rules.
+"""Reuse: the template of an earlier build is found by the digest of its source and the digest of the rules.
 
-The records in the storage are all that is asked. So every machine that sees the storage finds the same, and a template
-that was removed, or whose record is damaged, is not found.
+Only the records of the storage are read. So every machine that sees the storage finds the same template, and one that
+was removed, or whose record is damaged, is not found.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import lxcast
 from lxcast.identifiers import stem_of
-from lxcast.jobs.convert import Rules, resolve_init, run
+from lxcast.jobs.convert import Rules, convert, resolve_init
 from lxcast.jobs.packaged import metadata
 from lxcast.model import Version
 from lxcast.naming import Naming
@@ -56,48 +56,49 @@ def rules_digest(options: BuildOptions, rules: Rules, source: Source) -> str:
 
 
 def _architecture(source: Source, options: BuildOptions) -> str:
-    """Return what chooses from several images that one digest may name; most digests name one."""
+    """Return what selects one of several images with the same digest; most digests name one image."""
     if source.origin.kind == "docker-daemon":
         return source.config.architecture if source.config else ""
     return f"{options.source.platform} on {os.uname().machine}" if source.origin.kind == "https" else ""
 
 
-def find_made(records: Iterable[Record], source: Source, rules: str, template: Naming, version: str) -> Record | None:
-    """Return the newest record of this source and these rules; None where there is none.
+def find_made(
+    records: Iterable[Record], source: Source, rules: str, naming: Naming, version: Version | None
+) -> Record | None:
+    """Return the newest record of this source and these rules, with the version if one is given, else None.
 
-    A template of the same name comes before one of the name that a bundle's image has. `version` is "next", or the one
-    that the template must have.
+    A template of the same name takes precedence over one named after a bundle's image.
     """
     same = [each for each in records if (each.source.digest, each.rules) == (source.origin.digest, rules)]
-    series = template.series()
-    named = [each for each in same if each.name == template.name and series.fullmatch(stem_of(each.file))]
+    series = naming.series()
+    named = [each for each in same if each.name == naming.name and series.fullmatch(stem_of(each.file))]
     for name in _image_names(source):
         named = named or [each for each in same if each.name == name]
-    found = [each for each in named if version in ("next", each.version)]
+    found = [each for each in named if version is None or each.version == str(version)]
     return max(found, key=lambda each: (each.created, each.file), default=None)
 
 
 def _image_names(source: Source) -> list[str]:
-    """Return the template names of the image that a bundle says it was unpacked from, the more telling one first.
+    """Return the template names of the image that a bundle was unpacked from, the more specific one first.
 
-    Each run of characters that no file name of a template may have becomes one "-": `ubuntu:22.04` is `ubuntu-22.04`.
+    Each run of characters that are invalid in a template's file name becomes one "-": `ubuntu:22.04` is `ubuntu-22.04`.
     """
     if source.origin.kind != "bundle" or source.config is None:
         return []
-    said = (source.config.labels.get(key, "") for key in _IMAGE_NAMES)
-    names = (re.sub(r"[^A-Za-z0-9_.-]+", "-", each).strip("-.") for each in said)
+    labels = (source.config.labels.get(key, "") for key in _IMAGE_NAMES)
+    names = (re.sub(r"[^A-Za-z0-9_.-]+", "-", each).strip("-.") for each in labels)
     return [each for each in dict.fromkeys(names) if each]
 
 
 def still_holds(record: Record, source: Source, rules: Rules, options: BuildOptions, progress: Progress) -> bool:
-    """Tell whether a template holds what the source would give now.
+    """Return whether a template has the content that the source would give now.
 
-    An image's digest names its content. That of a bundle names its config.json, and the files beside it can change: so
-    they are read, and nothing is written.
+    An image's digest identifies its content. A bundle's digest identifies its config.json alone, and the files next to
+    it can change: so they are read, and nothing is written.
     """
     if source.origin.kind != "bundle":
         return True
     rules = rules.starting(source, resolve_init(options.content.init, source, rules.fits, options.output.format))
     rules = rules.for_version(options, Version.parse(record.version) if record.version else None)
     with progress.step(f"comparing {source.origin.reference} with {record.file}"):
-        return run(source, rules, options, None, progress).diff_id == record.diff_id
+        return convert(source, rules, options, None, progress).diff_id == record.diff_id

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import quote
@@ -83,6 +84,27 @@ class Watch:
                 if error.status < NODE_DOWN:
                     raise
                 self.unseen.add(node)
+
+
+def last_writer(client: Client, nodes: Iterable[str], file: str) -> Task | None:
+    """Return the newest task that wrote a template of this name, a running one before all; None if unknown.
+
+    Does not wait: a running upload that has not logged its target yet counts as a writer. Nodes that do not answer
+    are skipped.
+    """
+    found: list[Task] = []
+    for node in nodes:
+        with suppress(ApiError):
+            for kind in _KINDS:
+                for task in list_tasks(client, node, kind, limit=100, patience=0):
+                    if kind == "download":
+                        target = task.id
+                    else:
+                        target = _value(task_log(client, task.upid, 0), "target file: ").rpartition("/")[2]
+                    if target == file or not (target or task.ended):
+                        found.append(task)
+                        break
+    return max(found, key=lambda each: (not each.ended, each.began), default=None)
 
 
 def wait(client: Client, upid: str, say: Say | None = None) -> tuple[str, list[str]]:

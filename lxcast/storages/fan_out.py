@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -12,20 +12,19 @@ from queue import Empty, SimpleQueue
 from lxcast.errors import ApiError, LxcastError, UnprovenError
 from lxcast.progress import Progress
 from lxcast.proxmox import tasks
-from lxcast.proxmox.client import Client, File, FileBody, Relay, put_file
+from lxcast.proxmox.client import Client, File, FileBody, Profile, Relay, put_file
 from lxcast.proxmox.preflight import Preflight
 from lxcast.proxmox.tasks import Say, Watch
 from lxcast.record import Record
-from lxcast.storages.proxmox import Advance, ProxmoxStorage, Put, Turn
-from lxcast.storages.targets import Targets
+from lxcast.storages.node import Advance, NodeStorage, Put, Turn
 
 UPLOADS = 4
-"""Nodes that are sent to at once: all of them go through the one node that is spoken to."""
+"""Nodes that are sent to at once: all of them go through the one node that the client talks to."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of one target: a put, or why there is none."""
+class Result:
+    """The result for one node: a put, or the error."""
 
     node: str
     put: Put | None
@@ -37,39 +36,44 @@ class Outcome:
         return "failed" if self.put is None else "uploaded" if self.put.sent else "present"
 
 
+Results = Iterator[tuple[int, Result]]
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A file on its way to the targets that were looked at; of one that has it, `proofs` may hold the record."""
+    """A file on its way to the nodes that passed preflight, or that failed it."""
 
-    targets: Targets
+    profile: Profile
+    relay: Relay | None
     found: Sequence[Preflight]
     file: File
     proofs: Sequence[Record | None]
+    """For each node this machine's record of the file, if it was published there."""
 
-    def run(self, progress: Progress, ended: dict[int, Outcome]) -> None:
-        """Put the file to every target; `ended` gets what came of each, by its place in `found`.
+    def run(self, progress: Progress) -> Results:
+        """Put the file to every node; yield the result of each, by its place in `found`, when it is final.
 
-        The progress is spoken to from this thread alone. Raises ApiError where the cluster cannot be watched.
+        Only this thread reports progress. Raises ApiError if the cluster cannot be watched.
         """
-        with Client(self.targets.profile) as client:
+        with Client(self.profile) as client:
             watch = Watch(client, self._nodes())
-            if self.targets.relay:
-                self._fetch(client, watch, self.targets.relay.named(self.file.name), progress, ended)
+            if self.relay:
+                yield from self._fetch(client, watch, self.relay.named(self.file.name), progress)
             elif len(self.found) == 1:
-                outcome = self._put(0, watch, progress.advance, progress.debug)
-                ended |= self._proven(client, watch, {0: outcome})
+                result = self._put(0, watch, progress.advance, progress.debug)
+                yield from self._proven(client, watch, {0: result})
             else:
-                self._fan_out(client, watch, progress, ended)
+                yield from self._fan_out(client, watch, progress)
 
     def _nodes(self) -> set[str]:
-        """Return the nodes whose tasks could write to the targets."""
+        """Return the nodes whose tasks could write to the storages."""
         return {node for each in self.found if not each.errors for node in each.nodes or (each.ref.node,)}
 
     def _put(
         self, index: int, watch: Watch, advance: Advance, say: Say | None = None, turn: Turn | None = None
-    ) -> Outcome:
-        with Client(self.targets.profile) as client:
-            storage = ProxmoxStorage(client, self.found[index])
+    ) -> Result:
+        with Client(self.profile) as client:
+            storage = NodeStorage(client, self.found[index])
             return self._attempt(
                 index,
                 lambda: (
@@ -77,20 +81,20 @@ class Delivery:
                 ),
             )
 
-    def _attempt(self, index: int, step: Callable[[], Put | None]) -> Outcome:
-        """Return what comes of a step towards a target."""
+    def _attempt(self, index: int, step: Callable[[], Put | None]) -> Result:
+        """Return the result of a step towards a node."""
         found = self.found[index]
         try:
             if found.errors:
                 raise ApiError("; ".join(row.message for row in found.errors))
-            return Outcome(found.ref.node, step())
+            return Result(found.ref.node, step())
         except LxcastError as error:
-            return Outcome(found.ref.node, None, error)
+            return Result(found.ref.node, None, error)
 
-    def _fan_out(self, client: Client, watch: Watch, progress: Progress, ended: dict[int, Outcome]) -> None:
+    def _fan_out(self, client: Client, watch: Watch, progress: Progress) -> Results:
         sent = [0] * len(self.found)
         waiting = deque(range(len(self.found)))
-        done: SimpleQueue[tuple[int, Outcome | BaseException]] = SimpleQueue()
+        done: SimpleQueue[tuple[int, Result | BaseException]] = SimpleQueue()
         stopped = False
 
         def counter(index: int) -> Callable[[int], None]:
@@ -115,75 +119,72 @@ class Delivery:
         for _ in range(min(2 * UPLOADS, len(self.found))):
             # Daemons, so that an interrupt waits for no upload and no task: the connections break as the process ends.
             threading.Thread(target=work, daemon=True).start()
-        told, due = 0, 0.0
-        unproven: dict[int, Outcome] = {}
+        reported, due, left = 0, 0.0, len(self.found)
+        unproven: dict[int, Result] = {}
         try:
-            while len(ended) < len(self.found):
+            while left:
                 with suppress(Empty):
-                    index, outcome = done.get(timeout=0.2)
-                    if isinstance(outcome, BaseException):
-                        raise outcome
-                    unproven[index] = outcome
+                    index, result = done.get(timeout=0.2)
+                    if isinstance(result, BaseException):
+                        raise result
+                    unproven[index] = result
                 began = time.monotonic()
-                if began >= due or len(ended) + len(unproven) == len(self.found):
-                    ended |= self._proven(client, watch, unproven)
+                if began >= due or len(unproven) == left:
+                    yield from self._proven(client, watch, unproven)
+                    left -= len(unproven)
                     unproven.clear()
                     # All nodes are asked: no more than a tenth of the time.
                     due = time.monotonic() + 10 * (time.monotonic() - began)
                 now = sum(sent)
-                progress.advance(now - told)
-                told = now
+                progress.advance(now - reported)
+                reported = now
         finally:
             stopped = True
 
-    def _fetch(self, client: Client, watch: Watch, relay: Relay, progress: Progress, ended: dict[int, Outcome]) -> None:
-        """Let all nodes fetch the file at once; it is put where they fetch it from if any of them lacks it."""
-        storages = [ProxmoxStorage(client, each) for each in self.found]
+    def _fetch(self, client: Client, watch: Watch, relay: Relay, progress: Progress) -> Results:
+        """Have all nodes fetch the file at once; it is put where they fetch it from if any of them lacks it."""
+        storages = [NodeStorage(client, each) for each in self.found]
+        pending = set(range(len(self.found)))
         running: dict[int, str] = {}
 
-        def each(step: Callable[[int], Put | None]) -> None:
-            """Take a step towards every target that has not ended; one that gives a put or fails has."""
-            outcomes = {}
-            for index in range(len(self.found)):
-                if index not in ended:
-                    outcome = self._attempt(index, partial(step, index))
-                    if outcome.put or outcome.error:
-                        outcomes[index] = outcome
-            ended.update(self._proven(client, watch, outcomes))
+        def attempt(step: Callable[[int], Put | None]) -> Results:
+            """Take a step towards every pending node; yield those that it ends."""
+            results = {index: self._attempt(index, partial(step, index)) for index in sorted(pending)}
+            ended = {index: result for index, result in results.items() if result.put or result.error}
+            pending.difference_update(ended)
+            return self._proven(client, watch, ended)
 
         def begin(index: int) -> None:
             running[index] = storages[index].pull(self.file, relay.get_url, watch)
 
-        def look(index: int) -> Put | None:
+        def check(index: int) -> Put | None:
             upid = running[index]
             found = tasks.ended(client, upid) if upid else ("OK", [])
             return storages[index].ended(self.file, *found, fetched=True) if found else None
 
-        each(lambda index: storages[index].present(self.file, self.proofs[index]))
-        if relay.put_url and len(ended) < len(self.found):
+        yield from attempt(lambda index: storages[index].present(self.file, self.proofs[index]))
+        if relay.put_url and pending:
             try:
                 put_file(relay.put_url, FileBody(self.file, progress.advance))
             except LxcastError as error:
-                for index, found in enumerate(self.found):
-                    ended.setdefault(index, Outcome(found.ref.node, None, error))
-        each(begin)
+                yield from ((index, Result(self.found[index].ref.node, None, error)) for index in sorted(pending))
+                return
+        yield from attempt(begin)
         began = time.monotonic()
         patient = {index: tasks.Patience() for index in running}
-        while len(ended) < len(self.found):
-            each(lambda index: patient[index].ask(partial(look, index)))
+        while pending:
+            yield from attempt(lambda index: patient[index].ask(partial(check, index)))
             time.sleep(tasks.pause(began, 0.2))
 
-    def _proven(self, client: Client, watch: Watch, outcomes: Mapping[int, Outcome]) -> dict[int, Outcome]:
-        """Return outcomes whose puts stand alone: nothing else wrote the name there meanwhile."""
-        proven = dict(outcomes)
-        if not any(each.put and each.put.sent for each in outcomes.values()):
-            return proven
-        others = watch.of(client, self.file.name)
-        for index, each in outcomes.items():
-            if each.put:
+    def _proven(self, client: Client, watch: Watch, results: Mapping[int, Result]) -> Results:
+        """Yield results with their proof: no other task wrote the name there meanwhile."""
+        sent = any(each.put and each.put.sent for each in results.values())
+        others = watch.of(client, self.file.name) if sent else []
+        for index, each in results.items():
+            put, error = each.put, each.error
+            if sent and put:
                 try:
-                    put = ProxmoxStorage(client, self.found[index]).prove(each.put, others, watch.unseen)
-                    proven[index] = Outcome(each.node, put)
-                except UnprovenError as error:
-                    proven[index] = Outcome(each.node, None, error)
-        return proven
+                    put = NodeStorage(client, self.found[index]).prove(put, others, watch.unseen)
+                except UnprovenError as unproven:
+                    put, error = None, unproven
+            yield index, Result(each.node, put, error)

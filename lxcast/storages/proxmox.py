@@ -1,311 +1,416 @@
-"""A storage that the Proxmox VE API reaches: list, put, and the proof that what is there are our bytes.
+"""A storage of a Proxmox cluster, on one node or on many, and this machine's ledger of what was published there."""
 
-Proxmox replaces an existing file of the same name without a word, and excludes no two uploads of one name
-(pve-storage, PVE/API2/Storage/Status.pm: "we simply overwrite the destination file"). So a name that is there is never
-uploaded to, and after an upload the tasks tell whether another one wrote the same name meanwhile.
-"""
-
-import re
-import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import os
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from urllib.parse import quote
 
-from lxcast.errors import ApiError, ConflictError, LxcastError, UnprovenError
-from lxcast.model import ProxmoxRef, Volid
-from lxcast.progress import amount
-from lxcast.proxmox.client import Client, File, Profile, Secret, UploadBody
-from lxcast.proxmox.preflight import Preflight
-from lxcast.proxmox.tasks import Say, Watch, Writing, last, wait
+from lxcast import durable
+from lxcast.errors import ApiError, ConflictError, LxcastError, StorageError, UsageError
+from lxcast.identifiers import stem_of
+from lxcast.interrupt import Interrupted
+from lxcast.model import ProxmoxRef, Version, Volid, parse_storage
+from lxcast.naming import Naming, another, parts_of
+from lxcast.progress import Progress
+from lxcast.proxmox.client import PATIENCE, ApiValue, Client, File, Profile, Relay, load_profile
+from lxcast.proxmox.nodes import OFFLINE, node_states
+from lxcast.proxmox.preflight import WARNING, Preflight, preflight, privileges, refuse
+from lxcast.proxmox.usage import Made, Use, find_made, is_shared, uses_in
 from lxcast.record import Record
-
-Advance = Callable[[int], None]
-Turn = AbstractContextManager[object]
-
-TAKEN = "a published name never changes: build the next version, or publish a copy of the file under another name"
-
-_BUFFER = 520 << 10
-"""Bytes that the server buffers of a request before it has checked the token."""
-
-_NOWHERE = "http://127.0.0.1:9/"
-"""What a node is told to download to where nothing shall be downloaded: port 9 is "discard" and closed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A template as the storage lists it; `size` in bytes, `ctime` in seconds since 1970."""
-
-    volid: str
-    file: str
-    size: int
-    ctime: int
+from lxcast.settings import BY_NAME, StorageOptions, in_groups
+from lxcast.storages import node
+from lxcast.storages.fan_out import Delivery, Result
+from lxcast.storages.ledger import Ledger, LockedClaim, record_stem
+from lxcast.storages.storage import (
+    NEVER_REPLACED,
+    Artifact,
+    Claim,
+    Diagnosis,
+    Listing,
+    Outcome,
+    Publication,
+    Storage,
+    StoredTemplate,
+    sort_templates,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Put:
-    """What came of a put or a pull."""
+class Target:
+    """Which storage is meant, on which nodes, and how the cluster is reached."""
 
-    volid: str
-    sent: bool
-    """False where the same bytes were there."""
-    verified: bool
-    """Whether no other task that wrote the name can have gone unseen."""
-    warnings: tuple[str, ...] = ()
+    profile: Profile
+    refs: tuple[ProxmoxRef, ...]
+    all_nodes: bool = False
+    """Whether `refs` stands for every node that has the storage."""
+    relay: Relay | None = None
+    """What the nodes fetch templates from; None if each is sent the file."""
+    options: tuple[str, ...] = ()
+    """Command line options that say how the cluster is reached and where the ledger is."""
 
-
-class ProxmoxStorage:
-    """One storage of one node, as `found` by a preflight without errors. One thread uses it."""
-
-    def __init__(self, client: Client, found: Preflight) -> None:
-        self._client, self._found = client, found
-        self.ref = found.ref
-        self._path = f"/nodes/{self.ref.node}/storage/{self.ref.storage}"
-
-    def entries(self) -> list[Listed]:
-        """Return the templates that the storage lists, by name. Raises ApiError."""
-        return sorted(listing(self._client, self._path), key=lambda each: each.file)
-
-    def present(self, file: File, known: Record | None) -> Put | None:
-        """Return what tells that the file is there under its name; None where nothing has the name.
-
-        `known` is this machine's record of that name. Raises ConflictError where other bytes have the name, and
-        ApiError.
-        """
-        there = self._find(file.name)
-        if there is None:
-            return None
-        self._same(file, there, known)
-        return Put(there.volid, False, True)
-
-    def put(self, file: File, advance: Advance, watch: Watch, say: Say | None = None, turn: Turn | None = None) -> Put:
-        """Upload a file under its name, which nothing has; `prove` is still to come.
-
-        `say` gets the lines of the task's log. `turn` is held while the bytes are sent. The watch began before it was
-        seen that nothing has the name. Raises UnprovenError where it cannot be shown whose bytes have it, StorageError
-        where the file changed, and ApiError.
-        """
-        try:
-            with turn or nullcontext():
-                own = self._client.upload(f"{self._path}/upload", UploadBody(file, advance)).text()
-        except ApiError as error:
-            if not error.lost:
-                error.hint = error.hint or _failure_hint(error.message, None)
-                raise
-            own = self._look_up(file, watch, error)
-        watch.leave_out(own)
-        return self.ended(file, *wait(self._client, own, say)) if own else self.ended(file, "OK", [])
-
-    def pull(self, file: File, url: Secret, watch: Watch) -> str:
-        """Let the node begin to fetch a file, compare its checksum and give it its name, which nothing has.
-
-        Return the task, after which come `ended` and `prove`; "" where the node has it already. Raises as `put` does.
-        """
-        try:
-            own = self._download(file, url.reveal())
-        except ApiError as error:
-            if not error.lost:
-                raise
-            own = self._look_up(file, watch, error)
-        watch.leave_out(own)
-        return own
-
-    def ended(self, file: File, status: str, log: Sequence[str], *, fetched: bool = False) -> Put:
-        """Return the put of a task that has ended; `prove` is still to come.
-
-        Raises ApiError where it failed or the storage does not list the file's bytes, and ConflictError.
-        """
-        warnings: tuple[str, ...] = ()
-        if status.startswith("WARNINGS"):
-            lines = [line for line in log if line.startswith(("WARN", "Warning"))]
-            warnings = tuple(f"{self.ref}: {line}" for line in lines or [status])
-        elif status != "OK":
-            there = self._find(file.name)
-            raise (self._not_fetched if fetched else self._not_uploaded)(file, last(log, status), " ".join(log), there)
-        self._expect(file)
-        return Put(str(Volid.make(self.ref.storage, file.name)), True, False, warnings)
-
-    def prove(self, put: Put, others: Sequence[Writing], unseen: Collection[str]) -> Put:
-        """Return a put as proven by the other tasks that wrote its name since the watch began.
-
-        `unseen` nodes could not be asked. Raises UnprovenError where one of the tasks wrote to this storage.
-        """
-        if not put.sent:
-            return put
-        wrote = [each.upid for each in others if self._is_here(each)]
-        if wrote:
-            raise UnprovenError(
-                f"{self.ref}: {put.volid} was written by another task at the same time: {', '.join(wrote)}; "
-                "whose bytes are there is not known",
-                hint="when that task has ended, run the same command again: the node then compares the checksum",
-            )
-        if self._found.sees_tasks and not unseen:
-            return replace(put, verified=True)
-        why = "the token does not see other users' uploads"
-        if self._found.sees_tasks:
-            why = f"{', '.join(sorted(unseen))} did not tell of uploads"
-        warning = f"{put.volid}: {why}, so none can be excluded"
-        return replace(put, warnings=(*put.warnings, warning))
-
-    def _is_here(self, writing: Writing) -> bool:
-        return self._found.shared or writing.node in ("", self.ref.node, "localhost")
-
-    def _not_uploaded(self, file: File, why: str, log: str, half: Listed | None) -> LxcastError:
-        left = f"; {half.volid} is there with {half.size} of {file.size} bytes" if half else ""
-        hint = "run the same command again: the node then compares the checksum of what is there"
-        if half is None or half.size != file.size:
-            hint = _failure_hint(log, half)
-        return ApiError(f"{self.ref}: the upload of {file.name} failed on the node: {why}{left}", hint=hint)
-
-    def _not_fetched(self, file: File, why: str, log: str, there: Listed | None) -> LxcastError:
-        """Tell why a download failed; what has the name is not from it, since it takes the name at its end."""
-        if there:
-            return ConflictError(
-                f"{self.ref}: {there.volid} was put there by another one meanwhile: {why}",
-                hint="run the same command again: the node then compares the checksum",
-            )
-        hint = "can the node reach the web server, and does it trust its certificate? did a signed URL expire?"
-        if "checksum mismatch" in log:
-            hint = "the web server gives out other bytes: does --get-url name what was put?"
-        elif "No space left" in log:
-            hint = "free some space on the storage"
-        return ApiError(f"{self.ref}: the node could not fetch {file.name}: {why}", hint=hint)
-
-    def _expect(self, file: File) -> None:
-        there = self._find(file.name)
-        if there is None or there.size != file.size:
-            have = f"has {there.size} bytes" if there else "is not listed"
-            raise ApiError(
-                f"{self.ref}: afterwards {file.name} {have}, {file.size} were sent",
-                hint=_remove(there) if there else "publish it again; does another program clear that storage?",
-            )
-
-    def _look_up(self, file: File, watch: Watch, error: ApiError) -> str:
-        """Find out what became of what was asked for when the connection broke.
-
-        Return the task, "" where the node confirms.
-        """
-        for pause in (0.5, 1.0, 2.0, 0.0):
-            for each in watch.of(self._client, file.name):
-                if each.owner == self._client.profile.token_id and each.file and self._is_here(each):
-                    return each.upid
-            time.sleep(pause)
-        there = self._find(file.name)
-        if there is None:
-            raise ApiError(
-                f"{error.message}; publishing {file.name} broke off and left nothing in {self.ref}",
-                hint=_closed_hint(self._client.profile, file.size),
-                lost=True,
-            ) from error
-        if there.size != file.size:
-            raise ApiError(
-                f"{error.message}; {there.volid} is there with {there.size} of {file.size} bytes", hint=_remove(there)
-            ) from error
-        if self._found.confirms and self._confirmed(file) is None:
-            return ""
-        raise UnprovenError(
-            f"{error.message}; {there.volid} is there with {there.size} bytes, but not known to be ours",
-            hint="run the same command again with a token whose role lets the node compare checksums",
-        ) from error
-
-    def _same(self, file: File, there: Listed, known: Record | None) -> None:
-        """Return where the name holds the file's bytes; ConflictError where it does not, or where nobody knows."""
-        if there.size != file.size:
-            raise ConflictError(
-                f"{there.volid} is there on {self.ref.node} with {there.size} bytes, and ours has {file.size}",
-                hint=TAKEN + "; where an upload of it was broken off: " + _remove(there),
-            )
-        if self._found.confirms:
-            other = self._confirmed(file)
-            if other is None:
-                return
-            raise ConflictError(
-                f"{there.volid} is there on {self.ref.node} with sha256 {other}, and ours has {file.sha256}",
-                hint=TAKEN,
-            )
-        if known is None:
-            raise ConflictError(
-                f"{there.volid} is there on {self.ref.node} with as many bytes as ours, and nothing tells whether they "
-                "are the same",
-                hint=f"give the token Sys.AccessNetwork on the node, so that it compares the checksum; or: {TAKEN}",
-            )
-        if known.sha256 != file.sha256:
-            raise ConflictError(
-                f"{there.volid} was published with sha256 {known.sha256}, and ours has {file.sha256}", hint=TAKEN
-            )
-
-    def _confirmed(self, file: File) -> str | None:
-        """Have the node compare the checksum of what is there; None where it is the file's, else what it is.
-
-        download-url does not download onto an existing name: with a checksum it compares (pve-common,
-        PVE/Tools.pm, download_file_from_url).
-        """
-        status, log = wait(self._client, self._download(file, f"{_NOWHERE}{file.name}"))
-        if status == "OK":
-            return None
-        if found := re.search(r"checksum mismatch: got '([0-9a-f]+)'", " ".join([*log, status])):
-            return found[1]
-        raise ApiError(
-            f"{self.ref}: the node could not compare the checksum of {file.name}: {last(log, status)}",
-            hint="publish it again; the node's task log has more",
+    @property
+    def words(self) -> str:
+        """The command line options that name the target; URLs are left out, since they may be passwords."""
+        nodes = [word for ref in self.refs if len(self.refs) > 1 for word in ("--node", ref.node)]
+        return shlex.join(
+            ["--storage", str(self.refs[0]), *(["--all-nodes"] if self.all_nodes else nodes), *self.options]
         )
 
-    def _download(self, file: File, url: str) -> str:
-        return self._client.post(
-            f"{self._path}/download-url",
-            url=url,
-            filename=file.name,
-            content="vztmpl",
-            checksum_algorithm="sha256",
-            checksum=file.sha256,
-        ).text()
 
-    def _find(self, name: str) -> Listed | None:
-        return next((each for each in listing(self._client, self._path) if each.file == name), None)
-
-
-def listing(client: Client, path: str) -> Iterator[Listed]:
-    """Yield the templates that the storage at an API path lists. Raises ApiError."""
-    for each in client.get(f"{path}/content", content="vztmpl").list():
-        volid = each["volid"].text()
-        yield Listed(volid, volid.rpartition("/")[2], each["size"].number(0), each["ctime"].number(0))
+def open_proxmox(options: StorageOptions) -> "ProxmoxStorage":
+    """Return the storage that `proxmox:` or proxmox:NODE/STORAGE names. Asks nothing. Raises UsageError."""
+    if options.nodes and options.all_nodes:
+        raise UsageError("--node and --all-nodes exclude each other")
+    relay = Relay.of(options.put_url, options.get_url)
+    profile = load_profile(options.profile, options.api_url, options.ca_file, options.fingerprint)
+    every = "all" if options.all_nodes and options.storage == "proxmox:" else ""
+    first = options.nodes[0] if options.nodes else profile.node or every
+    ref = parse_storage(options.storage, first, profile.storage)
+    assert isinstance(ref, ProxmoxRef)
+    names = list(dict.fromkeys(options.nodes)) or [ref.node]
+    refs = tuple(_ref(name, ref.storage) for name in names)
+    directory = Path(options.records).expanduser() if options.records else _state(profile, ref.storage)
+    given = ((BY_NAME[name].option, getattr(options, name)) for name in in_groups("access"))
+    words = tuple(word for option, value in given if value for word in (option, value))
+    return ProxmoxStorage(Target(profile, refs, options.all_nodes, relay, words), Ledger(directory, ref.storage))
 
 
-def remove(client: Client, ref: ProxmoxRef, file: str) -> None:
-    """Remove a template; one that is gone already is none. Raises ApiError, also where it is listed afterwards."""
-    path = f"/nodes/{ref.node}/storage/{ref.storage}"
-    upid = client.delete(f"{path}/content/{quote(f'vztmpl/{file}')}", delay=5).text("")
-    if upid:  # it took longer
-        status, log = wait(client, upid, lambda _: None)
-        if status != "OK" and not status.startswith("WARNINGS"):
-            raise ApiError(f"{ref}: {file} was not removed: {last(log, status)}", hint="the node's task log has more")
-    if any(each.file == file for each in listing(client, path)):
-        raise ApiError(f"{ref}: {file} is still there after it was removed", hint="does another program put it there?")
+class ProxmoxStorage(Storage):
+    """One storage id on one node or several, of one cluster."""
+
+    def __init__(self, target: Target, ledger: Ledger) -> None:
+        self.id = target.refs[0].storage
+        self.location = str(target.refs[0])
+        self.workspace = ledger.directory
+        self._target = target
+        self._ledger = ledger
+        self._found: Sequence[Preflight] = ()
+        """Set by `prepare`."""
+        self._files: frozenset[str] = frozenset()
+        """The files that any node listed last."""
+        self._shared = False
+
+    def prepare(self, suffix: str, size: int, progress: Progress) -> None:
+        """Run the preflight of every node, list their templates, and create the ledger's directory.
+
+        Raises one error with every problem if no node is left to send to.
+        """
+        self._found = self._preflight(progress, suffix, size)
+        if all(each.errors for each in self._found) and (error := refuse(self._found)):
+            raise error
+        for message in dict.fromkeys(row.message for each in self._found for row in each.rows if row.state == WARNING):
+            progress.warn(message)
+        durable.make_directory(self.workspace)
+        durable.sweep(self.workspace)
+        if error := self.templates().error():  # a number that a silent node has could be given again
+            raise error
+
+    def diagnose(self, progress: Progress) -> list[Diagnosis]:
+        """Return the rows of every node's preflight."""
+        return [
+            Diagnosis(
+                each.ref.node,
+                each.ref.storage,
+                str(each.ref),
+                [(row.subject, row.state, row.message, row.hint) for row in each.rows],
+            )
+            for each in self._preflight(progress, ".tar.zst", 0)
+        ]
+
+    def _preflight(self, progress: Progress, suffix: str, size: int) -> list[Preflight]:
+        """Run the preflight of every node; of a shared storage only until one passes: the others see the same files."""
+        found: list[Preflight] = []
+        profile, pull = self._target.profile, self._target.relay is not None
+        with progress.step(f"checking {profile.host}"), _CachingClient(profile) as client:
+            for ref in self._refs(client):
+                if not any(each.shared and not each.errors for each in found):
+                    found.append(preflight(client, ref, suffix=suffix, size=size, pull=pull))
+        return found
+
+    def _refs(self, client: Client) -> Sequence[ProxmoxRef]:
+        """Return the storage of each node that is meant; with --all-nodes the cluster is asked.
+
+        Raises ApiError, and StorageError if no node has it.
+        """
+        if not self._target.all_nodes:
+            return self._target.refs
+        refs = [_ref(name, self.id) for name in sorted(node_states(client)) if _has(client, name, self.id)]
+        if not refs:
+            raise StorageError(
+                f"no node of {client.profile.host} has a storage {self.id!r}, or the token cannot see it",
+                hint="`lxcast doctor --storage proxmox:NODE/STORAGE` lists what the token lacks",
+            )
+        return refs
+
+    def templates(self, *, usage: bool = False) -> Listing:
+        """Return what each node lists; a shared storage once, of the first node that answers.
+
+        After `prepare` the nodes that failed it are left out. Raises ApiError if no node answers.
+        """
+        warnings: list[str] = []
+        found: list[StoredTemplate] = []
+        asked: list[str] = []
+        failures: dict[str, LxcastError] = {}
+        with Client(self._target.profile) as client:
+            ready = {each.ref: each.shared for each in self._found if not each.errors}
+            refs = tuple(ready) or self._refs(client)
+            made = find_made(client, warnings.append) if usage else []
+            states = node_states(client) if usage or (len(refs) > 1 and not ready) else {}
+            for ref in refs:
+                asked.append(ref.node)
+                try:
+                    if states.get(ref.node) == OFFLINE:
+                        raise ApiError(f"the node {ref.node} is offline", hint="start it, or leave it out")
+                    self._shared = is_shared(client, ref) if states else ready.get(ref, False)
+                    listed = self._list(client, ref, made, usage=usage)
+                except ApiError as error:
+                    failures[ref.node] = error
+                    continue
+                if self._shared:
+                    asked, found, failures = [ref.node], listed, {}
+                    break
+                found += listed
+        self._files = frozenset(each.file for each in found)
+        claimed = frozenset(record_stem(each) for each in self._ledger.files())
+        claimed -= {stem_of(each) for each in self._files}
+        listing = Listing(
+            self.id, self.location, found, tuple(asked), failures, claimed, tuple(warnings), keeps_records=False
+        )
+        if len(failures) == len(asked) and (failure := listing.error()):
+            raise failure
+        return listing
+
+    def _list(self, client: Client, ref: ProxmoxRef, made: Sequence[Made], *, usage: bool) -> list[StoredTemplate]:
+        uses = uses_in(client, ref, made, shared=self._shared) if usage else {}
+        return sort_templates(
+            self._stored(each, ref.node, tuple(uses.get(each.file, ())) if usage else None)
+            for each in node.listing(client, f"/nodes/{ref.node}/storage/{ref.storage}")
+        )
+
+    def _stored(self, listed: node.Listed, name: str, containers: tuple[Use, ...] | None) -> StoredTemplate:
+        record, problem = None, ""
+        try:
+            record = self._ledger.read(listed.file)
+        except StorageError as error:
+            problem = error.message
+        if record and (record.template_id != listed.volid or record.size != listed.size):
+            record = None
+        title, version = (record.name, record.version) if record else parts_of(stem_of(listed.file))
+        return StoredTemplate(
+            listed.file,
+            listed.volid,
+            title,
+            version,
+            listed.size,
+            record,
+            problem,
+            listed.ctime,
+            name,
+            self._ledger.kept(listed.file, listed.size),
+            containers,
+        )
+
+    def next_version(self, naming: Naming) -> Version:
+        """Return the version after the highest of the ledger and of what the nodes listed last."""
+        return self._ledger.next_version(naming, self._files)
+
+    def claim(self, naming: Naming, version: Version | None = None) -> LockedClaim:
+        """Claim a name in the ledger; numbers that a node listed last are taken too."""
+        return self._ledger.claim(naming, version, self._files)
+
+    def put(self, artifact: Artifact, claim: Claim, progress: Progress) -> Publication:
+        """Send an artifact to every node that passed `prepare`.
+
+        If the name was taken meanwhile and the storage chose the number, the next one is claimed. If a temporary file
+        could not be published everywhere, it stays in the ledger's directory, and the error has the command to go on.
+        """
+        while True:
+            try:
+                publication = self._send(artifact, claim, progress)
+                if artifact.temporary and (failure := publication.error):
+                    # The same build again would be another version: the saved file completes the rest.
+                    raise failure.with_hint("") if publication.partial else failure
+                break
+            except ConflictError as error:
+                naming = claim.naming if isinstance(claim, LockedClaim) else None
+                if artifact.numbered or naming is None:
+                    raise self._saved(artifact, claim, error) from error
+                claim.discard()
+                self.templates()
+                claim = self._ledger.claim(naming, None, self._files)
+                progress.say(f"{error.message.partition(' ')[0]} was taken meanwhile: publishing as {claim.stem}")
+            except (LxcastError, Interrupted) as error:
+                raise self._saved(artifact, claim, error) from error
+            except BaseException:
+                self._save(artifact, claim)
+                raise
+        claim.burn()  # its record has its content now
+        if artifact.temporary and artifact.keep:
+            return replace(publication, path=self._ledger.keep_copy(artifact, publication.file))
+        return publication
+
+    def _send(self, artifact: Artifact, claim: Claim, progress: Progress) -> Publication:
+        """Send a file to every node and write its record if one has it. A failure of the only node is raised.
+
+        An interrupt does not wait for running uploads; the record then names the nodes that had ended.
+        """
+        file = File(artifact.path, claim.stem + artifact.suffix, artifact.size, artifact.sha256, artifact.stamp)
+        volid = str(Volid.make(self.id, file.name))
+        known = self._published_before(file, volid)
+        record = known or (artifact.record and replace(artifact.record, version=_version(artifact, claim)))
+        proofs = [known if known and (each.shared or each.ref.node in _nodes(known)) else None for each in self._found]
+        results: dict[int, Result] = {}
+
+        def note() -> Record | None:
+            return self._note(file, volid, record, artifact.sidecars, results.values())
+
+        try:
+            with progress.step(f"publishing {volid}"):
+                uploads = 1 if self._target.relay else sum(not each.errors for each in self._found)
+                progress.total(file.size * uploads)
+                delivery = Delivery(self._target.profile, self._target.relay, self._found, file, proofs)
+                for index, result in delivery.run(progress):
+                    results[index] = result  # noqa: PERF403 - what ended before an error counts
+        except BaseException:
+            with suppress(LxcastError):
+                note()
+            raise
+        ended = [results[index] for index in range(len(self._found))]
+        for warning in (text for each in ended if each.put for text in each.put.warnings):
+            progress.warn(warning)
+        if len(ended) == 1 and ended[0].error:
+            raise ended[0].error
+        outcomes = tuple(
+            Outcome(each.node, each.state, bool(each.put and each.put.verified), each.error) for each in ended
+        )
+        return Publication(file.name, volid, file.size, file.sha256, note(), outcomes)
+
+    def _note(
+        self,
+        file: File,
+        volid: str,
+        record: Record | None,
+        sidecars: Mapping[str, bytes],
+        results: Iterable[Result],
+    ) -> Record | None:
+        """Return the record with the nodes that have the file; it is written if any of them has."""
+        holders = [each.node for each in results if each.put]
+        if record is None:
+            return None
+        record = _with_nodes(record, {*_nodes(record), *holders})
+        record = replace(record, file=file.name, template_id=volid, storage=self.id)
+        if holders:
+            self._ledger.write(record, sidecars)
+        return record
+
+    def _published_before(self, file: File, volid: str) -> Record | None:
+        """Return this machine's record of the id. Raises ConflictError if it is of other bytes."""
+        record = self._ledger.read(file.name)
+        if record is None or record.template_id != volid:
+            return None
+        if record.sha256 != file.sha256:
+            raise ConflictError(
+                f"{volid} was published with sha256 {record.sha256}, this file has {file.sha256}",
+                hint=f"{NEVER_REPLACED}; the record is in {self.workspace}",
+            )
+        return record
+
+    def _save(self, artifact: Artifact, claim: Claim) -> str:
+        """Keep a temporary file that was not published in the ledger's directory; return its path, "" if it cannot."""
+        if artifact.temporary:
+            with suppress(LxcastError, FileExistsError):
+                return str(self._ledger.save(artifact, claim))
+        return ""
+
+    def _saved(self, artifact: Artifact, claim: Claim, error: LxcastError | Interrupted) -> LxcastError | Interrupted:
+        """Return the error with the way to go on from the file, which is kept."""
+        if not artifact.temporary:
+            again = "run the same command again to complete it; a node may still be copying what it received"
+            return error.with_hint(again) if isinstance(error, Interrupted) else error
+        saved = self._save(artifact, claim)
+        if isinstance(error, ConflictError):  # the name of the saved file would be taken again
+            onward = another(claim.version) + (f"; the built template was saved as {saved}" if saved else "")
+        else:
+            command = f"lxcast publish {shlex.quote(saved)} {self._target.words}"
+            onward = f"the template was saved, publish it with: {command}" if saved else ""
+        return error.with_hint(f"{error.hint}\n{onward}".strip())
+
+    def prepare_removal(self) -> None:
+        """Raise ApiError if the token may not remove templates."""
+        with Client(self._target.profile) as client:
+            path = f"/storage/{self.id}"
+            if "Datastore.Allocate" not in privileges(client, path):
+                token = client.profile.token_id
+                raise ApiError(
+                    f"the token {token} lacks Datastore.Allocate (to remove) on {path}",
+                    hint='pveum role add LxcastPrune --privs "Datastore.Allocate Datastore.Audit Sys.Audit"\n'
+                    f"pveum acl modify {path} --tokens '{token}' --roles LxcastPrune (and the same with --users for "
+                    "its user)",
+                )
+
+    def remove(self, template: StoredTemplate) -> None:
+        """Remove a template from the node that lists it, and its sidecars when no node has it any longer."""
+        self._ledger.reserve(template.file)
+        with Client(self._target.profile) as client:
+            node.remove(client, _ref(template.node, self.id), template.file)
+        record = None
+        with suppress(StorageError):
+            record = self._ledger.read(template.file)
+        left = {each for each in _nodes(record) if each != template.node} if record and not self._shared else set()
+        if record:
+            self._ledger.write(_with_nodes(record, left), {})
+        if not left:
+            self._ledger.remove_sidecars(template.file)
 
 
-def _failure_hint(log: str, half: Listed | None) -> str:
-    if half:
-        return _remove(half)
-    if "No space left" in log:
-        return "free some space on the storage and in /var/tmp of the node that PM_API_URL names, and publish it again"
-    if "checksum mismatch" in log:
-        return "the bytes that arrived are others than those that were read: publish it again"
-    return "the node's task log has more; nothing was left there: publish it again when the cause is mended"
+class _CachingClient(Client):
+    """A client that repeats no GET: for forty nodes most replies are the same."""
+
+    def __init__(self, profile: Profile) -> None:
+        super().__init__(profile)
+        self._replies: dict[str, ApiValue] = {}
+
+    def get(self, path: str, /, *, patience: float = PATIENCE, **parameters: str | int) -> ApiValue:
+        """Return the data of a GET as Client does, or the reply to the same request before."""
+        key = f"{path}?{sorted(parameters.items())}"
+        if key not in self._replies:
+            self._replies[key] = super().get(path, patience=patience, **parameters)
+        return self._replies[key]
 
 
-def _closed_hint(profile: Profile, size: int) -> str:
-    """Return what to check when the server closed the connection during an upload.
-
-    It does so without a reply if its /var/tmp is full, and if it refuses the token and the body is above its buffer of
-    520 KiB (pve-http-server, AnyEvent.pm).
-    """
-    if size < _BUFFER:
-        return "publish it again"
-    return (
-        f"free space in /var/tmp of {profile.host} (it needs {amount(size)}), or publish it again; a server that "
-        "refuses a token closes the connection too: run `lxcast doctor`"
-    )
+def _version(artifact: Artifact, claim: Claim) -> str:
+    return str(claim.version or "") if artifact.temporary or not artifact.record else artifact.record.version
 
 
-def _remove(there: Listed) -> str:
-    return f"remove it on the node: pvesm free {there.volid}; then publish it again"
+def _nodes(record: Record) -> Sequence[str]:
+    """Return the nodes that the template was published on, as the record has them."""
+    nodes = record.hints.get("nodes", ())
+    return [str(each) for each in nodes] if isinstance(nodes, list) else []
+
+
+def _with_nodes(record: Record, nodes: set[str]) -> Record:
+    return replace(record, hints={**record.hints, "nodes": sorted(nodes)})
+
+
+def _has(client: Client, name: str, storage: str) -> bool:
+    """Return whether a node has the storage; one that does not answer counts, so that its failure is reported."""
+    try:
+        storages = client.get(f"/nodes/{name}/storage", patience=0).list()
+        return any(each["storage"].text() == storage for each in storages)
+    except ApiError:
+        return True
+
+
+def _ref(name: str, storage: str) -> ProxmoxRef:
+    ref = parse_storage(f"proxmox:{name}/{storage}")
+    assert isinstance(ref, ProxmoxRef)
+    return ref
+
+
+def _state(profile: Profile, storage: str) -> Path:
+    """Return the directory of one storage's ledger: $XDG_STATE_HOME/lxcast/HOST/STORAGE."""
+    state = os.environ.get("XDG_STATE_HOME") or f"{os.environ.get('HOME') or Path.home()}/.local/state"
+    return Path(state, "lxcast", quote(profile.host, safe="[]."), storage)

@@ -268,7 +268,7 @@ def test_times_are_clamped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("second", [[("x", "file", "1")], [("x", "file", "1")] * 3, [("y", "file", "1")] * 2])
 def test_a_source_that_changes_between_its_readings_is_told(tmp_path: Path, second: list[Entry]) -> None:
-    from lxcast.jobs.convert import Rules, run
+    from lxcast.jobs.convert import Rules, convert
     from lxcast.sources.archive import open_file
 
     first = archive(tmp_path / "first", ("x", "file", "1"), ("x", "file", "2"))
@@ -277,7 +277,7 @@ def test_a_source_that_changes_between_its_readings_is_told(tmp_path: Path, seco
     source.opener = lambda: next(files).open("rb", buffering=0)
     options = make_build_options(name="x")
     with pytest.raises(SourceError, match="changed while it was read"):
-        run(source, Rules.chosen(options), options, None, Progress())
+        convert(source, Rules.chosen(options), options, None, Progress())
 
 
 paths = st.sampled_from(

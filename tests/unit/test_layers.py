@@ -27,12 +27,6 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 # Stands beside the house: it shares no code with it, so that a mistake of the client is not its stand-in server's too.
 APART = "lxcast.testing"
-# Imports that still point up or sideways; this set only ever shrinks.
-PENDING = {
-    ("lxcast.storages.publication", "lxcast.jobs.publish.read_record"),
-    ("lxcast.storages.publication", "lxcast.jobs.publish.send"),
-    ("lxcast.storages.publication", "lxcast.jobs.publish.write_record"),
-}
 HEIGHT = {room: -number for number, floor in enumerate(FLOORS) for room in floor}
 OWN = {room.partition(".")[0] for room in HEIGHT}
 
@@ -75,8 +69,6 @@ def judge(sources: Mapping[str, str], packages: frozenset[str] = frozenset()) ->
             if library not in OWN:
                 if library not in sys.stdlib_module_names:
                     importers[library].add(module)
-                continue
-            if (module, name) in PENDING:
                 continue
             # `from lxcast import errors` names a module, `from lxcast.errors import UsageError` an object in one.
             target = room_of(name) or room_of(name.rpartition(".")[0])

@@ -145,7 +145,7 @@ ERRORS: dict[str, tuple[Break, int, str]] = {
     "no archive": (lambda at: [put(at / "notes.tar", b"hello, world\n" * 100)], 4, "notes.tar"),
     "truncated": (lambda at: [put(at / "cut.tar", archive(minimal_debian())[:20_000])], 4, "cut.tar"),
     "storage is a file": (lambda at: [good(at), "--storage", put(at / "s", b"")], 2, f"{os.sep}s"),
-    "storage not there": (lambda at: [good(at), "--storage", str(at / "a/b")], 6, "a is no folder"),
+    "storage not there": (lambda at: [good(at), "--storage", str(at / "a/b")], 6, "a is not a directory"),
     "pattern": (lambda at: [good(at), "--pattern", "{nam}"], 2, "unknown field {nam}"),
     "pattern without version": (lambda at: [good(at), "--pattern", "{name}"], 2, "--output"),
     "row": (lambda at: [good(at), "--disable", "apt-cash"], 2, "did you mean apt-cache"),

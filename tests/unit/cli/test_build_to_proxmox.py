@@ -94,7 +94,7 @@ def test_what_was_built_for_a_name_that_another_machine_took_is_kept(
     (server.storages["local"].folder("pve") / "web-v3.tar.zst").write_bytes(b"of another machine")
     told = build(server, tmp_path, source, "--version", "v3")
     assert (told.returncode, "lxcast publish" in told.stderr) == (7, False)
-    kept = re.search(r"without one for the next number; what was built is kept: (\S+)", told.stderr)
+    kept = re.search(r"without one for the next number; the built template was saved as (\S+)", told.stderr)
     assert kept, told.stderr
     copy = (tmp_path / kept[1]).rename(tmp_path / "web-v9.tar.zst")
     published = lxcast("publish", copy, cwd=tmp_path, environ=access(server, tmp_path))
@@ -122,7 +122,7 @@ def test_a_failing_upload_leaves_the_template_and_the_command_that_goes_on(
     words = ("--ca-file", str(server.ca), "--records", str(tmp_path / "my records"))
     told = build(server, tmp_path, source, *words, **system)
     assert (told.returncode, told.stdout) == (9, "")
-    found = re.search("the template is kept: lxcast (.*)", told.stderr)
+    found = re.search("the template was saved, publish it with: lxcast (.*)", told.stderr)
     assert found, told.stderr
     server.faults.tasks.clear()
     again = lxcast(*shlex.split(found[1]), cwd=tmp_path, environ=access(server, tmp_path, **system))
@@ -210,7 +210,7 @@ def test_an_interrupted_upload_leaves_the_template_and_the_command_that_goes_on(
     status, out, talk = interrupt_the_upload(server, tmp_path, number)
     assert (status, out) == (code, "")
     assert held(server, "web-v1.tar.zst") is None
-    found = re.search(r"hint: the template is kept: lxcast (publish \S+ --storage \S+)", talk)
+    found = re.search(r"hint: the template was saved, publish it with: lxcast (publish \S+ --storage \S+)", talk)
     assert found, talk
     again = lxcast(*found[1].split(), cwd=tmp_path, environ=access(server, tmp_path))
     assert again.stdout == "local:vztmpl/web-v1.tar.zst\n", again.stderr
@@ -221,7 +221,7 @@ def test_a_name_too_long_for_proxmox_is_refused_before_the_build(server: Cluster
     told = build(server, tmp_path, source, "--name", "w" * (fits + 1))
     assert (told.returncode, told.stdout) == (2, "")
     assert "has 256 characters, Proxmox takes at most 255" in told.stderr
-    assert "hint: take a shorter" in told.stderr
+    assert "hint: use a shorter" in told.stderr
     assert "reading" not in told.stderr
     assert not (tmp_path / "records").exists()
     assert build(server, tmp_path, source, "--name", "w" * fits).returncode == 0
@@ -232,7 +232,7 @@ def test_a_name_too_long_for_proxmox_is_refused_before_the_build(server: Cluster
 def test_a_number_that_stands_in_the_content_is_not_changed(server: Cluster, tmp_path: Path) -> None:
     code, out, talk = overtaken(server, tmp_path, "--enable", "release")
     assert (code, out) == (7, b""), talk.decode()
-    assert b"without one for the next number; what was built is kept: " in talk
+    assert b"without one for the next number; the built template was saved as " in talk
     assert held(server, "web-v1.tar.zst") == b"of another machine"
     source = tmp_path / "rootfs.tar"
     source.write_bytes(archive(minimal_debian()))
@@ -258,7 +258,7 @@ def test_an_interrupt_of_a_builds_fan_out_keeps_the_template(tmp_path: Path, sou
         process.send_signal(signal.SIGTERM)
         out, talk = process.communicate(timeout=240)
         assert (process.returncode, out) == (143, "")
-        found = re.search(r"the template is kept: lxcast publish (\S+) (.*)", talk)
+        found = re.search(r"the template was saved, publish it with: lxcast publish (\S+) (.*)", talk)
         assert found, talk
         assert Path(found[1]).is_file()
         assert "--all-nodes" in found[2]

@@ -100,7 +100,7 @@ def test_a_node_that_is_down_is_told_and_the_rest_is_listed(cluster: Cluster, tm
     cluster.stop("pve2")
     told = run(cluster, tmp_path, "list", "--storage", "proxmox:pve/nfs")
     assert (told.returncode, len(told.stdout.splitlines())) == (0, 5)
-    assert "what the node pve2 made containers of is not known" in told.stderr
+    assert "the templates of containers on node pve2 are unknown" in told.stderr
 
 
 def test_a_prune_plans_and_removes_with_apply(cluster: Cluster, tmp_path: Path) -> None:
@@ -234,14 +234,14 @@ def test_what_was_done_on_the_nodes_that_answer_stands_and_the_others_fail_the_c
     assert [each["action"] for each in document["templates"]] == ["remove", "remove", "keep", "keep"]
     assert (document["storage"], document["applied"]) == ("proxmox:pve/local", True)
     assert (told.returncode, document["error"]["exit_code"], document["error"]["class"]) == (9, 9, "ApiError")
-    assert document["error"]["hint"] == "the same command again completes the rest"
+    assert document["error"]["hint"] == "run the same command again to complete the rest"
     assert listed(cluster, "local") == ["web-v3.tar.zst", "web-v4.tar.zst"]
     told = run(cluster, tmp_path, "remove", "web-v3.tar.zst", *place, "--apply")
     assert (told.returncode, listed(cluster, "local")) == (9, ["web-v4.tar.zst"])
     assert "removed 1 of 1 templates" in told.stderr
     told = run(cluster, tmp_path, "remove", "web-v1.tar.zst", *place)
     assert told.returncode == 6
-    assert "proxmox:pve/local: no web-v1.tar.zst; pve2 is not known: " in told.stderr
+    assert "proxmox:pve/local: web-v1.tar.zst not found; pve2 did not answer: " in told.stderr
     told = run(cluster, tmp_path, "list", *place, "--json")
     assert len(json.loads(told.stdout)["templates"]) == 1
     cluster.start("pve2")

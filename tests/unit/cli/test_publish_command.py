@@ -74,12 +74,12 @@ def test_without_the_nodes_word_the_record_decides(tmp_path: Path, template: Pat
     with Cluster(tokens=[token], acl=acl) as server:
         first = publish(server, tmp_path, template, "--json")
         assert json.loads(first.stdout)["nodes"] == [{"node": "pve", "state": "uploaded", "verified": False}]
-        assert "does not see other users' uploads" in first.stderr
+        assert "cannot see the uploads of other users" in first.stderr
         assert publish(server, tmp_path, template).returncode == 0
         record = record_of(tmp_path)
         assert record
         record.unlink()
-        failed(publish(server, tmp_path, template), 7, "nothing tells whether")
+        failed(publish(server, tmp_path, template), 7, "its content cannot be compared")
         assert len(server.tasks.all) == 1
 
 
@@ -90,7 +90,7 @@ def test_a_record_speaks_for_the_nodes_that_it_names_alone(tmp_path: Path, templ
     with Cluster(("a", "b"), tokens=[token], acl=acl) as server:
         assert publish(server, tmp_path, template).returncode == 0
         (server.storages["local"].folder("b") / NAME).write_bytes(b"\0" * template.stat().st_size)
-        failed(publish(server, tmp_path, template, "--node", "b"), 7, "nothing tells whether")
+        failed(publish(server, tmp_path, template, "--node", "b"), 7, "its content cannot be compared")
         assert publish(server, tmp_path, template, "--node", "a").returncode == 0
 
 
@@ -108,7 +108,7 @@ def test_a_name_that_was_published_stays_with_its_bytes_when_it_is_removed(
 
 def test_a_name_with_another_size_is_a_conflict(server: Cluster, tmp_path: Path, template: Path) -> None:
     (server.storages["local"].folder("pve") / NAME).write_bytes(b"other")
-    failed(publish(server, tmp_path, template), 7, "is there on pve with 5 bytes")
+    failed(publish(server, tmp_path, template), 7, "exists on pve with 5 bytes")
     assert held(server, NAME) == b"other"
 
 
@@ -190,7 +190,7 @@ def test_a_task_that_says_ok_and_left_bytes_out_is_no_success(server: Cluster, t
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_a_broken_connection_leaves_nothing(server: Cluster, tmp_path: Path, template: Path, share: float) -> None:
     server.faults.cut_upload = share
-    failed(publish(server, tmp_path, template), 9, "broke off and left nothing")
+    failed(publish(server, tmp_path, template), 9, "was interrupted and left nothing")
     server.faults.cut_upload = None
     assert publish(server, tmp_path, template).stdout == f"{VOLID}\n"
 
@@ -250,7 +250,7 @@ def test_a_template_that_fails_its_checks_is_not_sent(server: Cluster, tmp_path:
 
 def test_a_file_that_its_record_does_not_describe_is_not_sent(server: Cluster, tmp_path: Path, template: Path) -> None:
     template.write_bytes(template.read_bytes()[:-1] + b"!")
-    failed(publish(server, tmp_path, template), 6, "its record says")
+    failed(publish(server, tmp_path, template), 6, "its record has")
     assert server.tasks.all == []
 
 
@@ -359,7 +359,7 @@ def test_an_interrupt_of_a_fan_out_waits_for_no_task_and_keeps_what_ended(tmp_pa
         process.send_signal(signal.SIGINT)
         out, talk = process.communicate(timeout=240)
         assert (process.returncode, out) == (130, "")
-        assert "hint: the same command again completes it" in talk
+        assert "hint: run the same command again to complete it" in talk
         assert "Traceback" not in talk
         record = record_of(tmp_path)
         assert record

@@ -78,7 +78,7 @@ def test_a_server_that_restarts_during_the_upload_has_nothing(server: Cluster, t
     time.sleep(1)
     server.faults.read_rate = None
     server.start("pve")
-    ended(process, 9, "publishing large-v1.tar broke off and left nothing")
+    ended(process, 9, "publishing large-v1.tar was interrupted and left nothing")
     assert ended(start(server, tmp_path, "publish", large), 0, "is published") == "local:vztmpl/large-v1.tar\n"
 
 
@@ -278,7 +278,9 @@ def test_a_task_that_dies_after_its_work_leaves_it_to_the_nodes_checksum(
     server: Cluster, tmp_path: Path, template: Path
 ) -> None:
     server.faults.tasks["imgcopy"] = TaskFault(killed=True)
-    told = "failed on the node: the task ended without a status; .*\nhint: run the same command again: the node then"
+    told = (
+        "failed on the node: the task ended without a status; .*\nhint: run the same command again: the node compares"
+    )
     ended(start(server, tmp_path, "publish", template), 9, told)
     assert ended(start(server, tmp_path, "publish", template), 0, "is there already") == f"local:vztmpl/{NAME}\n"
 
@@ -291,7 +293,7 @@ def test_a_proxy_that_has_had_enough_is_asked_again(server: Cluster, tmp_path: P
 def test_a_token_that_sees_no_storage_is_told_where_to_look(tmp_path: Path, template: Path) -> None:
     token = Token("ci@pve!lxcast", "1" * 36)
     with Cluster(tokens=[token], acl=[Acl("/", "ci@pve", EVERYTHING)]) as server:
-        told = "no node of 127.0.0.1:.* has a storage 'local', or the token may not see it\nhint: `lxcast doctor "
+        told = "no node of 127.0.0.1:.* has a storage 'local', or the token cannot see it\nhint: `lxcast doctor "
         ended(start(server, tmp_path, "publish", template, "--all-nodes"), 6, told)
         role = "403 Permission check failed .*\nhint: grant it to the token ci@pve!lxcast and to its user: pveum acl"
         ended(start(server, tmp_path, "list", "--storage", "proxmox:"), 9, role)
@@ -304,7 +306,7 @@ def test_a_node_is_reached_by_its_ipv6_address(tmp_path: Path, template: Path) -
         untrusting = {**own, "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt"}
         ended(start(server, tmp_path, "list", "--storage", "proxmox:", **untrusting), 9, server.fingerprint)
         pinned = start(server, tmp_path, "doctor", "--fingerprint", server.fingerprint, **untrusting)
-        ended(pinned, 0, "looking at")
+        ended(pinned, 0, "checking")
 
 
 def test_records_that_cannot_be_written_are_told_before_anything_is_done(
@@ -323,7 +325,7 @@ def test_records_that_cannot_be_written_are_told_before_anything_is_done(
 
 
 def test_a_folder_is_no_template(server: Cluster, tmp_path: Path) -> None:
-    ended(start(server, tmp_path, "publish", "."), 2, r"\. is a folder, no template")
+    ended(start(server, tmp_path, "publish", "."), 2, r"\. is a directory, not a template")
 
 
 def test_a_token_of_a_disabled_user_or_without_a_name_is_told(server: Cluster, tmp_path: Path, template: Path) -> None:

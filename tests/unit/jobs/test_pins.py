@@ -101,7 +101,7 @@ def test_a_number_gets_the_versions_number_and_a_field_what_was_named(storage: S
         ("v = 3\n", "v4", "'3' is not a version"),
         ('v = "x"\n', "v4", "'x' is not a version, volid, file name or digest"),
         ('v = "local:vztmpl/debian-12-v3.tar.zst"\n', "v4", "the pin is on the storage 'local'"),
-        ('v = "v3"\n', "v9", "no v9 of template 'debian-12'"),
+        ('v = "v3"\n', "v9", "debian-12 has no version v9"),
         ('v = "v3"\n', "4", "'4' is no version"),
         ('v = upper("v3")\n', "v4", "an expression"),
     ],
@@ -159,7 +159,7 @@ def test_a_rollback_restores_the_previous_value_and_a_second_one_takes_it_back(
     [
         ("template", "debian-12-v3.tar.zst no longer exists"),
         ("record", "has no record"),
-        ("size", "has 3 bytes, its record says 8"),
+        ("size", "has 3 bytes, its record has 8"),
         ("sha256", f"sha256: expected {'a' * 64}, got {'c' * 64}"),
         ("id", "is on the storage 'pve-nfs'"),
     ],

@@ -7,7 +7,7 @@ from packer_post.arguments import ATTRIBUTES, as_arguments
 def test_options_are_named_as_arguments_and_commands_stay_commands() -> None:
     assert as_arguments("--if-changed and --name x: --no-such") == "if_changed and template_name x: --no-such"
     assert as_arguments("pass it: --allow no-shell=REASON") == 'pass it: allow = { no-shell = "REASON" }'
-    kept = "the template is kept: lxcast publish x.tar.zst --storage proxmox:a/b"
+    kept = "the template was saved, publish it with: lxcast publish x.tar.zst --storage proxmox:a/b"
     assert as_arguments(f"--storage is full\n{kept}") == f"storage is full\n{kept}"
 
 

@@ -15,10 +15,12 @@ import pytest
 
 from lxcast.durable import Temporary
 from lxcast.errors import ConflictError, StorageError, UsageError
-from lxcast.model import DirectoryRef, Version
+from lxcast.model import Version
 from lxcast.naming import naming
+from lxcast.proxmox.upload_body import stamp
 from lxcast.record import Origin, Record, parse_record
 from lxcast.storages.directory import DirectoryStorage
+from lxcast.storages.storage import Artifact, Claim
 from tests.published import publish as publish_by_hand
 
 DEBIAN = naming("debian-12")
@@ -26,7 +28,7 @@ DEBIAN = naming("debian-12")
 
 @pytest.fixture
 def storage(tmp_path: Path) -> DirectoryStorage:
-    made = DirectoryStorage(DirectoryRef("nfs1", tmp_path / "storage"))
+    made = DirectoryStorage(tmp_path / "storage", "nfs1")
     made.prepare()
     return made
 
@@ -47,16 +49,39 @@ def draft(content: bytes, name: str = "debian-12", diff: bytes | None = None) ->
     )
 
 
+def artifact(file: Temporary, record: Record) -> Artifact:
+    return Artifact(
+        path=file.path,
+        suffix=".tar.zst",
+        size=record.size,
+        sha256=record.sha256,
+        stamp=stamp(file.fileno()),
+        record=record,
+        temporary=True,
+    )
+
+
 def publish(
     storage: DirectoryStorage, content: bytes, version: Version | None = None, diff: bytes | None = None
 ) -> Record:
-    with storage.open_temporary() as temporary, storage.claimed(DEBIAN, version) as claim:
+    with Temporary(storage.workspace) as temporary, storage.claim(DEBIAN, version) as claim:
         temporary.write(content)
-        return storage.put(temporary, claim, draft(content, diff=diff))
+        return put(storage, temporary, claim, draft(content, diff=diff))
+
+
+def put(storage: DirectoryStorage, file: Temporary, claim: Claim, record: Record) -> Record:
+    published = storage.put(artifact(file, record), claim).record
+    assert published
+    return published
+
+
+def find(storage: DirectoryStorage, name: str, version: Version | None = None, variant: str | None = None) -> Record:
+    listing = storage.templates()
+    return listing.select(name, version, variant).require_record(listing.location)
 
 
 def files(storage: DirectoryStorage) -> list[str]:
-    return sorted(path.name for path in storage.folder.iterdir())
+    return sorted(path.name for path in storage.workspace.iterdir())
 
 
 def test_a_template_its_record_and_its_checksum_lie_where_proxmox_looks(storage: DirectoryStorage) -> None:
@@ -73,30 +98,30 @@ def test_a_template_its_record_and_its_checksum_lie_where_proxmox_looks(storage:
 
 def test_versions_grow_over_templates_records_and_burnt_claims(storage: DirectoryStorage) -> None:
     publish(storage, b"one")
-    (storage.folder / "debian-12-v4.tar.gz").write_bytes(b"put there by someone")
+    (storage.workspace / "debian-12-v4.tar.gz").write_bytes(b"put there by someone")
     assert publish(storage, b"two").version == "v5"
-    (storage.folder / "debian-12-v9.json").write_bytes(b"")
+    (storage.workspace / "debian-12-v9.json").write_bytes(b"")
     assert storage.next_version(DEBIAN) == Version(10)
-    (storage.folder / "debian-12-v5.tar.zst").unlink()
-    (storage.folder / "debian-12-v9.json").unlink()
+    (storage.workspace / "debian-12-v5.tar.zst").unlink()
+    (storage.workspace / "debian-12-v9.json").unlink()
     assert publish(storage, b"three").version == "v6"
 
 
 def test_a_claim_given_up_leaves_nothing_and_a_burnt_one_keeps_its_number(storage: DirectoryStorage) -> None:
-    with storage.claimed(DEBIAN):
+    with storage.claim(DEBIAN):
         assert files(storage) == ["debian-12-v1.json"]
     assert files(storage) == []
-    storage.burn(storage.claim(DEBIAN))
+    storage.claim(DEBIAN).burn()
     assert publish(storage, b"x").version == "v2"
-    assert [entry.file for entry in storage.entries()] == ["debian-12-v2.tar.zst"]
+    assert [entry.file for entry in storage.templates().templates] == ["debian-12-v2.tar.zst"]
 
 
 def test_the_same_bytes_again_are_a_success_that_changes_nothing(storage: DirectoryStorage) -> None:
     first = publish(storage, b"content", Version(7))
-    before = {path: path.stat().st_mtime_ns for path in storage.folder.iterdir()}
+    before = {path: path.stat().st_mtime_ns for path in storage.workspace.iterdir()}
     assert publish(storage, b"content", Version(7)) == first
     assert publish(storage, b"other compressor", Version(7), diff=b"content") == first
-    assert {path: path.stat().st_mtime_ns for path in storage.folder.iterdir()} == before
+    assert {path: path.stat().st_mtime_ns for path in storage.workspace.iterdir()} == before
 
 
 def test_other_bytes_under_a_published_name_are_a_conflict_with_both_digests(storage: DirectoryStorage) -> None:
@@ -105,62 +130,62 @@ def test_other_bytes_under_a_published_name_are_a_conflict_with_both_digests(sto
         publish(storage, b"other", Version(7))
     assert first.sha256 in caught.value.message
     assert draft(b"other").sha256 in caught.value.message
-    assert (storage.folder / first.file).read_bytes() == b"content"
+    assert (storage.workspace / first.file).read_bytes() == b"content"
     assert len(files(storage)) == 3
 
 
 def test_a_published_name_stays_taken_when_its_template_is_removed(storage: DirectoryStorage) -> None:
     first = publish(storage, b"content", Version(7))
-    (storage.folder / first.file).unlink()
+    (storage.workspace / first.file).unlink()
     with pytest.raises(ConflictError):
         publish(storage, b"other", Version(7))
     assert publish(storage, b"content", Version(7)) == first
-    assert (storage.folder / first.file).read_bytes() == b"content"
+    assert (storage.workspace / first.file).read_bytes() == b"content"
 
 
 def test_a_template_without_a_record_gets_one_when_the_same_bytes_are_published(storage: DirectoryStorage) -> None:
-    (storage.folder / "debian-12-v7.tar.zst").write_bytes(b"content")
-    assert storage.newest(DEBIAN) is None
+    (storage.workspace / "debian-12-v7.tar.zst").write_bytes(b"content")
+    assert storage.templates().newest(DEBIAN) is None
     with pytest.raises(ConflictError):
         publish(storage, b"other", Version(7))
     publish(storage, b"content", Version(7))
-    found = storage.newest(DEBIAN)
+    found = storage.templates().newest(DEBIAN)
     assert found
     assert found.version == "v7"
 
 
 def test_one_version_in_two_formats_is_a_conflict(storage: DirectoryStorage) -> None:
-    (storage.folder / "debian-12-v7.tar.gz").write_bytes(b"content")
+    (storage.workspace / "debian-12-v7.tar.gz").write_bytes(b"content")
     with pytest.raises(ConflictError, match=r"published as debian-12-v7\.tar\.gz"):
         publish(storage, b"content", Version(7))
 
 
 def test_a_file_that_takes_the_name_between_claim_and_put_is_not_replaced(storage: DirectoryStorage) -> None:
     for content, wins in ((b"content", True), (b"foreign", False)):
-        with storage.open_temporary() as temporary, storage.claimed(DEBIAN) as claim:
-            (storage.folder / f"{claim.stem}.tar.zst").write_bytes(content)
+        with Temporary(storage.workspace) as temporary, storage.claim(DEBIAN) as claim:
+            (storage.workspace / f"{claim.stem}.tar.zst").write_bytes(content)
             temporary.write(b"content")
             if wins:
-                assert storage.put(temporary, claim, draft(b"content")).version == "v1"
+                assert put(storage, temporary, claim, draft(b"content")).version == "v1"
             else:
                 with pytest.raises(ConflictError):
-                    storage.put(temporary, claim, draft(b"content"))
-    assert (storage.folder / "debian-12-v2.tar.zst").read_bytes() == b"foreign"
+                    put(storage, temporary, claim, draft(b"content"))
+    assert (storage.workspace / "debian-12-v2.tar.zst").read_bytes() == b"foreign"
     assert "debian-12-v2.json" not in files(storage)
 
 
 def test_an_explicit_version_that_another_process_builds_is_a_conflict(storage: DirectoryStorage) -> None:
-    with storage.claimed(DEBIAN, Version(3)), pytest.raises(ConflictError, match="another process"):
+    with storage.claim(DEBIAN, Version(3)), pytest.raises(ConflictError, match="another process"):
         storage.claim(DEBIAN, Version(3))
-    storage.burn(storage.claim(DEBIAN, Version(4)))
+    storage.claim(DEBIAN, Version(4)).burn()
     assert publish(storage, b"x", Version(4)).version == "v4"
 
 
 def test_a_temporary_file_that_was_not_written_whole_is_not_published(storage: DirectoryStorage) -> None:
-    with storage.open_temporary() as temporary, storage.claimed(DEBIAN) as claim:
+    with Temporary(storage.workspace) as temporary, storage.claim(DEBIAN) as claim:
         temporary.write(b"cont")
-        with pytest.raises(StorageError, match="4 bytes were written, 7 counted"):
-            storage.put(temporary, claim, draft(b"content"))
+        with pytest.raises(StorageError, match="4 bytes were written, 7 expected"):
+            put(storage, temporary, claim, draft(b"content"))
     assert files(storage) == []
 
 
@@ -182,90 +207,90 @@ def test_variants_count_for_themselves_and_a_time_in_the_name_does_not_hide_a_nu
 
 
 def test_newest_is_the_highest_version_and_only_with_its_record(storage: DirectoryStorage) -> None:
-    assert storage.newest(DEBIAN) is None
+    assert storage.templates().newest(DEBIAN) is None
     for number in range(1, 12):
         publish(storage, b"%d" % number)
-    newest = storage.newest(DEBIAN)
+    newest = storage.templates().newest(DEBIAN)
     assert newest
     assert newest.version == "v11"
-    (storage.folder / "debian-12-v11.json").write_text("{}")
+    (storage.workspace / "debian-12-v11.json").write_text("{}")
     with pytest.raises(StorageError, match=r"debian-12-v11\.json is no record"):
-        storage.newest(DEBIAN)
+        storage.templates().newest(DEBIAN)
 
 
 def test_find_says_what_is_there(storage: DirectoryStorage) -> None:
     with pytest.raises(StorageError) as caught:
-        storage.find("debian-12")
-    assert caught.value.hint == "it is empty"
+        find(storage, "debian-12")
+    assert caught.value.hint == "the storage is empty"
     publish(storage, b"one")
     publish(storage, b"two")
-    assert storage.find("debian-12").version == "v2"
-    assert storage.find("debian-12", Version(1)).version == "v1"
+    assert find(storage, "debian-12").version == "v2"
+    assert find(storage, "debian-12", Version(1)).version == "v1"
     with pytest.raises(StorageError) as caught:
-        storage.find("debian-12", Version(3))
-    assert caught.value.hint == "there are: v1, v2"
+        find(storage, "debian-12", Version(3))
+    assert caught.value.hint == "available: v1, v2"
     with pytest.raises(StorageError) as caught:
-        storage.find("debian")
-    assert caught.value.hint == "there are: debian-12"
+        find(storage, "debian")
+    assert caught.value.hint == "available: debian-12"
 
 
 def test_a_listing_shows_foreign_templates_and_damage(storage: DirectoryStorage) -> None:
     publish(storage, b"one")
     publish(storage, b"two")
-    (storage.folder / "debian-12-v2.tar.zst").write_bytes(b"grown larger")
-    (storage.folder / "ubuntu-24.04-standard_24.04-2_amd64.tar.zst").write_bytes(b"x")
-    (storage.folder / "notes.txt").write_bytes(b"x")
-    (storage.folder / "broken.tar.gz").symlink_to("nowhere")
-    one, two, ubuntu = storage.entries()
+    (storage.workspace / "debian-12-v2.tar.zst").write_bytes(b"grown larger")
+    (storage.workspace / "ubuntu-24.04-standard_24.04-2_amd64.tar.zst").write_bytes(b"x")
+    (storage.workspace / "notes.txt").write_bytes(b"x")
+    (storage.workspace / "broken.tar.gz").symlink_to("nowhere")
+    one, two, ubuntu = storage.templates().templates
     assert (one.version, one.problem) == ("v1", "")
     assert one.record
     assert (two.version, two.record) == ("v2", None)
-    assert "12 bytes, its record says 3" in two.problem
+    assert "12 bytes, its record has 3" in two.problem
     assert (ubuntu.name, ubuntu.version) == ("ubuntu-24.04-standard_24.04-2_amd64", "")
     assert ubuntu.template_id == "nfs1:vztmpl/ubuntu-24.04-standard_24.04-2_amd64.tar.zst"
-    with pytest.raises(StorageError, match="its record says 3"):
-        storage.find("debian-12", Version(2))
+    with pytest.raises(StorageError, match="its record has 3"):
+        find(storage, "debian-12", Version(2))
 
 
 def test_a_plain_folder_takes_a_name_without_version_once(tmp_path: Path) -> None:
-    folder = DirectoryStorage.plain(tmp_path / "out")
+    folder = DirectoryStorage(tmp_path / "out")
     folder.prepare()
     name = naming("debian-12", "{name}-rootfs", for_storage=False)
     for content in (b"content", b"content", b"other"):
-        with folder.open_temporary() as temporary, folder.claimed(name) as claim:
+        with Temporary(folder.workspace) as temporary, folder.claim(name) as claim:
             temporary.write(content)
             if content == b"other":
                 with pytest.raises(ConflictError):
-                    folder.put(temporary, claim, draft(content))
+                    put(folder, temporary, claim, draft(content))
             else:
-                record = folder.put(temporary, claim, draft(content))
+                record = put(folder, temporary, claim, draft(content))
                 assert (record.template_id, record.version, record.storage) == ("", "", "")
     assert files(folder) == ["debian-12-rootfs.json", "debian-12-rootfs.tar.zst", "debian-12-rootfs.tar.zst.sha256"]
 
 
 def test_a_symlinked_storage_is_as_good(tmp_path: Path, storage: DirectoryStorage) -> None:
     (tmp_path / "link").symlink_to(storage.root)
-    linked = DirectoryStorage(DirectoryRef("local", tmp_path / "link"))
+    linked = DirectoryStorage(tmp_path / "link", "local")
     linked.prepare()
     publish(linked, b"x")
-    assert storage.find("debian-12").version == "v1"
+    assert find(storage, "debian-12").version == "v1"
 
 
 def test_prepare_makes_only_the_last_folder(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="is no folder") as caught:
-        DirectoryStorage(DirectoryRef("local", tmp_path / "a" / "b")).prepare()
+    with pytest.raises(StorageError, match="is not a directory") as caught:
+        DirectoryStorage(tmp_path / "a" / "b", "local").prepare()
     assert "mkdir -p" in caught.value.hint
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StorageError):
-        DirectoryStorage(DirectoryRef("local", tmp_path / "file")).prepare()
-    with pytest.raises(StorageError, match="no such storage"):
-        DirectoryStorage(DirectoryRef("local", tmp_path / "gone")).entries()
+        DirectoryStorage(tmp_path / "file", "local").prepare()
+    with pytest.raises(StorageError, match="no such storage directory"):
+        DirectoryStorage(tmp_path / "gone", "local").templates()
 
 
 def test_space_that_is_known_to_lack_is_said_before_the_work(storage: DirectoryStorage) -> None:
     with pytest.raises(StorageError, match=f"{2**60} are needed"):
-        storage.prepare(needed=2**60)
+        storage.prepare(size=2**60)
 
 
 @pytest.fixture
@@ -280,19 +305,19 @@ def tiny(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_says_so_and_leaves_nothing(tiny: Path) -> None:
-    storage = DirectoryStorage(DirectoryRef("local", tiny / "storage"))
+    storage = DirectoryStorage(tiny / "storage", "local")
     storage.prepare()
     with pytest.raises(StorageError, match=r"disk is full after \d+ bytes, \d+ bytes are free"):
         publish(storage, b"x" * 2**21)
     assert files(storage) == []
-    (storage.folder / "ballast").write_bytes(b"x" * (2**20 - 8192))
+    (storage.workspace / "ballast").write_bytes(b"x" * (2**20 - 8192))
     with pytest.raises(StorageError, match="disk is full"):
         publish(storage, b"x" * 8192)
     assert files(storage) == ["ballast"]
 
 
 def test_a_read_only_filesystem_says_so(tiny: Path) -> None:
-    storage = DirectoryStorage(DirectoryRef("local", tiny / "storage"))
+    storage = DirectoryStorage(tiny / "storage", "local")
     storage.prepare()
     subprocess.run(["mount", "-o", "remount,ro", tiny], check=True)
     with pytest.raises(StorageError, match="read-only"):
@@ -302,12 +327,13 @@ def test_a_read_only_filesystem_says_so(tiny: Path) -> None:
 WORKER = """
 import hashlib, os, sys
 from pathlib import Path
-from lxcast.model import DirectoryRef
+from lxcast.durable import Temporary
 from lxcast.naming import naming
+from lxcast.proxmox.upload_body import stamp
 from lxcast.record import Origin, Record
 from lxcast.storages.directory import DirectoryStorage
-from tests.published import publish as publish_by_hand
-storage = DirectoryStorage(DirectoryRef("local", Path(sys.argv[1])))
+from lxcast.storages.storage import Artifact
+storage = DirectoryStorage(Path(sys.argv[1]), "local")
 rounds = int(sys.argv[2])
 print("ready", flush=True)
 sys.stdin.readline()
@@ -317,9 +343,11 @@ while rounds:
     record = Record(name="x", size=len(content), unpacked_size=0, members=0, format="zst", compressor="zstd",
         sha256=hashlib.sha256(content).hexdigest(), diff_id="sha256:" + hashlib.sha256(content).hexdigest(),
         created="2026-11-21T10:33:00Z", lxcast="0", source=Origin("tar", ""))
-    with storage.open_temporary() as temporary, storage.claimed(naming("x")) as claim:
+    with Temporary(storage.workspace) as temporary, storage.claim(naming("x")) as claim:
         temporary.write(content)
-        print(storage.put(temporary, claim, record).version, flush=True)
+        artifact = Artifact(path=temporary.path, suffix=".tar.zst", size=record.size, sha256=record.sha256,
+            stamp=stamp(temporary.fileno()), record=record, temporary=True)
+        print(storage.put(artifact, claim).record.version, flush=True)
 """
 
 
@@ -340,7 +368,7 @@ def test_twenty_builders_at_once_get_twenty_versions(storage: DirectoryStorage) 
         builder.stdin.flush()
     versions = [builder.communicate()[0].strip() for builder in builders]
     assert sorted(versions, key=Version.parse) == [f"v{number}" for number in range(1, 21)]
-    assert [entry.problem for entry in storage.entries()] == [""] * 20
+    assert [entry.problem for entry in storage.templates().templates] == [""] * 20
     assert len(files(storage)) == 60
 
 
@@ -356,11 +384,11 @@ def test_a_kill_at_any_moment_leaves_whole_templates_with_their_records(storage:
                 victim.stdout.readline()
             time.sleep(chance.uniform(0.0, 0.02))
             victim.send_signal(signal.SIGKILL)
-    for entry in storage.entries():
+    for entry in storage.templates().templates:
         assert entry.record
-        assert hashlib.sha256((storage.folder / entry.file).read_bytes()).hexdigest() == entry.record.sha256
-        assert (storage.folder / f"{entry.file}.sha256").read_text() == entry.record.checksum()
-    assert storage.entries()
+        assert hashlib.sha256((storage.workspace / entry.file).read_bytes()).hexdigest() == entry.record.sha256
+        assert (storage.workspace / f"{entry.file}.sha256").read_text() == entry.record.checksum()
+    assert storage.templates().templates
     highest = max(Version.parse(file[2:].split(".")[0]) for file in files(storage) if file.startswith("x-"))
     storage.prepare()
     assert not [file for file in files(storage) if file.startswith(".")]
@@ -369,24 +397,24 @@ def test_a_kill_at_any_moment_leaves_whole_templates_with_their_records(storage:
 
 
 def test_a_record_never_says_more_than_its_storage(storage: DirectoryStorage) -> None:
-    with Temporary(storage.folder) as temporary, storage.claimed(DEBIAN) as claim:
+    with Temporary(storage.workspace) as temporary, storage.claim(DEBIAN) as claim:
         temporary.write(b"x")
         told = replace(draft(b"x"), version="v99", file="x", template_id="x", storage="x")
-        assert storage.put(temporary, claim, told).template_id == "nfs1:vztmpl/debian-12-v1.tar.zst"
-    assert json.loads((storage.folder / "debian-12-v1.json").read_text())["version"] == "v1"
+        assert put(storage, temporary, claim, told).template_id == "nfs1:vztmpl/debian-12-v1.tar.zst"
+    assert json.loads((storage.workspace / "debian-12-v1.json").read_text())["version"] == "v1"
 
 
 def test_variants_of_one_name_are_chosen_by_name_and_never_silently(tmp_path: Path) -> None:
-    storage = DirectoryStorage(DirectoryRef("local", tmp_path))
+    storage = DirectoryStorage(tmp_path, "local")
     for number, variant in enumerate(("minimal", "full", ""), 1):
         record = replace(publish_by_hand(tmp_path, "web", number), variant=variant)
-        (storage.folder / f"web-v{number}.json").write_text(record.to_json())
+        (storage.workspace / f"web-v{number}.json").write_text(record.to_json())
     with pytest.raises(StorageError, match=r"several variants: '' \(without a variant\), full, minimal") as caught:
-        storage.find("web")
+        find(storage, "web")
     assert "--variant full" in caught.value.hint
-    assert storage.find("web", variant="full").version == "v2"
-    assert storage.find("web", variant="").version == "v3"
-    assert storage.find("web", Version(1)).variant == "minimal"
+    assert find(storage, "web", variant="full").version == "v2"
+    assert find(storage, "web", variant="").version == "v3"
+    assert find(storage, "web", Version(1)).variant == "minimal"
     with pytest.raises(StorageError, match="no variant 'small'") as caught:
-        storage.find("web", variant="small")
+        find(storage, "web", variant="small")
     assert "minimal" in caught.value.hint

@@ -64,7 +64,7 @@ def test_latest_is_the_highest_number_and_says_that_it_is_not_pinned(storage: Pa
 def test_latest_passes_over_a_claim_that_no_build_finished(storage: Path) -> None:
     (storage / "template/cache/debian-12-v11.json").touch()
     assert result(query(storage, version="latest"))["version"] == "v10"
-    assert "was ended before it published" in " ".join(refusal(query(storage, version="v11")).split())
+    assert "was aborted" in " ".join(refusal(query(storage, version="v11")).split())
 
 
 def test_the_storage_id_of_the_query_is_the_one_of_the_answer(storage: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_record_without_its_template_is_told(storage: Path) -> None:
     assert "4 bytes" in text
     assert "8" in text
     template.unlink()
-    assert "its template is not" in " ".join(refusal(query(storage)).split())
+    assert "has a record but no template" in " ".join(refusal(query(storage)).split())
 
 
 def test_a_record_that_is_none_is_told(storage: Path) -> None:

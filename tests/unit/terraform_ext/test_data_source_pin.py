@@ -114,7 +114,7 @@ def test_a_template_that_the_storage_has_lost_is_told_unless_the_pin_alone_is_as
     (folder / "storage/template/cache/debian-12-v4.tar.zst").write_bytes(b"half")
     assert "4 bytes" in " ".join(refusal(asked, cwd=folder).split())
     shutil.rmtree(folder / "storage")
-    assert "no such storage folder" in " ".join(refusal(asked, cwd=folder).split())
+    assert "no such storage directory" in " ".join(refusal(asked, cwd=folder).split())
     assert result({**asked, "verify": "pin"}, cwd=folder)["verified"] == "pin"
 
 

@@ -11,7 +11,7 @@ from lxcast.model import ProxmoxRef
 from lxcast.proxmox.client import Client, File, Profile, Secret, UploadBody, stamp
 from lxcast.proxmox.preflight import preflight
 from lxcast.proxmox.tasks import Watch, wait
-from lxcast.storages.proxmox import ProxmoxStorage, Put
+from lxcast.storages.node import NodeStorage, Put
 from lxcast.testing import Cluster, TaskFault
 from tests.web import WebServer
 
@@ -44,7 +44,7 @@ def put(server: Cluster, file: File, node: str = "pve") -> Put:
     with Client(profile(server)) as client:
         found = preflight(client, ProxmoxRef(node, "local"), size=file.size)
         assert not found.errors
-        storage = ProxmoxStorage(client, found)
+        storage = NodeStorage(client, found)
         watch = Watch(client, found.nodes)
         there = storage.present(file, None)
         if there:
@@ -54,7 +54,7 @@ def put(server: Cluster, file: File, node: str = "pve") -> Put:
 
 def test_uploads_around_every_border_of_a_record_arrive_whole_and_once(server: Cluster, tmp_path: Path) -> None:
     with Client(profile(server)) as client:
-        storage = ProxmoxStorage(client, preflight(client, ProxmoxRef("pve", "local")))
+        storage = NodeStorage(client, preflight(client, ProxmoxRef("pve", "local")))
         watch = Watch(client, ("pve",))
         empty = file_of(tmp_path, b"", "size-v100.tar.zst")
         frame = len(UploadBody(empty, silent))  # what the body has beside the file
@@ -86,7 +86,7 @@ def test_a_file_that_changes_while_it_is_sent_is_broken_off(server: Cluster, tmp
         seen.append(count)
 
     with Client(profile(server)) as client:
-        storage = ProxmoxStorage(client, preflight(client, ProxmoxRef("pve", "local")))
+        storage = NodeStorage(client, preflight(client, ProxmoxRef("pve", "local")))
         with pytest.raises(StorageError, match="changed while it was sent"):
             storage.put(file, change, Watch(client, ("pve",)))
     assert server.tasks.all == []
@@ -121,7 +121,7 @@ def test_of_two_publishers_of_one_name_never_both_succeed(
         web.files[f"/{way}"] = content
         with Client(profile(server)) as client:
             found = preflight(client, ProxmoxRef(node, "local"))
-            storage, watch = ProxmoxStorage(client, found), Watch(client, found.nodes)
+            storage, watch = NodeStorage(client, found), Watch(client, found.nodes)
             start.wait()
             try:
                 if there := storage.present(file, None):
