@@ -18,7 +18,7 @@ from lxcast.model import Version
 from lxcast.naming import Naming
 from lxcast.progress import Progress
 from lxcast.record import Record
-from lxcast.rootfs.additions import read
+from lxcast.rootfs.additions import read_additions
 from lxcast.settings import BuildOptions
 from lxcast.sources import Source
 from lxcast.tar.writer import Writer
@@ -41,7 +41,7 @@ def rules_digest(options: BuildOptions, rules: Rules, source: Source) -> str:
         values |= {"name": options.naming.name, "version": str(options.version or "next")}
     added = hashlib.sha256()
     writer = Writer(added.update)
-    for member in read(rules.fit_options.additions, 0):
+    for member in read_additions(rules.fit_options.additions, 0):
         writer.add(member)
     writer.finish()
     facts = {

@@ -1,4 +1,4 @@
-"""Files of the host that go into a template: `--add HOST:PATH[:MODE]`."""
+"""Files of the host that are added to a template: `--add HOST:PATH[:MODE]`."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -14,10 +14,10 @@ _CHUNK = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """A file or folder of the host, and where it goes: `path` is like `Member.path`, b"" the root.
+    """A file or directory of the host and its path in the template (like `Member.path`; b"" is the root).
 
-    A folder adds what it holds. `mode` is that of the regular files; None: 0755 where the owner may execute the file,
-    else 0644, so that the umask of a checkout does not decide the template's bytes.
+    A directory adds its content. `mode` applies to regular files; None means 0755 if the owner may execute the file and
+    0644 otherwise, so that the umask of a checkout does not affect the bytes of the template.
     """
 
     host: Path
@@ -26,7 +26,7 @@ class Addition:
 
     @classmethod
     def parse(cls, text: str) -> "Addition":
-        """Read HOST:PATH[:MODE], PATH absolute and without a colon, MODE octal; PATH/ puts a file into that folder.
+        """Parse HOST:PATH[:MODE]: PATH is absolute without a colon, MODE is octal, PATH/ adds a file to that directory.
 
         Raises UsageError.
         """
@@ -34,8 +34,8 @@ class Addition:
         parts = [part for part in match[2].split("/") if part] if match else []
         if match is None or {".", ".."} & set(parts):
             raise UsageError(
-                f"--add {text!r} is not HOST:PATH[:MODE]",
-                hint="PATH is absolute, without '.', '..' and ':'; MODE is octal, as in --add motd:/etc/motd:0644",
+                f"invalid --add {text!r}: expected HOST:PATH[:MODE]",
+                hint="PATH is absolute, without '.', '..' and ':'; MODE is octal: --add motd:/etc/motd:0644",
             )
         host = Path(match[1])
         if match[2].endswith("/") and not host.is_dir():
@@ -56,11 +56,11 @@ def parse_additions(texts: Iterable[str]) -> tuple[Addition, ...]:
     return tuple(additions)
 
 
-def read(additions: Iterable[Addition], epoch: int) -> list[Member]:
-    """Return the members that the additions make: root's, with `epoch` as their time; the last of equal paths counts.
+def read_additions(additions: Iterable[Addition], epoch: int) -> list[Member]:
+    """Return the members for the additions, owned by root with mtime `epoch`; the last of equal paths counts.
 
-    Bodies are read when they are written; that each file can be read is tried now. A link that is named itself is
-    followed; one below a named folder is added as a link. Raises UsageError with every problem.
+    Bodies are read when they are written, but each file is opened now to prove that it is readable. A link given as
+    HOST is followed; links below a directory are added as links. Raises UsageError with every problem.
     """
     members: dict[bytes, Member] = {}
     problems: list[str] = []
@@ -83,7 +83,7 @@ def read(additions: Iterable[Addition], epoch: int) -> list[Member]:
 
 
 def _walk(host: Path) -> Iterator[Path]:
-    """Yield a path and all that lies below it, in the order of names, no link followed but `host` itself."""
+    """Yield a path and everything below it in name order, following no link but `host` itself."""
     yield host
     if host.is_dir():
         for child in sorted(host.iterdir()):
@@ -100,9 +100,9 @@ def _member(host: Path, path: bytes, mode: int | None, epoch: int, *, follow: bo
     if S_ISDIR(status.st_mode):
         return directory(path, 0o755, epoch)
     if not S_ISREG(status.st_mode):
-        raise ValueError("is neither a file, a folder nor a link")
+        raise ValueError("expected a file, directory or link")
     if not path:
-        raise ValueError("a file needs a path below the root")
+        raise ValueError("the path of a file must be below the root")
     body = _HostFile(host, status.st_size)
     body.head()
     kept = mode if mode is not None else 0o755 if status.st_mode & 0o100 else 0o644
@@ -110,7 +110,7 @@ def _member(host: Path, path: bytes, mode: int | None, epoch: int, *, follow: bo
 
 
 class _HostFile:
-    """The body of a file on the host, opened when it is read; it has no buffer that a writer could use."""
+    """The body of a file on the host, opened when it is read; its buffer is empty."""
 
     def __init__(self, path: Path, size: int) -> None:
         self.path = path
@@ -132,6 +132,6 @@ class _HostFile:
                 yield memoryview(chunk)
         if left:
             raise SourceError(
-                f"--add {self.path}: the file had {self.size} bytes at the start and has others now",
-                hint="build again when nobody writes to it",
+                f"--add {self.path}: the size changed while the file was read (expected {self.size} bytes)",
+                hint="build again when no program writes to it",
             )

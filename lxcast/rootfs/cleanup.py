@@ -1,6 +1,6 @@
-"""Cleanup: what a build leaves behind and a template must not carry is dropped or emptied as it streams by.
+"""Cleanup: drop or empty members that a build leaves behind and a template must not contain.
 
-An operation decides by path and type alone, when the member passes. The table is in `operations.py`.
+An operation decides by path and type alone, as each member streams by. The table is in `operations.py`.
 """
 
 from collections.abc import Iterable
@@ -11,19 +11,19 @@ from lxcast.rootfs.globs import Matcher
 from lxcast.tar.member import BLK, CHR, DIR, FIFO, LNK, REG, SYM, Member
 
 REMOVE = "remove"
-"""The row of the user's own removals; no operation has this identifier."""
+"""The row for patterns given with --remove; no operation has this identifier."""
 
 _TYPES = (REG, LNK, SYM, CHR, BLK, DIR, FIFO)
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A row of the cleanup table; patterns are as `globs.py` describes them.
+    """A row of the cleanup table. `globs.py` describes the patterns.
 
-    What `drop` covers is left out, with all that lies below it, except members of the types in `spares`: where DIR is
-    among them the folders stay, empty, with their owner and mode. Of what `truncate` covers, the regular files are
-    written with 0 bytes and with all their metadata. A path that both cover is dropped. `types` are left out wherever
-    they are.
+    Members that match `drop`, and everything below them, are left out, except members of the types in `spares`: with
+    DIR in it the directories stay, empty, with owner and mode. Regular files that match `truncate` are written with 0
+    bytes and all their metadata. `drop` takes precedence over `truncate`. Members of a type in `types` are left out
+    everywhere.
     """
 
     id: str
@@ -38,20 +38,20 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """What shall become of a member, and by which row."""
+    """What happens to a member, and the row that decided it."""
 
     row: str
     verb: Literal["drop", "truncate"]
 
 
 class Cleanup:
-    """The chosen operations, compiled; `remove` holds patterns of the user's own and wins over every row.
+    """The selected operations, compiled; the patterns in `remove` take precedence over every row.
 
-    Raises UsageError for a pattern that is no path below the root.
+    Raises UsageError for a pattern that is not a path below the root.
     """
 
     def __init__(self, operations: Iterable[Operation], remove: Iterable[str] = ()) -> None:
-        removal = Operation(REMOVE, True, "what the user named", "--remove", drop=tuple(remove))
+        removal = Operation(REMOVE, True, "paths given with --remove", "--remove", drop=tuple(remove))
         rows = [*([removal] if removal.drop else []), *operations]
         patterns: dict[str, dict[bytes, Hit]] = {}
         self._types: dict[bytes, Hit] = {}
@@ -67,9 +67,9 @@ class Cleanup:
         self._counts = {row.id: [0, 0] for row in rows}
 
     def action(self, path: bytes, type: bytes) -> Hit | None:
-        """Return what shall become of the member `path` (b"etc/passwd") of `type`; None: it stays as it is.
+        """Return what happens to the member `path` (b"etc/passwd") of `type`; None if it stays unchanged.
 
-        This runs for each of perhaps 400,000 members.
+        This runs for every member, of which there may be 400,000.
         """
         found = self._find(path)
         if found is not None:
@@ -79,7 +79,7 @@ class Cleanup:
         return self._types.get(type)
 
     def count(self, hit: Hit, member: Member) -> None:
-        """Note that `hit` was carried out on `member`, given as it was before; an empty file cannot be emptied."""
+        """Count `hit` for `member` in its original form. A file that is already empty is not counted as emptied."""
         if hit.verb == "truncate" and not member.size:
             return
         count = self._counts[hit.row]
@@ -87,5 +87,5 @@ class Cleanup:
         count[1] += member.size
 
     def report(self) -> dict[str, dict[str, int]]:
-        """Return for each chosen row how many members it dropped or emptied, and their bytes."""
+        """Return the number of dropped or emptied members and their bytes for each selected row."""
         return {row: {"members": members, "bytes": size} for row, (members, size) in self._counts.items()}

@@ -1,11 +1,11 @@
-"""What a container of a root filesystem will run and need, as far as the survey tells."""
+"""What a container made from a root filesystem runs and needs, derived from the survey."""
 
 import re
 
 from lxcast.rootfs.survey import Survey
 
 NESTING_SINCE = 242
-"""The first systemd that Proxmox asks for nesting=1 with (PVE/LXC/Setup/Base.pm, check_systemd_nesting)."""
+"""The first systemd version for which Proxmox recommends nesting=1 (PVE/LXC/Setup/Base.pm, check_systemd_nesting)."""
 
 _SHARED_LIBRARY = re.compile(rb"(?:^|/)libsystemd-shared-(\d{1,5})[^/]*\.so$")
 
@@ -13,20 +13,20 @@ GIB = 1 << 30
 
 
 def systemd(survey: Survey) -> bytes | None:
-    """Return the path of the program that Proxmox takes for systemd; None where init is something else.
+    """Return the path of the program that Proxmox treats as systemd; None if init is a different program.
 
-    Proxmox goes by the name alone: /sbin/init is a link whose end, its text read from the root, is called systemd.
+    Proxmox checks the name alone: /sbin/init is a link whose target, read relative to the root, ends in /systemd.
     """
-    folder = survey.resolve(b"sbin")
-    link = None if folder is None else survey.links.get(folder + b"/init")
+    sbin = survey.resolve(b"sbin")
+    link = None if sbin is None else survey.links.get(sbin + b"/init")
     found = None if link is None else survey.resolve(link)
     return found if found is not None and (b"/" + found).endswith(b"/systemd") else None
 
 
 def systemd_version(survey: Survey) -> int:
-    """Return systemd's version; 0 without systemd, and for one from before 230, which has no shared library.
+    """Return the systemd version; 0 without systemd and for versions before 230, which have no shared library.
 
-    Proxmox reads the name of the library from the program; here it is read from the library's own file name.
+    Proxmox reads the name of the library from the program. lxcast reads it from the name of the library file.
     """
     if systemd(survey) is None:
         return 0
@@ -35,14 +35,14 @@ def systemd_version(survey: Survey) -> int:
 
 
 def needs_nesting(survey: Survey) -> bool:
-    """Whether Proxmox will ask for the feature nesting=1: systemd's sandboxed units mount file systems."""
+    """Whether Proxmox recommends the feature nesting=1: sandboxed systemd units mount filesystems."""
     return systemd_version(survey) >= NESTING_SINCE
 
 
 def root_disk(survey: Survey) -> int:
-    """Return the size of a root disk, in GiB, that the filesystem fits on with some room to work.
+    """Return the size in GiB of a root disk that holds the filesystem with some free space.
 
-    A block of 4 KiB is allowed for each member, a tenth for ext4's own needs and reserve, and half a GiB of room.
+    The estimate adds a block of 4 KiB for each member, 10 % for ext4 metadata and reserve, and half a GiB free.
     """
     needed = (survey.unpacked_size + 4096 * survey.members) * 11 // 10 + GIB // 2
     return -(-needed // GIB)

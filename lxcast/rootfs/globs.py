@@ -1,8 +1,8 @@
-"""Anchored path patterns, many of them compiled into one matcher that looks at a path once.
+"""Anchored path patterns, compiled into one matcher that examines each path once.
 
-A pattern is relative to the root filesystem. `?` and `*` stay within one component, `[...]` is a class of characters,
-`**/` stands for any number of folders, and `{a,b}` for either. A pattern covers the path that it names and all that
-lies below it.
+A pattern is relative to the root filesystem. `?` and `*` match within one component, `[...]` is a character class,
+`**/` matches any number of directories, and `{a,b}` matches either. A pattern matches the path that it names and
+everything below it.
 """
 
 import re
@@ -14,14 +14,14 @@ from lxcast.errors import UsageError
 Value = TypeVar("Value")
 
 Component = bytes | re.Pattern[bytes] | None
-"""A name, an expression that a name must match, or None for any number of folders."""
+"""A name, an expression that a name must match, or None for any number of directories."""
 
-_Places = tuple[int | None, frozenset[tuple[int, int]]]
-"""The first pattern that covers a folder, and the places in patterns, (number, component), that can go on below it."""
+_State = tuple[int | None, frozenset[tuple[int, int]]]
+"""The first pattern that matches a directory, and the positions, (pattern, component), that can continue below it."""
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
-_NOWHERE: _Places = (None, frozenset())
-_REMEMBERED = 16384  # folders whose places are kept
+_DEAD: _State = (None, frozenset())
+_CACHED = 16384  # directories whose state is kept
 
 
 def _component(text: str) -> Component:
@@ -34,7 +34,7 @@ def _component(text: str) -> Component:
 
 
 def _expression(text: str) -> str:
-    """Translate a component, or one of the choices in its braces, to a regular expression."""
+    """Translate a component, or one of the alternatives in its braces, to a regular expression."""
     choices = _BRACES.search(text)
     if choices:
         head, tail = text[: choices.start()], text[choices.end() :]
@@ -48,7 +48,7 @@ def _expression(text: str) -> str:
         elif char == "[":
             end = text.find("]", at + 1)
             if end < 0:
-                raise UsageError(f"pattern component {text!r}: the class opened by '[' is never closed")
+                raise UsageError(f"pattern component {text!r}: missing ']' after '['")
             inside = text[at:end].replace("\\", "\\\\")
             out += f"[^{inside[1:]}]" if inside.startswith("!") else f"[{inside}]"
             at = end + 1
@@ -58,7 +58,7 @@ def _expression(text: str) -> str:
 
 
 def _alternatives(pattern: str) -> list[str]:
-    """Expand the {a/b,c} of a pattern; choices within one component are left to its expression, tried but once."""
+    """Expand {a/b,c} in a pattern; alternatives within one component stay in its expression, which is tried once."""
     for match in _BRACES.finditer(pattern):
         if "/" in match[1]:
             head, tail = pattern[: match.start()], pattern[match.end() :]
@@ -67,71 +67,71 @@ def _alternatives(pattern: str) -> list[str]:
 
 
 def _compile(pattern: str) -> tuple[Component, ...]:
-    """Compile a pattern; UsageError where it is no path below the root.
+    """Compile a pattern. Raises UsageError unless it is a path below the root.
 
-    Patterns are UTF-8 and match bytes: inside they are latin-1, one character for one byte.
+    Patterns are UTF-8 and match bytes, so they are handled as latin-1: one character for each byte.
     """
     parts = pattern.encode("utf-8", "surrogateescape").decode("latin-1").strip("/").split("/")
     if any(part in ("", ".", "..") for part in parts) or parts[-1] == "**":
         raise UsageError(
-            f"pattern {pattern!r} is no path below the root filesystem",
-            hint="write a path such as etc/foo/*.log, without '.', '..', '//' or a closing '**'",
+            f"invalid pattern {pattern!r}: expected a path below the root filesystem",
+            hint="write a path such as etc/foo/*.log, without '.', '..', '//' or a final '**'",
         )
     return tuple(_component(part) for part in parts)
 
 
 class Matcher(Generic[Value]):
-    """Many patterns, each with a value; where several cover one path, the first in the mapping's order wins.
+    """Many patterns, each with a value. If several match a path, the first in the mapping's order applies.
 
-    How far each pattern has come in a folder is worked out once for the folder: for a file in one where no pattern
-    goes on, a single look-up is the answer.
+    The progress of each pattern in a directory is computed once for the directory, so a file in a directory where no
+    pattern continues costs a single dictionary access.
     """
 
     def __init__(self, patterns: Mapping[str, Value]) -> None:
         rows = [(_compile(full), value) for pattern, value in patterns.items() for full in _alternatives(pattern)]
         self._patterns = [components for components, _ in rows]
         self._values = [value for _, value in rows]
-        start = frozenset(place for number in range(len(rows)) for place in self._open(number, 0))
-        self._folders: dict[bytes, _Places] = {}
-        self._root: _Places = (None, start) if rows else _NOWHERE
+        start = frozenset(position for number in range(len(rows)) for position in self._open(number, 0))
+        self._states: dict[bytes, _State] = {}
+        self._root: _State = (None, start) if rows else _DEAD
 
     def find(self, path: bytes) -> Value | None:
-        """Return the value of the first pattern that covers `path` (b"etc/passwd"), or None."""
+        """Return the value of the first pattern that matches `path` (b"etc/passwd"), or None."""
         cut = path.rfind(b"/")
         if cut < 0:
-            places = self._root
+            state = self._root
         else:
-            folder = path[:cut]
-            places = self._folders.get(folder) or self._enter(folder)
-        if places is _NOWHERE:
+            parent = path[:cut]
+            state = self._states.get(parent) or self._enter(parent)
+        if state is _DEAD:
             return None
-        number, _ = self._step(places, path[cut + 1 :])
+        number, _ = self._step(state, path[cut + 1 :])
         return None if number is None else self._values[number]
 
-    def silent_below(self, path: bytes) -> bytes:
-        """Return the folder of `path`, with a "/", where nothing in or below it is covered; else b"/"."""
+    def unmatched_prefix(self, path: bytes) -> bytes:
+        """Return the directory of `path`, with a final "/", if no pattern matches in or below it; otherwise b"/"."""
         cut = path.rfind(b"/")
-        folder = path[: max(cut, 0)]
-        places = (self._folders.get(folder) or self._enter(folder)) if folder else self._root
-        return folder + b"/" if places is _NOWHERE and folder else b"/"
+        parent = path[: max(cut, 0)]
+        state = (self._states.get(parent) or self._enter(parent)) if parent else self._root
+        return parent + b"/" if state is _DEAD and parent else b"/"
 
-    def _enter(self, folder: bytes) -> _Places:
-        """Work out a folder's places from those of the folders above, however many."""
-        unknown = []
-        while folder and folder not in self._folders:
-            unknown.append(folder)
-            folder = folder[: max(folder.rfind(b"/"), 0)]
-        places = self._folders[folder] if folder else self._root
-        if len(self._folders) > _REMEMBERED:
-            self._folders.clear()
-        for folder in reversed(unknown):
-            if places is not _NOWHERE:
-                places = self._step(places, folder[folder.rfind(b"/") + 1 :])
-            self._folders[folder] = places
-        return places
+    def _enter(self, path: bytes) -> _State:
+        """Compute the state of a directory from the states of its parents."""
+        missing = []
+        while path and path not in self._states:
+            missing.append(path)
+            path = path[: max(path.rfind(b"/"), 0)]
+        state = self._states[path] if path else self._root
+        if len(self._states) > _CACHED:
+            self._states.clear()
+        for path in reversed(missing):
+            if state is not _DEAD:
+                state = self._step(state, path[path.rfind(b"/") + 1 :])
+            self._states[path] = state
+        return state
 
-    def _step(self, places: _Places, name: bytes) -> _Places:
-        covered, before = places
+    def _step(self, state: _State, name: bytes) -> _State:
+        matched, before = state
         after: set[tuple[int, int]] = set()
         for number, at in before:
             component = self._patterns[number][at]
@@ -140,13 +140,13 @@ class Matcher(Generic[Value]):
             elif component == name if isinstance(component, bytes) else component.fullmatch(name):
                 if at + 1 < len(self._patterns[number]):
                     after.update(self._open(number, at + 1))
-                elif covered is None or number < covered:
-                    covered = number
-        return (covered, frozenset(after)) if after or covered is not None else _NOWHERE
+                elif matched is None or number < matched:
+                    matched = number
+        return (matched, frozenset(after)) if after or matched is not None else _DEAD
 
     def _open(self, number: int, at: int) -> list[tuple[int, int]]:
-        """Return a place, and the one behind it where any number of folders may be none."""
-        places = [(number, at)]
+        """Return a position, and the next one if this component also matches no directory at all."""
+        positions = [(number, at)]
         if self._patterns[number][at] is None:
-            places += self._open(number, at + 1)
-        return places
+            positions += self._open(number, at + 1)
+        return positions

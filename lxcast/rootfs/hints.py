@@ -1,4 +1,4 @@
-"""What a container of a template needs and what its source suggests for it, in Proxmox's words where it has one."""
+"""Hints for containers: what they need, and what the source suggests, in Proxmox's terms where they exist."""
 
 import re
 from contextlib import suppress
@@ -12,19 +12,19 @@ from lxcast.rootfs.init import has_ifupdown, is_written, numbers
 
 _MIB = 1 << 20
 _MOST_WEIGHT = 10_000
-"""The highest cpuunits on cgroup v2 (pct.conf(5)); 100 is usual there, as 1024 is with shares."""
+"""The highest cpuunits on cgroup v2 (pct.conf(5)). The default is 100 there and 1024 for CPU shares."""
 
-_TOOLS_OWN = {"runc", "umoci-default"}
-"""Hostnames that `runc spec` and umoci write where nobody chose one."""
+_TOOL_DEFAULTS = {"runc", "umoci-default"}
+"""Default hostnames of `runc spec` and umoci."""
 
-# The value ends where a shell's word does: a history line is a command with its build arguments before it.
+# The value ends with a shell word, because a history line is a command that starts with its build arguments.
 _SECRET = re.compile(
     r"(?i)\b(\w*(?:token|secret|passw|passphrase|credential|private_?key|api_?key)\w*=)('[^']*'|\"[^\"]*\"|\S+)"
 )
 
 
 def container_hints(subject: Subject) -> dict[str, Any]:
-    """Return what is suggested; what nobody says is left out, and values of secrets are ***."""
+    """Return the hints, without empty ones; values of secrets are replaced by ***."""
     survey, config = subject.survey, subject.process or ImageConfig()
     nesting = needs_nesting(survey)
     features = [*(["nesting=1"] if nesting else []), *(["fuse=1"] if "/dev/fuse" in config.resources.devices else [])]
@@ -33,12 +33,12 @@ def container_hints(subject: Subject) -> dict[str, Any]:
     hints |= _resources(config.resources) | {"mounts": list(map(_mount, config.mounts))}
     if subject.starts_program:
         hints |= {"init": "auto" if is_written(survey) else "app", "cmode": "console"}
-        # The node sets eth0 up where nobody in the container reads what Proxmox would write there.
-        read = is_written(survey) and (
+        # The node configures eth0 if no program in the container reads the configuration that Proxmox writes.
+        configures = is_written(survey) and (
             subject.dhcp or (has_ifupdown(survey) and detect(survey).ostype in ("debian", "devuan", "alpine"))
         )
-        hints["host_managed"] = not read
-    hints |= _said(config)
+        hints["host_managed"] = not configures
+    hints |= _image_values(config)
     if hints.get("init") == "app":
         with suppress(LookupError):
             hints["uid"], hints["gid"], groups = numbers(survey, config)
@@ -46,8 +46,8 @@ def container_hints(subject: Subject) -> dict[str, Any]:
     return {key: value for key, value in hints.items() if value is not False and value not in ("", None, [], {})}
 
 
-def _said(config: ImageConfig) -> dict[str, Any]:
-    """Return what the image says, by its own words."""
+def _image_values(config: ImageConfig) -> dict[str, Any]:
+    """Return the values of the image's configuration."""
     return {
         "entrypoint": list(config.entrypoint),
         "cmd": list(config.cmd),
@@ -64,7 +64,7 @@ def _said(config: ImageConfig) -> dict[str, Any]:
 
 
 def _resources(given: Resources) -> dict[str, Any]:
-    """Return memory and swap in MiB, processors, and what Proxmox takes as raw settings of LXC alone."""
+    """Return memory and swap in MiB, processors, and limits that Proxmox supports only as raw LXC settings."""
     counts = [_count(given.cpus)] if given.cpus else []
     counts += [-int(-given.cpu_time // 1)] if given.cpu_time else []
     whole = given.cpu_time is None or given.cpu_time == int(given.cpu_time)
@@ -85,20 +85,20 @@ def _resources(given: Resources) -> dict[str, Any]:
 
 
 def _count(cpus: str) -> int:
-    """Return how many processors a list such as 0-3,7 names."""
+    """Return the number of processors in a list such as 0-3,7."""
     ends = [part.partition("-") for part in cpus.replace(" ", "").split(",") if part]
     return len({cpu for first, _, last in ends for cpu in range(int(first), int(last or first) + 1)})
 
 
 def _hostname(text: str) -> str:
-    # A DNS label each, as Proxmox asks (PVE/JSONSchema.pm, dns-name).
+    # Proxmox requires DNS labels (PVE/JSONSchema.pm, dns-name).
     label = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-    return text if text not in _TOOLS_OWN and re.fullmatch(rf"{label}(\.{label})*", text) else ""
+    return text if text not in _TOOL_DEFAULTS and re.fullmatch(rf"{label}(\.{label})*", text) else ""
 
 
 def _mount(mount: Mount) -> dict[str, Any]:
-    told = {"destination": mount.destination, "type": mount.type, "source": mount.source}
-    return {key: value for key, value in told.items() if value} | {"options": list(mount.options)}
+    values = {"destination": mount.destination, "type": mount.type, "source": mount.source}
+    return {key: value for key, value in values.items() if value} | {"options": list(mount.options)}
 
 
 def _hidden(text: str) -> str:

@@ -1,7 +1,7 @@
-"""The init that is written where a root filesystem has none: it starts the process that an image or bundle names.
+"""Writes an init for a root filesystem that has none. It starts the process of an image or bundle.
 
-It is a script for /bin/sh: a shell that waits for its child reaps every orphan as well (POSIX leaves that open; dash,
-BusyBox and bash do), and one that only handed itself over to the program would make the program reap.
+The init is a /bin/sh script. A shell that waits for its child also reaps orphans (POSIX does not require this, but
+dash, BusyBox and bash do it). If the script used exec, the program itself would have to reap them.
 """
 
 import re
@@ -17,19 +17,19 @@ from lxcast.rootfs.survey import Survey
 MARK = "#!/bin/sh\n# Written by lxcast:"
 
 PLACES = (b"sbin/init", b"usr/sbin/init", b"usr/bin/init", b"bin/init")
-"""/sbin/init, and where it lies when /sbin is a link."""
+"""/sbin/init, and its real paths if /sbin is a link."""
 
 READS = ("etc/passwd", "etc/group", *map(bytes.decode, PLACES))
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""What engines give a process whose image sets no PATH."""
+"""The PATH that engines set if the image does not."""
 
-_FOLDERS = (b"usr/bin/", b"bin/", b"usr/sbin/", b"sbin/")
+_PROGRAM_DIRECTORIES = (b"usr/bin/", b"bin/", b"usr/sbin/", b"sbin/")
 
-_HANDED_ON = ("HUP", "INT", "QUIT", "USR1", "USR2", "CONT", "WINCH", "TERM")
+_FORWARDED = ("HUP", "INT", "QUIT", "USR1", "USR2", "CONT", "WINCH", "TERM")
 
 _PROPAGATION = re.compile(r"r?(private|shared|slave|unbindable)|r?bind|tmpcopyup")
-"""Options that mount(8) does not take together with a type."""
+"""Options that mount(8) does not accept together with a type."""
 
 _SCRIPT = """\
 {mark} the image has no init, and names the process that is started below.
@@ -67,37 +67,37 @@ done
 
 
 def is_written(survey: Survey) -> bool:
-    """Whether the root filesystem's init is one that lxcast wrote."""
+    """Whether lxcast wrote the init of the root filesystem."""
     return (survey.text(PLACES[0]) or "").startswith(MARK)
 
 
 def has_ifupdown(survey: Survey) -> bool:
-    """Whether a written init brings the network up as /etc/network/interfaces says."""
+    """Whether a written init configures the network from /etc/network/interfaces."""
     return _program(survey, "ifup") is not None
 
 
 def numbers(survey: Survey, config: ImageConfig) -> tuple[int, int, tuple[int, ...]]:
-    """Return uid, gid and further groups of the process; LookupError where a name is not there."""
+    """Return uid, gid and supplementary groups of the process. Raises LookupError for an unknown name."""
     user = _User.find(survey, config.user, config.groups)
     return user.uid, user.gid, user.groups
 
 
 def write_init(survey: Survey, config: ImageConfig, *, dhcp: bool = False) -> tuple[str, list[str]]:
-    """Return the script that starts the process of `config`, and every reason why none can be written.
+    """Return the script that starts the process of `config`, and all reasons why it cannot be written.
 
-    `survey` read READS: the user's name and numbers are looked up now. With `dhcp` eth0 gets its address by the DHCP
-    client that is there; what ifupdown is configured to do, it does in any case.
+    `survey` must have READS: user names are resolved now. With `dhcp` the script runs the installed DHCP client. If
+    ifupdown is installed, the script always runs it.
     """
-    problems = [f"no program can be given {text}" for text in _unusable(config)]
+    problems = [f"a program cannot receive the string {text}" for text in _unusable(config)]
     if survey.executable(b"bin/sh") is None:
-        problems.append("/bin/sh is missing, and it would be a script")
-    env, stop, client = _program(survey, "env"), _signal(config.stop_signal), _dhcp_client(survey)
+        problems.append("/bin/sh is missing, and the init is a shell script")
+    env, stop, client = _program(survey, "env"), stop_signal(config.stop_signal), _dhcp_client(survey)
     if env is None:
         problems.append("the program env is missing, which sets the environment")
     if stop is None:
-        problems.append(f"the stop signal {config.stop_signal!r} is none of Linux'")
+        problems.append(f"unknown stop signal {config.stop_signal!r}")
     if dhcp and client is None:
-        problems.append("ifupdown and every DHCP client is missing: dhclient, dhcpcd or udhcpc")
+        problems.append("ifupdown and a DHCP client are missing: dhclient, dhcpcd or udhcpc")
     command = ""
     try:
         user = _User.find(survey, config.user, config.groups)
@@ -109,9 +109,9 @@ def write_init(survey: Survey, config: ImageConfig, *, dhcp: bool = False) -> tu
         return "", problems
     preparations = [*_mounts(config.mounts), "ip link set lo up 2>/dev/null || ifconfig lo up 2>/dev/null"]
     preparations += [client] if client and (dhcp or client == _IFUP) else []
-    folder = quote(join("/", config.working_dir))
-    preparations.append(f"cd {folder} 2>/dev/null || {{ mkdir -p {folder} && cd {folder}; }} || exit 1")
-    traps = [f"trap 'hand_on {name}' {name}" for name in _HANDED_ON] + [f"trap 'hand_on {stop}' PWR"]
+    directory = quote(join("/", config.working_dir))
+    preparations.append(f"cd {directory} 2>/dev/null || {{ mkdir -p {directory} && cd {directory}; }} || exit 1")
+    traps = [f"trap 'hand_on {name}' {name}" for name in _FORWARDED] + [f"trap 'hand_on {stop}' PWR"]
     parts = {"preparations": preparations, "traps": traps}
     lines = {name: "\n".join(each) for name, each in parts.items()}
     return _SCRIPT.format(mark=MARK, path=_PATH, env=env, command=command, **lines), []
@@ -124,8 +124,8 @@ def _unusable(config: ImageConfig) -> Iterator[str]:
 
 
 def _program(survey: Survey, name: str, *, own: bool = False) -> str | None:
-    """Return the absolute path of a program; with `own` one that is no name of a program for many, as BusyBox is."""
-    for path in (folder + name.encode() for folder in _FOLDERS):
+    """Return the absolute path of a program. `own` excludes names of a multi-call program such as BusyBox."""
+    for path in (parent + name.encode() for parent in _PROGRAM_DIRECTORIES):
         found = survey.resolve(path)
         if found is None or survey.executable(path) is None:
             continue
@@ -137,7 +137,7 @@ def _program(survey: Survey, name: str, *, own: bool = False) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _User:
-    """Whom the process runs as; `name` is "" where /etc/passwd has none for the number."""
+    """The user of the process; `name` is "" if /etc/passwd has no name for the uid."""
 
     uid: int
     gid: int
@@ -147,23 +147,23 @@ class _User:
 
     @classmethod
     def find(cls, survey: Survey, text: str, groups: Iterable[int] = ()) -> "_User":
-        """Look NAME, UID, NAME:GROUP or UID:GID up as engines do; LookupError says what is not there."""
+        """Resolve NAME, UID, NAME:GROUP or UID:GID like container engines. Raises LookupError for an unknown name."""
         wanted, _, group = text.partition(":")
         wanted = wanted or "0"
         row = next((row for row in _rows(survey.text(b"etc/passwd"), 7, 2, 3) if wanted in (row[0], row[2])), None)
         if row is None and not wanted.isdecimal():
-            raise LookupError(f"/etc/passwd names no user {wanted!r}")
+            raise LookupError(f"user {wanted!r} is not in /etc/passwd")
         uid, gid = (int(row[2]), int(row[3])) if row else (int(wanted), 0)
         name, home = (row[0], row[5]) if row else ("", "/")
-        known = _rows(survey.text(b"etc/group"), 4, 2)
-        # Groups give root nothing, and so need no program that sets them.
-        further = {int(each[2]) for each in known if uid and name and name in each[3].split(",")}
+        rows = _rows(survey.text(b"etc/group"), 4, 2)
+        # Supplementary groups give root no permissions, so root needs no program to set them.
+        others = {int(each[2]) for each in rows if uid and name and name in each[3].split(",")}
         if group:
-            found = next((each for each in known if group in (each[0], each[2])), None)
+            found = next((each for each in rows if group in (each[0], each[2])), None)
             if found is None and not group.isdecimal():
-                raise LookupError(f"/etc/group names no group {group!r}")
-            gid, further = int(found[2] if found else group), set()
-        return cls(uid, gid, tuple(sorted({*further, *groups} - {gid})), name, home)
+                raise LookupError(f"group {group!r} is not in /etc/group")
+            gid, others = int(found[2] if found else group), set()
+        return cls(uid, gid, tuple(sorted({*others, *groups} - {gid})), name, home)
 
 
 def _rows(text: str | None, fields: int, *numbers: int) -> list[list[str]]:
@@ -173,58 +173,58 @@ def _rows(text: str | None, fields: int, *numbers: int) -> list[list[str]]:
 
 
 def _as_user(survey: Survey, user: _User, words: list[str]) -> str:
-    """Return the words of a shell that run `words` as the user; LookupError where no program is there for that."""
+    """Return the shell words that run `words` as the user. Raises LookupError if no installed program can do that."""
     command, groups = " ".join(words), ",".join(map(str, user.groups))
     if (user.uid, user.gid, user.groups) == (0, 0, ()):
         return command
     if setpriv := _program(survey, "setpriv", own=True):
-        further = f"--groups={groups}" if groups else "--clear-groups"
-        return f"{setpriv} --reuid={user.uid} --regid={user.gid} {further} -- {command}"
+        option = f"--groups={groups}" if groups else "--clear-groups"
+        return f"{setpriv} --reuid={user.uid} --regid={user.gid} {option} -- {command}"
     if chroot := _program(survey, "chroot", own=True):
         return f"{chroot} --skip-chdir --userspec={user.uid}:{user.gid} --groups={groups} / {command}"
     small = _program(survey, "su-exec") or _program(survey, "gosu")
     if small and not groups:
         return f"{small} {user.uid}:{user.gid} {command}"
-    # BusyBox' su executes the program in its own place; it takes a name alone, with the groups that /etc/group gives.
+    # BusyBox su executes the program in its own process. It accepts only a name and uses the groups in /etc/group.
     su = None if _program(survey, "su", own=True) else _program(survey, "su")
     if su and user.name and user == _User.find(survey, user.name):
         return f"{su} -p -s /bin/sh {quote(user.name)} -c {quote(f'exec {command}')}"
     raise LookupError(
-        f"no program in it starts another one as {user.uid}:{user.gid}{f' with the groups {groups}' if groups else ''}:"
-        " setpriv of util-linux, chroot of GNU coreutils, su-exec or gosu"
+        f"no program can start the command as {user.uid}:{user.gid}{f' with the groups {groups}' if groups else ''}:"
+        " install setpriv (util-linux), chroot (GNU coreutils), su-exec or gosu"
     )
 
 
 def _environment(config: ImageConfig, user: _User) -> list[str]:
-    """Return the variables, with the two that engines set where nobody else does."""
-    said = {each.partition("=")[0] for each in config.env}
-    usual = {"PATH": _PATH, "HOME": user.home}
-    return [*(f"{name}={value}" for name, value in usual.items() if name not in said), *config.env]
+    """Return the environment with the two variables that engines add if they are missing."""
+    names = {each.partition("=")[0] for each in config.env}
+    defaults = {"PATH": _PATH, "HOME": user.home}
+    return [*(f"{name}={value}" for name, value in defaults.items() if name not in names), *config.env]
 
 
 def _argv(config: ImageConfig) -> tuple[str, ...]:
-    # env would take a program's name with an equals sign for a variable.
+    # env treats a program name with an equals sign as a variable.
     return (*(("/bin/sh", "-c", 'exec "$0" "$@"') if "=" in config.process[0] else ()), *config.process)
 
 
 def _mounts(mounts: Iterable[Mount]) -> Iterator[str]:
-    """Yield what mounts the kernel's filesystems where LXC did not, shared memory, and the bundle's own tmpfs."""
+    """Yield commands that mount kernel filesystems if LXC did not, shared memory, and tmpfs mounts of a bundle."""
     yield "[ -e /proc/self ] || mount -t proc proc /proc"
     yield "[ -e /sys/kernel ] || mount -t sysfs sysfs /sys"
     yield "mkdir -p -m 1777 /dev/shm && mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs /dev/shm"
     for mount in mounts:
         if mount.type == "tmpfs":
             options = ",".join(each for each in mount.options if not _PROPAGATION.fullmatch(each)) or "defaults"
-            place = quote(mount.destination)
-            yield f"mkdir -p {place} && mount -t tmpfs -o {quote(options)} tmpfs {place}"
+            destination = quote(mount.destination)
+            yield f"mkdir -p {destination} && mount -t tmpfs -o {quote(options)} tmpfs {destination}"
 
 
-# State that a last start left would make ifup think that all is done.
+# With the state of an earlier start ifup would do nothing.
 _IFUP = "rm -f /run/network/ifstate* /var/run/ifstate; ifup -a"
 
 
 def _dhcp_client(survey: Survey) -> str | None:
-    """Return what brings the network up: ifupdown, which other fits configure, else a DHCP client for eth0."""
+    """Return the command that configures the network: ifupdown, which other fits configure, or a DHCP client."""
     if _program(survey, "ifup"):
         return _IFUP
     clients = {"dhclient": "dhclient -1 eth0", "dhcpcd": "dhcpcd eth0", "udhcpc": "udhcpc -i eth0 -b"}
@@ -232,10 +232,10 @@ def _dhcp_client(survey: Survey) -> str | None:
     return f"ip link set eth0 up 2>/dev/null || ifconfig eth0 up; {found}" if found else None
 
 
-def _signal(text: str) -> int | None:
-    """Return the number of a stop signal as images write it, such as SIGTERM, QUIT, 3 or SIGRTMIN+3; "" is SIGTERM.
+def stop_signal(text: str) -> int | None:
+    """Return the number of an image's stop signal, such as SIGTERM, QUIT, 3 or SIGRTMIN+3; "" is SIGTERM, else None.
 
-    The numbers are the same on all processors that Proxmox knows.
+    The numbers are the same on all architectures that Proxmox supports.
     """
     name = text.upper().removeprefix("SIG")
     if real := re.fullmatch(r"RTMIN\+(\d{1,2})", name):

@@ -1,7 +1,7 @@
-"""The table of cleanup operations, modelled on virt-sysprep's (guestfs) as far as it concerns containers.
+"""The table of cleanup operations, modeled on the operations of virt-sysprep (guestfs) that apply to containers.
 
-Nothing here may make a system unbootable or lose what a package manager needs: folders that packages own stay, and so
-do databases, debconf's answers and users' crontabs.
+No operation may make a system unbootable or remove data that a package manager needs: directories owned by packages,
+package databases, debconf answers and users' crontabs stay.
 """
 
 from lxcast.rootfs.cleanup import Operation
@@ -12,48 +12,49 @@ OPERATIONS = (
         "ssh-host-keys",
         True,
         "SSH host keys",
-        "Containers that share host keys can impersonate one another; each makes its own at create or first boot.",
+        "Containers with the same host keys can impersonate each other. Each container gets new keys when it is created"
+        " or first boots.",
         drop=("etc/ssh/ssh_host_*", "etc/dropbear/dropbear_*_host_key"),
     ),
     Operation(
         "machine-id",
         True,
-        "the machine identity",
-        "One machine-id in several containers gives them one DHCP identity and one journal; empty means: make one at"
-        " boot (machine-id(5)). It is emptied and not dropped, since a read-only /etc needs the file to mount over.",
+        "machine identity",
+        "Containers with the same machine-id share a DHCP identity and a journal. An empty file makes systemd create an"
+        " id at boot (machine-id(5)). The file stays because a read-only /etc needs it as a mount point.",
         drop=("var/lib/dbus/machine-id", "etc/hostid", "var/lib/yum/uuid", "var/lib/zypp/AnonymousUniqueId"),
         truncate=("etc/machine-id",),
-        spares=(SYM,),  # a link to /etc/machine-id has no identity of its own
+        spares=(SYM,),  # a link to /etc/machine-id holds no identity
     ),
     Operation(
         "apt-cache",
         True,
-        "apt's package lists and archives",
-        "Half of a freshly built root filesystem; `apt-get update` fetches them anew. The folders stay: apt wants"
-        " lists/partial with its own owner.",
+        "apt package lists and archives",
+        "They can be half of a freshly built root filesystem, and `apt-get update` downloads them again. The"
+        " directories stay because apt requires lists/partial with its owner.",
         drop=("var/lib/apt/lists/*", "var/cache/apt/*"),
         spares=(DIR,),
     ),
     Operation(
         "dpkg-old",
         True,
-        "dpkg's and debconf's copies of their own databases",
-        "The state before the last change: of no use in a template, and different in each build.",
+        "backup copies of the dpkg and debconf databases",
+        "They hold the state before the last change and differ in each build.",
         drop=("var/lib/dpkg/*-old", "var/cache/debconf/*-old", "var/lib/ucf/{hashfile,registry}.[0-9]*"),
     ),
     Operation(
         "apk-cache",
         True,
-        "apk's index and packages",
-        "`apk update` fetches them anew.",
+        "apk index and packages",
+        "`apk update` downloads them again.",
         drop=("var/cache/apk/*", "etc/apk/cache/*"),
         spares=(DIR,),
     ),
     Operation(
         "dnf-cache",
         True,
-        "dnf's, yum's and rpm's caches",
-        "They are fetched or built anew; rpm's __db files belong to one running system.",
+        "dnf, yum and rpm caches",
+        "They are downloaded or built again. rpm's __db files belong to one running system.",
         drop=(
             "var/cache/{dnf,yum,libdnf5,PackageKit}/*",
             "var/lib/dnf/repos/*",
@@ -63,22 +64,22 @@ OPERATIONS = (
     Operation(
         "pacman-cache",
         True,
-        "pacman's packages and databases of the repositories",
-        "`pacman -Sy` fetches them anew.",
+        "pacman packages and repository databases",
+        "`pacman -Sy` downloads them again.",
         drop=("var/cache/pacman/pkg/*", "var/lib/pacman/sync/*"),
     ),
     Operation(
         "zypper-cache",
         True,
-        "zypper's caches",
-        "`zypper refresh` fetches them anew.",
+        "zypper caches",
+        "`zypper refresh` downloads them again.",
         drop=("var/cache/{zypp,zypper}/*",),
     ),
     Operation(
         "portage-cache",
         True,
-        "portage's sources and binary packages",
-        "`emerge` fetches them anew.",
+        "portage sources and binary packages",
+        "`emerge` downloads them again.",
         drop=("var/cache/{distfiles,binpkgs}/*",),
         spares=(DIR,),
     ),
@@ -86,14 +87,14 @@ OPERATIONS = (
         "language-caches",
         True,
         "download caches of pip, npm and yarn",
-        "What was installed from them stays; the caches are fetched anew.",
+        "Installed packages stay; the caches are downloaded again.",
         drop=("{root,home/*}/.cache/{pip,yarn,node-gyp}", "{root,home/*}/.npm/{_cacache,_logs}"),
     ),
     Operation(
         "journal",
         True,
         "journal files",
-        "Each machine has a folder of its own, named by its machine-id; var/log/journal itself stays, since it makes"
+        "Each machine has its own directory, named after its machine-id. var/log/journal itself stays because it makes"
         " the journal persistent.",
         drop=("var/log/journal/*",),
     ),
@@ -101,8 +102,8 @@ OPERATIONS = (
         "logs",
         True,
         "log files",
-        "They tell of the build. The files that services expect stay, empty, with owner and mode, and so do all"
-        " folders; rotated ones go.",
+        "They describe the build. Log files are emptied and keep owner and mode, because services expect them."
+        " Directories stay; rotated files are removed.",
         drop=(
             "var/log/**/*.{gz,xz,bz2,zst,lz4,old,[0-9],[0-9][0-9]}",
             "var/log/**/*-{20[0-9][0-9][01][0-9][0-3][0-9],20[0-9][0-9]-[01][0-9]-[0-3][0-9]}{,.log}",
@@ -114,7 +115,7 @@ OPERATIONS = (
         "logins",
         True,
         "traces of logins",
-        "Who logged in while the template was built is no one's business afterwards.",
+        "They record who logged in during the build.",
         drop=(
             "var/lib/{lastlog/lastlog2.db,wtmpdb/wtmp.db}",
             "var/{lib,db}/sudo/{lectured,ts}/*",
@@ -125,15 +126,15 @@ OPERATIONS = (
         "tmp",
         True,
         "temporary files",
-        "They belong to the build; the folders stay.",
+        "They belong to the build. The directories stay.",
         drop=("tmp/*", "var/tmp/*"),
     ),
     Operation(
         "run",
         True,
-        "run-time state",
-        "An init mounts a fresh /run over it. The folders stay, for a container that runs a program in place of an"
-        " init may need the one that its package made.",
+        "runtime state",
+        "An init mounts a new /run over it. Directories stay because a container that runs a program instead of an init"
+        " may need the one that its package created.",
         drop=("run/*", "var/run/*.pid", "var/lock/*"),
         spares=(DIR,),
     ),
@@ -141,14 +142,14 @@ OPERATIONS = (
         "pseudo-filesystems",
         True,
         "files below /proc and /sys",
-        "The kernel's own are mounted over them; what lies there is residue of a build.",
+        "The kernel's filesystems are mounted over them; files there are left over from the build.",
         drop=("proc/*", "sys/*"),
     ),
     Operation(
         "shell-history",
         True,
-        "histories of shells and other programs",
-        "What was typed during the build may hold secrets.",
+        "history files of shells and other programs",
+        "Commands typed during the build may contain secrets.",
         drop=(
             "{root,home/*}/.*_history",
             "{root,home/*}/.{histfile,lesshst,viminfo,wget-hsts}",
@@ -159,23 +160,24 @@ OPERATIONS = (
     Operation(
         "mail",
         True,
-        "mail boxes",
-        "Mail to root from cron jobs and packages of the build.",
+        "mailboxes",
+        "They hold mail that cron jobs and packages sent to root during the build.",
         drop=("var/mail/*", "var/spool/mail/*", "{root,home/*}/dead.letter"),
         spares=(DIR,),
     ),
     Operation(
         "cloud-init",
         True,
-        "cloud-init's state",
-        "With it, cloud-init takes the container for the machine that was built; seeds and per-boot scripts stay.",
+        "cloud-init state",
+        "With it, cloud-init treats the container as the machine that was built and skips its setup. Seeds and per-boot"
+        " scripts stay.",
         drop=("var/lib/cloud/{data,instance,instances,sem}",),
     ),
     Operation(
         "dhcp-leases",
         True,
         "DHCP leases and client identities",
-        "Containers with one identity are given one address.",
+        "Containers with the same identity get the same address.",
         drop=(
             "var/lib/{dhclient,dhcp3,dhcpcd,dhcpcd5}/*",
             "var/lib/dhcp/dhclient*",
@@ -189,9 +191,9 @@ OPERATIONS = (
     Operation(
         "random-seed",
         True,
-        "random seeds and the host's credential secret",
-        "A seed that is used twice gives two machines the same random numbers; one secret opens the credentials of"
-        " both.",
+        "random seeds and the systemd credential secret",
+        "Two machines with the same seed can generate the same random numbers, and a shared secret decrypts the"
+        " credentials of both.",
         drop=(
             "var/lib/systemd/{random-seed,credential.secret}",
             "var/lib/{random-seed,urandom/random-seed,misc/random-seed,seedrng/*}",
@@ -201,23 +203,23 @@ OPERATIONS = (
     Operation(
         "ldconfig-cache",
         True,
-        "ldconfig's auxiliary cache",
-        "It holds inode numbers and times of the build's disk, so it differs in each build and is never valid.",
+        "ldconfig auxiliary cache",
+        "It holds inode numbers and times of the build disk, so it differs in each build and is never valid.",
         drop=("var/cache/ldconfig/aux-cache",),
     ),
     Operation(
         "man-cache",
         True,
-        "the index of manual pages",
-        "It differs in each build; man-db's timer makes it anew.",
+        "index of manual pages",
+        "It differs in each build. The man-db timer creates it again.",
         drop=("var/cache/man/*",),
         spares=(DIR,),
     ),
     Operation(
         "schedule-stamps",
         True,
-        "stamps of timers, cron, apt and logrotate",
-        "They say when the build machine last ran a job, so that a new container skips its first run.",
+        "time stamps of timers, cron, apt and logrotate",
+        "They record when the build machine last ran a job, so a new container would skip its first run.",
         drop=(
             "var/lib/systemd/timers/stamp-*",
             "var/spool/anacron/*",
@@ -229,29 +231,29 @@ OPERATIONS = (
     Operation(
         "udev-persistent-net",
         True,
-        "udev's names of network cards",
-        "They tie eth0 to the build machine's hardware address.",
+        "udev names of network interfaces",
+        "They bind eth0 to the hardware address of the build machine.",
         drop=("etc/udev/rules.d/70-persistent-net.rules",),
     ),
     Operation(
         "hardware-state",
         True,
-        "records of the build machine's disks",
-        "Block device caches and LVM's archives describe disks that a container does not have.",
+        "data about the disks of the build machine",
+        "Block device caches and LVM archives describe disks that a container does not have.",
         drop=("etc/blkid/*", "etc/blkid.tab*", "etc/lvm/{archive,backup,cache}/*", "etc/lvm/devices/system.devices"),
     ),
     Operation(
         "crash-data",
         True,
         "crash reports and core dumps",
-        "They hold memory of the build's processes.",
+        "They contain the memory of processes of the build.",
         drop=("var/crash/*", "var/lib/systemd/coredump/*", "var/spool/abrt/*", "var/lib/apport/coredump/*"),
     ),
     Operation(
         "backup-files",
         True,
         "backup copies of configuration and accounts",
-        "shadow- and the like keep old password hashes; copies that a package manager left were superseded.",
+        "Files such as shadow- keep old password hashes. Copies left by a package manager are outdated.",
         drop=(
             "etc/{passwd,shadow,group,gshadow,subuid,subgid}-",
             "etc/**/*{.dpkg-old,.dpkg-dist,.dpkg-new,.dpkg-tmp,.dpkg-bak,.ucf-old,.ucf-dist,~}",
@@ -263,9 +265,9 @@ OPERATIONS = (
     Operation(
         "registrations",
         True,
-        "keys and registrations of this one machine",
-        "Kerberos keytab, Samba's secrets, sssd's cache, Red Hat subscription and Puppet's certificate name the build"
-        " machine towards others.",
+        "keys and registrations of a single machine",
+        "The Kerberos keytab, Samba secrets, sssd cache, Red Hat subscription and Puppet certificate identify the build"
+        " machine to other systems.",
         drop=(
             "etc/krb5.keytab",
             "var/lib/samba/private/secrets.*",
@@ -280,45 +282,46 @@ OPERATIONS = (
     Operation(
         "docker-residue",
         True,
-        "what Docker and Packer leave in a container",
-        "/.dockerenv makes programs believe that they run in Docker; /packer-files is the mount point of Packer's"
-        " docker builder.",
+        "files that Docker and Packer leave in a container",
+        "/.dockerenv makes programs assume that they run in Docker. /packer-files is the mount point of Packer's docker"
+        " builder.",
         drop=(".dockerenv", ".dockerinit", "packer-files"),
     ),
     Operation(
         "docker-apt",
         True,
-        "Docker's configuration of apt, dpkg and policy-rc.d",
-        "Docker's Debian and Ubuntu images forbid services to start (policy-rc.d), write packages without fsync, and"
-        " make apt delete its caches: right for a layer, wrong for a machine.",
+        "Docker configuration of apt, dpkg and policy-rc.d",
+        "The Debian and Ubuntu images for Docker prevent services from starting (policy-rc.d), unpack packages without"
+        " fsync and make apt delete its caches. That suits an image layer, not a machine.",
         drop=(
             "usr/sbin/policy-rc.d",
             "etc/apt/apt.conf.d/docker-*",
             "etc/dpkg/dpkg.cfg.d/docker-apt-speedup",
         ),
-        spares=(SYM,),  # a link to /etc/alternatives is policy-rc.d of a package: someone's wish, not Docker's
+        spares=(SYM,),  # a link to /etc/alternatives belongs to a package that was installed on purpose
     ),
     Operation(
         "device-nodes",
         True,
-        "device nodes, and whatever lies in /dev",
-        "An unprivileged container may not make device nodes: tar fails, and create with it. LXC fills /dev itself.",
+        "device nodes and everything in /dev",
+        "An unprivileged container cannot create device nodes: tar fails, and the container is not created. LXC"
+        " populates /dev.",
         drop=("dev/*",),
         types=(CHR, BLK),
     ),
     Operation(
         "python-caches",
         False,
-        "compiled Python",
-        "Python compiles anew when it runs, which costs time at each start where it may not write the result.",
+        "compiled Python files",
+        "Saves space. Python compiles again at run time, which costs time at each start if it cannot save the result.",
         drop=("**/__pycache__", "usr/**/*.pyc"),
     ),
     Operation(
         "docs",
         False,
         "manual pages and documentation",
-        "Saves space. Licences (usr/share/doc/*/copyright) stay, and so do the folders: packages' scripts write links"
-        " into usr/share/man.",
+        "Saves space. Licenses (usr/share/doc/*/copyright) stay, and so do directories: package scripts create links in"
+        " usr/share/man.",
         drop=(
             "usr/share/doc/*/{[!c]*,c[!o]*,co[!p]*}",
             "usr/share/{man,info,gtk-doc,help,lintian,linda}/*",
@@ -328,9 +331,9 @@ OPERATIONS = (
     Operation(
         "locales",
         False,
-        "translations other than English",
-        "Saves space. C, en*, and locale.alias stay.",
+        "translations except English",
+        "Saves space. C, en* and locale.alias stay.",
         drop=("usr/share/locale/{[!Cel]*,e[!n]*,e,l[!o]*,l,lo,lo[!c]*}",),
     ),
 )
-"""In the order in which they decide: the first row that covers a path has it."""
+"""In order of precedence: the first row that matches a path applies."""

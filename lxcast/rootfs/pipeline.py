@@ -1,4 +1,4 @@
-"""Pipeline: the members of a source pass through cleanup, fit and survey to the writer, once."""
+"""The pipeline: the members of a source pass through cleanup, fit and survey to the writer, once."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,14 +14,13 @@ from lxcast.tar.member import DIR, LNK, REG, Member, directory, printable
 from lxcast.tar.writer import Writer
 
 _TOUCHED = frozenset((b"dev", b"etc"))
-"""Folders whose time an engine changes when it starts a container (mount points are made in them)."""
+"""Directories whose time an engine changes when it starts a container, because it creates mount points in them."""
 
-
-_TOLD = 10  # problems of one kind that an error tells
+_LISTED = 10  # problems of one kind that an error lists
 
 
 class Members(Protocol):
-    """A stream of members; `before_refill` is called before handed out bytes are overwritten."""
+    """A stream of members; `before_refill` is called before the bytes of earlier members are overwritten."""
 
     before_refill: Callable[[], None]
 
@@ -31,42 +30,40 @@ class Members(Protocol):
 
 @dataclass(slots=True)
 class Repairs:
-    """What a first reading found that only a second one can put right."""
+    """Facts found in a first reading that only a second reading can apply."""
 
     repeated: dict[bytes, int] = field(default_factory=dict)
-    """How often a path stands in the source, where more than once: the last one counts."""
-    folders: dict[bytes, Member] = field(default_factory=dict)
-    """The last form of a folder that is repeated; it takes the first one's place, before what is in the folder."""
+    """Path -> number of occurrences, if more than one; the last occurrence counts."""
+    directories: dict[bytes, Member] = field(default_factory=dict)
+    """The last form of a repeated directory; it replaces the first one, which comes before the directory's content."""
     promoted: dict[bytes, bytes] = field(default_factory=dict)
-    """A file that cleanup drops -> the hard link to it that stays and takes its content."""
+    """A file that cleanup drops -> a hard link to it that stays and takes over its content."""
     parents: dict[bytes, Member] = field(default_factory=dict)
-    """The folders above such a link, which may come too late."""
+    """The parent directories of such a link, which may come too late."""
     rows: dict[bytes, str] = field(default_factory=dict)
-    """The row that drops the file."""
+    """Dropped file -> row that drops it."""
 
     def __bool__(self) -> bool:
         return bool(self.repeated or self.promoted)
 
     def refuse(self, name: str) -> SourceError:
         """Return the error for a source that cannot be read twice."""
-        problems = [
-            f"{printable(path)} stands {count} times in it" for path, count in sorted(self.repeated.items())
-        ] + [
+        problems = [f"{printable(path)} occurs {count} times" for path, count in sorted(self.repeated.items())] + [
             f"{printable(link)} is a hard link to {printable(target)}, which the row {self.rows[target]} drops"
             for target, link in sorted(self.promoted.items())
         ]
         rows = sorted({self.rows[target] for target in self.promoted})
         either = "".join(f", or --disable {row}" for row in rows)
         return SourceError(
-            f"{name}: {'; '.join(problems)}", hint=f"give a source that can be read twice, such as a file{either}"
+            f"{name}: {'; '.join(problems)}", hint=f"use a source that can be read twice, such as a file{either}"
         )
 
 
 class Pipeline:
     """One reading of a source.
 
-    `made` is the time of what lxcast makes or changes, `clamp` the latest time of anything else; None leaves times as
-    they are. `repairs` are what an earlier reading found.
+    `made` is the mtime of members that lxcast creates or changes, `clamp` the latest mtime of all others (None keeps
+    them), both in seconds. `repairs` are the result of an earlier reading.
     """
 
     def __init__(
@@ -83,7 +80,7 @@ class Pipeline:
         name: str = "the source",
     ) -> None:
         self._cleanup, self._fitting, self._survey, self._writer = cleanup, fitting, survey, writer
-        # Most members are of no interest to any table: one look-up tells, in most folders for all that is in them.
+        # Most members match no row. One test shows this, for most directories for their whole content.
         self._interests = Matcher(dict.fromkeys(interests, True))
         self._made, self._clamp, self._name = made, clamp, name
         self._repairs = repairs or Repairs()
@@ -96,38 +93,39 @@ class Pipeline:
         self._waiting: dict[bytes, list[Member]] = {}
         self._early: set[bytes] = set()
         self._promoted = frozenset(self._repairs.promoted.values())
-        self._placed: set[bytes] = set()
+        self._replaced: set[bytes] = set()
 
     def run(self, members: Members) -> Repairs:
-        """Take every member through; return what a second reading must repair (nothing: the template is whole).
+        """Process every member; return the repairs for a second reading (empty if the template is complete).
 
-        Raises SourceError for a hard link whose target never comes, members that lie below something else than a
-        folder, and a source that is another one at the second reading.
+        Raises SourceError for a hard link without a target, members below a path that is not a directory, and a source
+        that differs in the second reading.
         """
         survey, writer, interest, clamp = self._survey, self._writer, self._interests.find, self._clamp
         note, add, waiting = survey.note, writer.add, self._waiting
         members.before_refill = writer.flush
-        plain, silent = not self._repairs, b"/"
-        # Every source has a root folder, but not every archive a member for it, and one that was packed from a
-        # temporary folder has it closed to all but root.
+        plain, unmatched = not self._repairs, b"/"
+        # Not every archive has a member for the root directory, and an archive of a temporary directory gives it mode
+        # 0700.
         self._write(directory(b"", 0o755, self._made))
         for member in members:
             path = member.path
             if not plain or member.type != REG or (waiting and path in waiting):
                 self._take(member)
                 continue
-            if not path.startswith(silent):
+            if not path.startswith(unmatched):
                 if interest(path) is not None:
                     self._take(member)
                     continue
-                silent = self._interests.silent_below(path)
+                unmatched = self._interests.unmatched_prefix(path)
             if clamp is not None and member.mtime > clamp:
                 member.mtime, member.front = clamp, None
             note(member)
             add(member)
         if self._waiting:
             raise SourceError(
-                f"{self._name}: {_nowhere(self._waiting)}", hint="the archive was cut, or made from a part of a folder"
+                f"{self._name}: {_describe_waiting(self._waiting)}",
+                hint="the archive is truncated or was made from part of a tree",
             )
         if any(self._left.values()) or self._promoted - self._early:
             raise SourceError(f"{self._name} changed while it was read", hint="build it again")
@@ -135,12 +133,12 @@ class Pipeline:
             if not self._fitting.held(member.path):
                 survey.made.add(member.path)
             self._write(member)
-        _require_folders(survey, self._name)
+        _require_directories(survey, self._name)
         writer.finish()
         return self._result()
 
     def _take(self, member: Member) -> None:
-        """Take one member that a table, a link or a repair may concern."""
+        """Process one member that a row, a link or a repair may affect."""
         path = member.path
         if not path or path in self._early or (member.type == LNK and path in self._promoted):
             return
@@ -154,10 +152,10 @@ class Pipeline:
         if member.type == LNK:
             self._take_link(member)
         else:
-            self._place(member)
+            self._write_or_hold(member)
 
-    def _place(self, member: Member) -> None:
-        """Write a member, or leave it to a fit row that holds its path."""
+    def _write_or_hold(self, member: Member) -> None:
+        """Write a member, or pass it to the fits if a row holds its path."""
         if self._fitting.holds(member.path, member.type):
             self._fitting.hold(member)
             self._release(member.path)
@@ -165,7 +163,7 @@ class Pipeline:
             self._write(member)
 
     def _clean(self, member: Member, hit: Hit) -> bool:
-        """Carry out a hit; return whether the member stays (emptied, or under a link's name)."""
+        """Apply a hit; return whether the member itself stays."""
         self._cleanup.count(hit, member)
         if hit.verb != "drop":
             return True
@@ -179,7 +177,7 @@ class Pipeline:
                     self._write(self._repairs.parents[parent])
                     self._early.add(parent)
             self._early.add(link)
-            self._place(member.changed(path=link))
+            self._write_or_hold(member.changed(path=link))
         elif member.type == LNK:
             self._aliases[path] = member.link
             self._release(path)
@@ -191,7 +189,7 @@ class Pipeline:
         return False
 
     def _take_link(self, member: Member) -> None:
-        """Take a hard link: to a file that was written, is held, was dropped, or is still to come."""
+        """Process a hard link to a file that was written, held or dropped, or that comes later."""
         survey = self._survey
         target = self._origin(member.link)
         target = self._repairs.promoted.get(target, target)
@@ -201,8 +199,8 @@ class Pipeline:
             link = self._found.promoted.setdefault(target, member.path)
             self._found.rows[target] = row
             if link == member.path:
-                # Written as an empty file, so that further links have a target; this reading is thrown away.
-                self._place(Member(link, REG, member.mode, member.uid, member.gid))
+                # Write an empty file as the target of further links; the result of this reading is discarded.
+                self._write_or_hold(Member(link, REG, member.mode, member.uid, member.gid))
         elif (
             self._fitting.holds(target)
             or self._fitting.held(target)
@@ -215,8 +213,8 @@ class Pipeline:
             self._waiting.setdefault(target, []).append(member.changed(link=target, body=b""))
         elif survey.type(target) == DIR:
             raise SourceError(
-                f"{self._name}: {printable(member.path)} is a hard link to the folder {printable(target)}",
-                hint="no filesystem holds that: make the archive again",
+                f"{self._name}: {printable(member.path)} is a hard link to the directory {printable(target)}",
+                hint="no filesystem supports that; create the archive again",
             )
         else:
             mode, uid, gid = survey.owner(target) or (member.mode, member.uid, member.gid)
@@ -231,13 +229,13 @@ class Pipeline:
         elif self._clamp is not None and member.mtime > self._clamp:
             member.mtime, member.front = self._clamp, None
         if member.type == DIR and self._survey.type(path) is not None:
-            self._found.folders[path] = member.changed(body=b"")
+            self._found.directories[path] = member.changed(body=b"")
         self._survey.see(member)
         self._writer.add(member)
         self._release(path)
 
     def _release(self, path: bytes) -> None:
-        """Take the links that waited for `path`, and those that waited for them: without recursion, however many."""
+        """Process the links that waited for `path`, and then the links that waited for those, without recursion."""
         waiting = self._waiting.pop(path, ())
         if self._ready is not None:
             self._ready.extend(waiting)
@@ -248,25 +246,25 @@ class Pipeline:
             self._ready = None
 
     def _origin(self, path: bytes) -> bytes:
-        """Follow hard links that were not written to the file that they named."""
-        passed = set()
-        while path in self._aliases and path not in passed:
-            passed.add(path)
+        """Follow hard links that were not written to the file that they name."""
+        visited = set()
+        while path in self._aliases and path not in visited:
+            visited.add(path)
             path = self._aliases[path]
         return path
 
     def _is_last(self, member: Member) -> bool:
-        """Count down a repeated path; a folder's first place takes the last one's form."""
+        """Count down a repeated path; the first occurrence of a directory gets the form of the last one."""
         path = member.path
         self._left[path] -= 1
-        folder = self._repairs.folders.get(path)
-        if folder is None:
+        last = self._repairs.directories.get(path)
+        if last is None:
             return self._left[path] == 0
-        if member.type != DIR or path in self._placed:
+        if member.type != DIR or path in self._replaced:
             return False
-        self._placed.add(path)
+        self._replaced.add(path)
         for name in ("mode", "uid", "gid", "mtime", "xattrs"):
-            setattr(member, name, getattr(folder, name))
+            setattr(member, name, getattr(last, name))
         return True
 
     def _result(self) -> Repairs:
@@ -274,7 +272,7 @@ class Pipeline:
         for path in survey.quirks.repeated:
             found.repeated[path] = found.repeated.get(path, 1) + 1
             if survey.type(path) != DIR:
-                found.folders.pop(path, None)
+                found.directories.pop(path, None)
         found.repeated |= {path: count for path, count in self._twice.items() if path in found.promoted}
         for link in found.promoted.values():
             for parent in _parents(link):
@@ -288,29 +286,29 @@ def _parents(path: bytes) -> list[bytes]:
     return [b"/".join(parts[:depth]) for depth in range(1, len(parts))]
 
 
-def _require_folders(survey: Survey, name: str) -> None:
+def _require_directories(survey: Survey, name: str) -> None:
     below = {path.rpartition(b"/")[0]: path for path in survey.paths()}
     wrong = sorted(path for path in below if survey.type(path) not in (None, DIR))
     if wrong:
         lines = []
-        for path in wrong[:_TOLD]:
+        for path in wrong[:_LISTED]:
             target = survey.links.get(path, b"").decode("utf-8", "backslashreplace")
-            what = f"a link to {target}" if target else "no folder"
-            lines.append(f"{printable(path)} is {what}, and {printable(below[path])} lies below it")
+            what = f"a link to {target}" if target else "not a directory"
+            lines.append(f"{printable(path)} is {what}, but {printable(below[path])} is below it")
         raise SourceError(
             f"{name}: {'; '.join(lines)}{_more(wrong)}",
-            hint="unpack the archive and pack the folder again: unpacked as it is, it would depend on the order",
+            hint="unpack the archive with tar and build from the directory: lxcast build rootfs:DIR",
         )
 
 
-def _nowhere(waiting: dict[bytes, list[Member]]) -> str:
+def _describe_waiting(waiting: dict[bytes, list[Member]]) -> str:
     lines = [
         f"{printable(link.path)} is a hard link to {printable(target)}, which is not in the source"
         for target, links in waiting.items()
         for link in links
     ]
-    return "; ".join(lines[:_TOLD]) + _more(lines)
+    return "; ".join(lines[:_LISTED]) + _more(lines)
 
 
 def _more(problems: Sequence[object]) -> str:
-    return f"; and {len(problems) - _TOLD} more" if len(problems) > _TOLD else ""
+    return f"; and {len(problems) - _LISTED} more" if len(problems) > _LISTED else ""

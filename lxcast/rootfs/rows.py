@@ -1,4 +1,4 @@
-"""Choosing rows of the tables: what is on by default, what the user enables and what they disable."""
+"""Selection of table rows: the defaults plus the rows that the user enables or disables."""
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
@@ -8,15 +8,15 @@ from lxcast.errors import UsageError
 
 
 class Row(Protocol):
-    """What the tables' rows have in common."""
+    """The common attributes of the rows of all tables."""
 
     @property
     def id(self) -> str:
-        """The name that a user writes; unique over all tables."""
+        """The name in options and settings; unique across all tables."""
 
     @property
     def default(self) -> bool:
-        """Whether the row works without being asked for."""
+        """Whether the row is on by default."""
 
 
 First = TypeVar("First", bound=Row)
@@ -26,24 +26,24 @@ Second = TypeVar("Second", bound=Row)
 def select(
     operations: Sequence[First], fits: Sequence[Second], *, enable: Iterable[str] = (), disable: Iterable[str] = ()
 ) -> tuple[tuple[First, ...], tuple[Second, ...]]:
-    """Return the rows of both tables that shall work, in the tables' order.
+    """Return the selected rows of both tables, in table order.
 
-    Raises UsageError that names every unknown identifier with its nearest known ones, and every identifier that is
-    enabled and disabled at once.
+    Raises UsageError for every unknown identifier, with similar ones, and for every identifier that is both enabled and
+    disabled.
     """
     on, off = set(enable), set(disable)
-    known = [row.id for row in (*operations, *fits)]
-    problems = [_unknown(id, known) for id in sorted((on | off) - set(known))]
-    problems += [f"the row {id!r} is both enabled and disabled" for id in sorted(on & off & set(known))]
+    ids = [row.id for row in (*operations, *fits)]
+    problems = [_unknown(id, ids) for id in sorted((on | off) - set(ids))]
+    problems += [f"row {id!r} is both enabled and disabled" for id in sorted(on & off & set(ids))]
     if problems:
         raise UsageError("; ".join(problems), hint="`lxcast operations` lists the rows")
 
-    def chosen(row: Row) -> bool:
+    def is_selected(row: Row) -> bool:
         return (row.default or row.id in on) and row.id not in off
 
-    return tuple(filter(chosen, operations)), tuple(filter(chosen, fits))
+    return tuple(filter(is_selected, operations)), tuple(filter(is_selected, fits))
 
 
-def _unknown(id: str, known: list[str]) -> str:
-    near = get_close_matches(id, known)
-    return f"there is no row {id!r}" + (f" (did you mean {' or '.join(near)}?)" if near else "")
+def _unknown(id: str, ids: list[str]) -> str:
+    similar = get_close_matches(id, ids)
+    return f"unknown row {id!r}" + (f" (did you mean {' or '.join(similar)}?)" if similar else "")

@@ -46,7 +46,8 @@ def test_a_hakim_shaped_archive_is_refused_by_check_and_boots_when_it_is_repacke
     refused = lxcast.run("check", old, check=False)
     assert refused.returncode == 5
     assert (
-        "nested-archive: /rootfs.tar.xz: holds the root filesystem as an archive within the archive" in refused.stdout
+        "nested-archive: /rootfs.tar.xz: contains the root filesystem as an archive inside the archive"
+        in refused.stdout
     )
     new = Path(lxcast.run("repack", old).stdout.strip())
     assert new == tmp_path / "hakim-default-bookworm-amd64-v1.tar.zst"

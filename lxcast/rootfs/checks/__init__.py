@@ -1,4 +1,4 @@
-"""The checks: whether Proxmox takes a root filesystem, whether it boots, and whether it is fit to be shared."""
+"""Checks: whether Proxmox accepts a root filesystem, whether it boots, and whether it is safe to share."""
 
 from lxcast.rootfs.checks.run import (
     CHECKS,

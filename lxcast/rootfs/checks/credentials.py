@@ -1,14 +1,14 @@
-"""Private keys and the files in which programs keep credentials, found by name and content as the members stream by.
+"""Finds private keys and credential files by name and content while members stream by.
 
-`scan` is asked for every regular file below SCAN_ROOTS, so it looks at a name once and at the content only for what
-cannot be told by name. No value leaves it: a verdict is a kind and the number of a line.
+`scan` runs for every regular file below SCAN_ROOTS, so it examines content only if the name does not decide. It never
+returns a value: a result is a kind and a line number.
 """
 
 import re
 from dataclasses import dataclass
 
 SCAN_ROOTS = (b"root/", b"home/", b"etc/", b"opt/", b"srv/")
-"""Where people and provisioners leave secrets; what packages ship below usr/ is public."""
+"""Directories in which people and provisioners leave secrets. Files of packages below usr/ are public."""
 
 PRIVATE_KEY, ENCRYPTED_KEY, AUTHORIZED_KEYS = "private-key", "encrypted-private-key", "authorized-keys"
 
@@ -19,18 +19,18 @@ class Credential:
 
     id: str
     files: tuple[str, ...]
-    """How the paths end, in whole components; "*" as the last one stands for every file of a folder."""
+    """The last components of the paths; a final "*" matches every file of a directory."""
     form: re.Pattern[bytes]
-    """What such a file looks like when there is a credential in it, and not merely a setting or a reference."""
+    """Matches content with a credential, but not plain settings or references."""
     heading: str
     what: str
     why: str
 
 
-# A reference to a variable of the environment, or a place to fill in, is no secret.
+# References to environment variables and placeholders are not secrets.
 _REFERENCE = rb"\$\{[^}\n]*\}|\$[A-Z_][A-Z0-9_]*|<[^>\n]*>|\{\{[^\n]*\}\}|%\(\w+\)s"
 _VALUE = rb"[ \t]*[\"']?(?!(?:" + _REFERENCE + rb")[\"']?[ \t\r]*[,}]*[ \t\r]*$)[^\s\"']"
-_START = rb"^(?![ \t]*[#;])"  # not within a comment
+_START = rb"^(?![ \t]*[#;])"  # not in a comment
 
 
 def _form(*forms: bytes) -> re.Pattern[bytes]:
@@ -46,7 +46,7 @@ KEY_TYPES = (
     rb"|[a-z0-9-]+-cert-v0[01]@openssh\.com)"
 )
 AUTHORIZED_KEY = _form(_START + rb"[^\n]*?(?:^|[ \t])" + KEY_TYPES + rb"[ \t]+AAAA")
-"""A line of authorized_keys that holds a key, perhaps after options (sshd(8), AUTHORIZED_KEYS FILE FORMAT)."""
+"""A line of authorized_keys with a key, possibly after options (sshd(8), AUTHORIZED_KEYS FILE FORMAT)."""
 
 CREDENTIALS = (
     Credential(
@@ -55,8 +55,8 @@ CREDENTIALS = (
         _form(_START + rb"[ \t]*(?:aws_secret_access_key|aws_session_token|secret_key)[ \t]*=" + _VALUE),
         "No AWS keys",
         "a secret access key or session token of AWS",
-        "The AWS command line and its libraries keep keys in ~/.aws; with one, everything that its user may do can be "
-        "done from any container of the template.",
+        "The AWS command line and libraries store keys in ~/.aws. A key gives every container of the template the "
+        "permissions of its user.",
     ),
     Credential(
         "gcloud-credentials",
@@ -69,7 +69,7 @@ CREDENTIALS = (
         _form(_json(rb"refresh_token", rb"private_key", rb"client_secret"), rb"\bya29\.[\w-]{20}"),
         "No Google Cloud credentials",
         "a token or key of Google Cloud",
-        "gcloud auth login leaves tokens in ~/.config/gcloud (credentials.db, access_tokens.db, "
+        "gcloud auth login stores tokens in ~/.config/gcloud (credentials.db, access_tokens.db, "
         "application_default_credentials.json).",
     ),
     Credential(
@@ -78,7 +78,7 @@ CREDENTIALS = (
         _form(_json(rb"accessToken", rb"refreshToken", rb"secret", rb"client_secret"), rb"\A[^\s{\[]"),
         "No Azure credentials",
         "a token of Azure",
-        "az login leaves tokens in ~/.azure (msal_token_cache, service_principal_entries, formerly accessTokens.json).",
+        "az login stores tokens in ~/.azure (msal_token_cache, service_principal_entries, formerly accessTokens.json).",
     ),
     Credential(
         "kube-config",
@@ -98,15 +98,16 @@ CREDENTIALS = (
         ),
         "No Kubernetes credentials",
         "a key, token or password of a Kubernetes cluster",
-        "A kubeconfig holds the client's key or token beside the cluster's address.",
+        "A kubeconfig contains the key or token of a client and the address of the cluster.",
     ),
     Credential(
         "docker-auths",
         (".docker/config.json", ".dockercfg", "containers/auth.json"),
         _form(_json(rb"auth", rb"identitytoken", rb"registrytoken", rb"password")),
         "No registry logins",
-        "a login of a container registry",
-        "docker login and podman login write user and password, merely encoded, under auths of their config files.",
+        "credentials of a container registry",
+        "docker login and podman login store user and password, only base64-encoded, under auths in their config"
+        " files.",
     ),
     Credential(
         "netrc",
@@ -122,7 +123,7 @@ CREDENTIALS = (
         _form(_START + rb"[^\n]*?://(?:[^\s/:@]*:(?!" + _REFERENCE + rb")[^\s/@]+|[^\s/:@${]{20,})@"),
         "No git credentials",
         "a URL with a password or token",
-        "git's credential store keeps URLs with passwords in ~/.git-credentials; a clone by such a URL keeps it in "
+        "git's credential store keeps URLs with passwords in ~/.git-credentials. A clone from such a URL keeps it in "
         ".git/config.",
     ),
     Credential(
@@ -131,8 +132,8 @@ CREDENTIALS = (
         _form(_START + rb"[^\n=]*\b_(?:authToken|auth|password)[ \t]*=" + _VALUE),
         "No npm tokens",
         "a token or password of a package registry",
-        "npm login writes _authToken into ~/.npmrc; builds often copy one beside package.json. A reference such as "
-        "${NPM_TOKEN} is fine: npm asks the environment.",
+        "npm login writes _authToken to ~/.npmrc, and builds often copy an .npmrc next to package.json. A reference "
+        "such as ${NPM_TOKEN} is harmless: npm reads the environment.",
     ),
     Credential(
         "pypirc",
@@ -148,7 +149,7 @@ CREDENTIALS = (
         _form(rb"\S"),
         "No Vault token",
         "a token of HashiCorp Vault",
-        "vault login leaves the token in ~/.vault-token.",
+        "vault login stores the token in ~/.vault-token.",
     ),
 )
 
@@ -163,45 +164,45 @@ _AUTHORIZED = Credential(
 
 
 def _by_name() -> tuple[dict[bytes, list[tuple[bytes, Credential]]], dict[bytes, list[tuple[bytes, Credential]]]]:
-    """Index the table: (by the last component, by the folder for those that end in a wildcard)."""
+    """Index the table: (by the last component, by the directory for files that end in a wildcard)."""
     names: dict[bytes, list[tuple[bytes, Credential]]] = {}
-    folders: dict[bytes, list[tuple[bytes, Credential]]] = {}
+    directories: dict[bytes, list[tuple[bytes, Credential]]] = {}
     for credential in (*CREDENTIALS, _AUTHORIZED):
         for file in credential.files:
-            folder, _, name = file.encode().rpartition(b"/")
+            parent, _, name = file.encode().rpartition(b"/")
             stem, star, _ = name.partition(b"*")
             if star:
-                folders.setdefault(folder, []).append((stem, credential))
+                directories.setdefault(parent, []).append((stem, credential))
             else:
                 names.setdefault(name, []).append((b"/" + file.encode(), credential))
-    return names, folders
+    return names, directories
 
 
-_NAMES, _FOLDERS = _by_name()
+_NAMES, _DIRECTORIES = _by_name()
 
-# The base64 of a real key follows its first line; documentation, code and comments that merely mention the line do not.
+# In a real key base64 follows the first line. Documentation and code that only mention the line do not match.
 _KEY = re.compile(
     rb"-----BEGIN ((?:[A-Z0-9]+ )*)PRIVATE KEY(?: BLOCK)?-----(?:\\r|\\n|\s)+"
     rb"((?:[A-Za-z-]+: [^\n]*\n)*)\s*([A-Za-z0-9+/=]{32,})"
 )
 _OPENSSH_PLAIN = b"b3BlbnNzaC1rZXktdjEAAAAABG5vbmU"  # base64 of "openssh-key-v1\0" and the cipher's name "none"
 
-_NOT_OURS = re.compile(
-    rb"etc/ssh/ssh_host_[^/]*"  # told by a check of identity
-    rb"|etc/ssl/private/ssl-cert-snakeoil\.key"  # Debian's self-signed one; Proxmox makes it anew at creation
+_IGNORED = re.compile(
+    rb"etc/ssh/ssh_host_[^/]*"  # reported by the check ssh-host-keys
+    rb"|etc/ssl/private/ssl-cert-snakeoil\.key"  # Debian's self-signed key; Proxmox generates it again
     rb"|.*/(?:site-packages|dist-packages|node_modules|gems|vendor|vendored|third_party)/(?:.*/)?"
-    rb"(?:tests?|testing|test[-_]?data|fixtures|examples?|docs?)/.*",  # what packages test themselves with
+    rb"(?:tests?|testing|test[-_]?data|fixtures|examples?|docs?)/.*",  # test data of packages
     re.DOTALL,
 )
 
 
 def scan(path: bytes, head: memoryview) -> tuple[str, ...]:
-    """Return "KIND:LINE" for each kind of secret in the first bytes of a file below SCAN_ROOTS; () for nearly all."""
+    """Return "KIND:LINE" for each kind of secret in the first bytes of a file below SCAN_ROOTS; usually ()."""
     found: tuple[str, ...] = ()
     text = bytes(head)
     if b"PRIVATE KEY" in text:
         found = _private_key(path, text)
-    folder, _, name = path.rpartition(b"/")
+    parent, _, name = path.rpartition(b"/")
     candidates = _NAMES.get(name)
     if candidates:
         full = b"/" + path
@@ -210,7 +211,7 @@ def scan(path: bytes, head: memoryview) -> tuple[str, ...]:
             for suffix, credential in candidates
             if full.endswith(suffix) and (match := credential.form.search(text))
         )
-    candidates = _FOLDERS.get(folder[folder.rfind(b"/") + 1 :])
+    candidates = _DIRECTORIES.get(parent[parent.rfind(b"/") + 1 :])
     if candidates:
         found += tuple(
             f"{credential.id}:{_line(text, match)}"
@@ -222,7 +223,7 @@ def scan(path: bytes, head: memoryview) -> tuple[str, ...]:
 
 def _private_key(path: bytes, text: bytes) -> tuple[str, ...]:
     match = _KEY.search(text)
-    if match is None or _NOT_OURS.fullmatch(path):
+    if match is None or _IGNORED.fullmatch(path):
         return ()
     label, headers, body = match.groups()
     encrypted = b"ENCRYPTED" in label + headers or (label == b"OPENSSH " and not body.startswith(_OPENSSH_PLAIN))

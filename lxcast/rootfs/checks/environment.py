@@ -1,4 +1,4 @@
-"""Checks for the builder's surroundings: proxies, name servers and hosts that are not there where a container runs."""
+"""Checks for settings of the build network: proxies, name servers and hosts that a container may not reach."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -59,34 +59,34 @@ _CREDENTIALS_IN_URL = re.compile(
     r"^(?![ \t]*[#;])[^\n]*?\w+://(?:[^\s/:@$]*:(?!\$)[^\s/@]+|[^\s/:@$]{20,})@([^\s/\"']+)", re.MULTILINE
 )
 
-# What a resolver on the container itself listens on; Docker's own (127.0.0.11) is none of these.
+# Addresses of a resolver in the container itself. Docker's resolver (127.0.0.11) does not count.
 _LOCAL_RESOLVERS = ("127.0.0.1", "127.0.0.53", "127.0.0.54", "::1")
 
 
 def _texts(subject: Subject, patterns: tuple[str, ...]) -> Iterator[tuple[bytes, str]]:
-    """Yield (path, text) of the files that these patterns cover, in the order of their paths."""
+    """Yield (path, text) of the files that match the patterns, in path order."""
     matcher = Matcher(dict.fromkeys(patterns, True))
     for path in sorted(subject.survey.texts):
         if matcher.find(path):
             yield path, subject.survey.text(path) or ""
 
 
-def _place(url: str) -> str:
-    """Return the host and port of a URL without user, password and path, for a finding."""
+def _host(url: str) -> str:
+    """Return host and port of a URL, without user, password and path, for a message."""
     return url.rpartition("://")[2].rpartition("@")[2].partition("/")[0]
 
 
 def _proxies(patterns: tuple[str, ...], form: re.Pattern[str]) -> Callable[[Subject], Iterator[Finding]]:
-    """Return the function of a row that finds proxies by a form whose last group is the proxy's URL."""
+    """Return the function of a row that finds proxies; the last group of `form` is the URL of the proxy."""
 
     def find(subject: Subject) -> Iterator[Finding]:
         for path, text in _texts(subject, patterns):
             for match in form.finditer(text):
                 url = match.groups()[-1]
-                # A reference repeats what another line sets.
+                # A reference repeats the value of another line.
                 if url.lower() not in _NO_PROXY and not url.startswith("$"):
                     line = text.count("\n", 0, match.start(match.lastindex or 0)) + 1
-                    yield Finding(f"line {line}: the proxy {_place(url)}", path)
+                    yield Finding(f"line {line}: sets the proxy {_host(url)}", path)
 
     return find
 
@@ -97,14 +97,14 @@ def _apt(subject: Subject) -> Iterator[Finding]:
         for match in _APT_SETTING.finditer(bare):
             if match[1].lower() not in _NO_PROXY:
                 line = bare.count("\n", 0, match.start()) + 1
-                yield Finding(f"line {line}: the proxy {_place(match[1])}", path)
+                yield Finding(f"line {line}: sets the proxy {_host(match[1])}", path)
 
 
 def _index_credentials(subject: Subject) -> Iterator[Finding]:
     for path, text in _texts(subject, _INDEXES):
         for match in _CREDENTIALS_IN_URL.finditer(text):
             line = text.count("\n", 0, match.start(1)) + 1
-            yield Finding(f"line {line}: user and password in the URL of {_place(match[1])}", path)
+            yield Finding(f"line {line}: user and password in the URL of {_host(match[1])}", path)
 
 
 def _resolvers(subject: Subject) -> Iterator[Finding]:
@@ -120,29 +120,29 @@ def _hosts(subject: Subject) -> Iterator[Finding]:
             address = ip_address(words[0].partition("%")[0])
         except ValueError:
             continue
-        # The usual ip6-localnet and ip6-mcastprefix are no addresses of a host.
+        # The usual entries ip6-localnet and ip6-mcastprefix are not addresses of a host.
         if not (address.is_loopback or address.is_multicast or words[0] in ("fe00::0", "fe00::")):
             yield Finding(f"line {number}: {' '.join(words)}", b"etc/hosts")
 
 
 def _words(subject: Subject, path: bytes) -> Iterator[tuple[int, list[str]]]:
-    """Yield (number, words) of the lines of a file that say something."""
+    """Yield (line number, words) of the lines that are not empty or comments."""
     for number, line in enumerate((subject.survey.text(path) or "").splitlines(), 1):
         words = re.split("[#;]", line, maxsplit=1)[0].split()
         if words:
             yield number, words
 
 
-_GONE = "a container that cannot reach it has no way to install or fetch anything"
+_UNREACHABLE = "a container that cannot reach it can neither install nor download anything"
 
 ENVIRONMENT = (
     Check(
         id="apt-proxy",
         group="environment",
         heading="No proxy for apt",
-        why=f"A cache or proxy of the builder in /etc/apt/apt.conf or apt.conf.d stays for good; {_GONE}.",
+        why=f"A proxy of the build network in /etc/apt/apt.conf or apt.conf.d stays in use; {_UNREACHABLE}.",
         find=_apt,
-        hint="pass it to the build alone: apt-get -o Acquire::http::Proxy=URL, or the variable http_proxy",
+        hint="set it only for the build: apt-get -o Acquire::http::Proxy=URL, or the variable http_proxy",
         reads=_APT,
     ),
     Check(
@@ -150,29 +150,29 @@ ENVIRONMENT = (
         group="environment",
         heading="No proxy in the environment",
         why=(
-            "http_proxy and its kin in /etc/environment, /etc/profile.d, the shells' start files or systemd's "
-            f"DefaultEnvironment reach every program; {_GONE}. no_proxy alone does no harm."
+            "http_proxy and similar variables in /etc/environment, /etc/profile.d, shell startup files or systemd's "
+            f"DefaultEnvironment affect every program; {_UNREACHABLE}. no_proxy alone is harmless."
         ),
         find=_proxies(_SHELL, _VARIABLE),
-        hint="set it for the build alone: docker build --build-arg http_proxy=URL, or env of Packer's provisioner",
+        hint="set it only for the build: docker build --build-arg http_proxy=URL, or env of a Packer provisioner",
         reads=_SHELL,
     ),
     Check(
         id="package-proxy",
         group="environment",
         heading="No proxy for dnf, yum or zypper",
-        why=f"proxy= in dnf.conf, yum.conf or a repository stays for good; {_GONE}.",
+        why=f"proxy= in dnf.conf, yum.conf or a repository file stays in use; {_UNREACHABLE}.",
         find=_proxies(_PACKAGES, _PACKAGE_SETTING),
-        hint="pass it to the build alone: dnf --setopt=proxy=URL",
+        hint="set it only for the build: dnf --setopt=proxy=URL",
         reads=_PACKAGES,
     ),
     Check(
         id="tool-proxy",
         group="environment",
         heading="No proxy for pip, npm, wget, curl or git",
-        why=f"Proxies in pip.conf, npmrc, wgetrc, curlrc or gitconfig are easily forgotten; {_GONE}.",
+        why=f"Proxies in pip.conf, npmrc, wgetrc, curlrc or gitconfig are easily forgotten; {_UNREACHABLE}.",
         find=_proxies(_TOOLS, _TOOL_SETTING),
-        hint="pass it to the build alone, by the variable https_proxy",
+        hint="set it only for the build, with the variable https_proxy",
         reads=_TOOLS,
     ),
     Check(
@@ -180,36 +180,36 @@ ENVIRONMENT = (
         group="environment",
         heading="No credentials in the URLs of package sources",
         why=(
-            "An internal index or repository is often written as https://USER:PASSWORD@HOST in sources.list, a .repo "
-            "file, pip.conf or npmrc: everybody who can read the template can read it."
+            "URLs of private repositories often contain credentials, as in https://USER:PASSWORD@HOST in sources.list, "
+            "a .repo file, pip.conf or npmrc. Everyone who can read the template can read them."
         ),
         find=_index_credentials,
-        hint="take user and password out of the URL and make them invalid; give them to the build alone",
+        hint="remove user and password from the URL, revoke them, and pass new ones only to the build",
         reads=_INDEXES,
     ),
     Check(
         id="baked-resolv-conf",
         group="environment",
-        heading="No name servers of the builder",
+        heading="No name servers of the build network",
         why=(
-            "Proxmox writes /etc/resolv.conf of a managed container at every start; in an unmanaged one the builder's "
-            "name servers and search domains stay. An empty file is right, and so is a resolver on the container "
-            "itself."
+            "Proxmox writes /etc/resolv.conf of a managed container at every start. An unmanaged container keeps the "
+            "name servers and search domains of the build network. An empty file, or a resolver in the container "
+            "itself, is correct."
         ),
         find=_resolvers,
-        hint="leave the row docker-residue of the cleanup on, or empty the file in the image",
+        hint="enable the row resolv-conf, or empty the file in the image",
         reads=("etc/resolv.conf",),
     ),
     Check(
         id="baked-hosts",
         group="environment",
-        heading="No hosts of the builder",
+        heading="No hosts of the build network",
         why=(
-            "Proxmox adds a section to /etc/hosts and keeps the rest: an entry of the builder leads names to addresses "
-            "that mean something else, or nothing, where the container runs."
+            "Proxmox adds a section to /etc/hosts and keeps the rest. Entries of the build network map names to "
+            "addresses that are wrong or unreachable where the container runs."
         ),
         find=_hosts,
-        hint="remove the line in the image; docker run --add-host and docker's own entries need not be kept",
+        hint="enable the row hosts, or remove the line in the image",
         reads=("etc/hosts",),
     ),
 )

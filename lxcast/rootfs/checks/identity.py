@@ -1,4 +1,4 @@
-"""Checks that a template carries no identity: what it has, every container made of it has too."""
+"""Checks that a template contains no machine identity, which every container created from it would share."""
 
 import re
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ _OTHERS = {
     b"etc/salt/pki/minion/minion.pem": "the key of a Salt minion",
     b"etc/salt/minion_id": "the name of a Salt minion",
     b"var/lib/tailscale/tailscaled.state": "the identity of a Tailscale node",
-    b"var/lib/cloud/instance": "the mark of an instance that cloud-init has set up",
+    b"var/lib/cloud/instance": "the marker of an instance that cloud-init has configured",
 }
 
 _CONTAINER_ID = re.compile(r"[0-9a-f]{12}")
@@ -39,27 +39,27 @@ def _machine_id(subject: Subject) -> Iterator[Finding]:
     survey = subject.survey
     content = (survey.text(b"etc/machine-id") or "").strip()
     if content not in ("", "uninitialized"):
-        yield Finding(f"holds {content[:32]!r}", b"etc/machine-id")
-    # A link leads to /etc/machine-id; a file of its own would outlive the one there.
+        yield Finding(f"contains the id {content[:32]!r}", b"etc/machine-id")
+    # Usually a link to /etc/machine-id. A separate file would keep the old id.
     path = b"var/lib/dbus/machine-id"
     if survey.type(path) in (REG, LNK) and (survey.text(path) or "").strip():
-        yield Finding("is a copy of its own beside /etc/machine-id", path)
+        yield Finding("is a file with its own id, not a link to /etc/machine-id", path)
 
 
 def _random_seed(subject: Subject) -> Iterator[Finding]:
     for path in _SEEDS:
         if subject.survey.texts.get(path.encode()):
-            yield Finding("holds a random seed", path.encode(), "warning")
+            yield Finding("contains a random seed", path.encode(), "warning")
 
 
 def _hostname(subject: Subject) -> Iterator[Finding]:
     survey = subject.survey
     name = (survey.text(b"etc/hostname") or "").strip()
     if _CONTAINER_ID.fullmatch(name):
-        yield Finding(f"holds {name!r}, the id of the container that it was built in", b"etc/hostname", "warning")
+        yield Finding(f"contains {name!r}, the id of the container used for the build", b"etc/hostname", "warning")
     for path in (b"etc/hostname", b"etc/hosts"):
         if "LXC_NAME" in (survey.text(path) or ""):
-            yield Finding("holds distrobuilder's placeholder LXC_NAME", path, "warning")
+            yield Finding("contains distrobuilder's placeholder LXC_NAME", path, "warning")
 
 
 def _others(subject: Subject) -> Iterator[Finding]:
@@ -74,11 +74,12 @@ IDENTITY = (
         group="identity",
         heading="SSH host keys",
         why=(
-            "Whoever has the template has the private keys of every container made of it and can pose as each. Proxmox "
-            "makes new RSA, ECDSA and Ed25519 keys at create, but not in unmanaged containers, and no one else does."
+            "Everyone with the template has the private keys of all containers created from it and can impersonate "
+            "them. Proxmox generates new RSA, ECDSA and Ed25519 keys when it creates a container, but not for "
+            "unmanaged ones."
         ),
         find=_host_keys,
-        hint="leave the operation ssh-host-keys on, or `rm /etc/ssh/ssh_host_*` at the end of the build",
+        hint="enable the row ssh-host-keys, or run `rm /etc/ssh/ssh_host_*` at the end of the image build",
         reads=_HOST_KEYS,
     ),
     Check(
@@ -86,20 +87,21 @@ IDENTITY = (
         group="identity",
         heading="Machine id",
         why=(
-            "machine-id(5) is to be unique: DHCP leases, journals and D-Bus tell machines apart by it. Proxmox removes "
-            "/etc/machine-id at create, but not in unmanaged containers, and D-Bus's copy only beside systemd."
+            "machine-id(5) must be unique: DHCP leases, journals and D-Bus identify machines by it. Proxmox removes "
+            "/etc/machine-id when it creates a container, but not for unmanaged ones, and the copy of D-Bus only with "
+            "systemd."
         ),
         find=_machine_id,
-        hint="leave the operation machine-id on, or empty /etc/machine-id and link /var/lib/dbus/machine-id to it",
+        hint="enable the row machine-id, or empty /etc/machine-id and make /var/lib/dbus/machine-id a link to it",
         reads=("etc/machine-id", "var/lib/dbus/machine-id"),
     ),
     Check(
         id="random-seed",
         group="identity",
         heading="Random seed",
-        why="A seed is to be used once (systemd-random-seed.service(8)); in a template it is shared.",
+        why="A seed must be used only once (systemd-random-seed.service(8)); containers of a template would share it.",
         find=_random_seed,
-        hint="leave the operation random-seed on, or remove the file",
+        hint="enable the row random-seed, or remove the file",
         reads=_SEEDS,
     ),
     Check(
@@ -107,19 +109,19 @@ IDENTITY = (
         group="identity",
         heading="Name of another container",
         why=(
-            "Proxmox writes hostname and hosts of the containers that it sets up; unmanaged ones and plain LXC keep "
-            "the template's: the id of a Docker container, or LXC_NAME, for which distrobuilder's tools put the name."
+            "Proxmox writes hostname and hosts for containers that it manages. Unmanaged containers and plain LXC keep "
+            "the content of the template: the id of a Docker container, or the placeholder LXC_NAME of distrobuilder."
         ),
         find=_hostname,
-        hint="empty /etc/hostname and take the line out of /etc/hosts",
+        hint="empty /etc/hostname and remove the line from /etc/hosts",
         reads=("etc/hostname", "etc/hosts"),
     ),
     Check(
         id="other-identities",
         group="identity",
-        heading="Other keys and marks of one machine",
-        why="These are made once for each machine and are not made again where they are there already.",
+        heading="Other keys and markers of a single machine",
+        why="Programs create these files once for each machine and keep existing ones.",
         find=_others,
-        hint="remove it at the end of the build: it is made anew at the first start",
+        hint="remove the file at the end of the image build; it is created again at the first start",
     ),
 )

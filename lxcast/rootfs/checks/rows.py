@@ -1,4 +1,4 @@
-"""What a check is: one row of a table, judged against the survey of a root filesystem."""
+"""The row of the check table, and the types of its input and its findings."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,88 +17,98 @@ Level = Literal["error", "warning"]
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is judged: a root filesystem, and what was asked for it."""
+    """The root filesystem to check, with the relevant settings."""
 
     survey: Survey
     arch: str = ""
-    """The architecture that was asked for, in Proxmox's words (amd64, arm64, ...); "" where none was."""
+    """The requested architecture as Proxmox names it (amd64, arm64, ...); "" if none was requested."""
     init: Init = "none"
-    """What starts the container where there is no init: nothing, a written one, or Proxmox itself."""
+    """What starts a container without an init: nothing, a written init, or Proxmox itself."""
     process: ImageConfig | None = None
-    """What the image says of the process that is then started."""
+    """The process of the image or bundle, which starts if there is no init."""
     dhcp: bool = False
-    """Whether a written init is to bring eth0 up."""
+    """Whether a written init configures eth0 with DHCP."""
 
     @property
     def managed(self) -> bool:
-        """Whether Proxmox sets the container up: network, hostname, password and keys.
+        """Whether Proxmox configures the container: network, hostname, password and keys.
 
-        A row that asks reads `distribution.READS`.
+        A row that uses this reads `distribution.READS`.
         """
         return detect(self.survey).ostype != "unmanaged"
 
     @property
     def starts_program(self) -> bool:
-        """Whether the container runs one program in the place of an init system."""
+        """Whether the container runs one program instead of an init system."""
         survey = self.survey
         return is_written(survey) or (self.init != "none" and survey.executable(b"sbin/init") is None)
+
+    @property
+    def init_hint(self) -> str:
+        """How to start containers of an image without an init; "" if the source names no command."""
+        if self.process is None or not self.process.process:
+            return ""
+        return (
+            f"to run {self.process.process[0]} without an init: --init app (Proxmox VE 9.1 and later), or --init auto,"
+            " which writes one; to boot a system: install an init in the image, such as systemd-sysv or openrc"
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that a check found.
+    """A problem that a check found.
 
-    A row's function gives the message and, where they apply, path, level and a hint of its own; `check`, the row's
-    hint and `allowed` are filled in by `lxcast.rootfs.checks.run_checks`.
+    The function of a row sets the message and, if they apply, path, level and its own hint. `run_checks` sets `check`,
+    the hint of the row and `allowed`.
     """
 
     message: str
     path: bytes | None = None
-    """The member that it is about (as `Member.path`); None where it is about the whole filesystem."""
+    """The member concerned (like `Member.path`); None for the whole filesystem."""
     level: Level = "error"
     hint: str = ""
     check: str = ""
     allowed: str = ""
-    """The reason that was given for allowing it; such a finding fails nothing."""
+    """The reason given for allowing it; an allowed finding does not fail a build."""
 
     @property
     def fails(self) -> bool:
-        """Whether it stops a build."""
+        """Whether the finding fails a build."""
         return self.level == "error" and not self.allowed
 
     @property
     def sentence(self) -> str:
-        """Check, place and message in one line."""
-        place = "" if self.path is None else f"{printable(self.path)}: "
-        return f"{self.check}: {place}{self.message}"
+        """Check, path and message in one line."""
+        path = "" if self.path is None else f"{printable(self.path)}: "
+        return f"{self.check}: {path}{self.message}"
 
     @property
     def text(self) -> str:
-        """The sentence, and below it the hint, or the reason for which it is allowed."""
+        """The sentence, followed by lines with the hint or with the reason for allowing it."""
         below = f"reason: {self.allowed}" if self.allowed else self.hint
         return self.sentence + "".join(f"\n         {line}" for line in below.splitlines())
 
     def as_dict(self) -> dict[str, str]:
-        """Return it as the record and --json tell it; keys without a value are left out."""
+        """Return the finding as in the record and in --json, without empty keys."""
         path = "" if self.path is None else printable(self.path)
-        told = {"check": self.check, "level": self.level, "message": self.message, "path": path, "hint": self.hint}
-        told["allowed"] = self.allowed
-        return {key: value for key, value in told.items() if value}
+        values = {"check": self.check, "level": self.level, "message": self.message, "path": path, "hint": self.hint}
+        values["allowed"] = self.allowed
+        return {key: value for key, value in values.items() if value}
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A row: what is looked for and why it matters."""
+    """A row of the check table."""
 
     id: str
     group: Group
     heading: str
     why: str
-    """The outside fact that the check rests on, with its source."""
+    """The outside fact on which the check is based, with its source."""
     find: Callable[[Subject], Iterable[Finding]]
     hint: str = ""
-    """What to do about a finding that has no hint of its own."""
+    """The hint for findings without their own."""
     archive: bool = False
-    """Whether it is about the archive itself, and so judged even where that holds no root filesystem."""
+    """Whether the check concerns the archive itself, and so applies to an archive that holds no root filesystem."""
     reads: tuple[str, ...] = ()
-    """Patterns (`lxcast.rootfs.globs`) of the small files whose text the survey must keep for it."""
+    """Patterns (`lxcast.rootfs.globs`) of the small files whose text the survey keeps for the check."""

@@ -1,6 +1,6 @@
-"""The checks: whether Proxmox takes a root filesystem, whether it boots, and whether it is fit to be shared.
+"""Runs the checks: whether Proxmox accepts a root filesystem, whether it boots, and whether it is safe to share.
 
-A check is a row (`Check`); the modules beside this one hold the tables.
+A check is a row (`Check`); the other modules of this package contain the tables.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,54 +38,54 @@ __all__ = [
 ]
 
 CHECKS: tuple[Check, ...] = (*WRAPPING, *ARCHIVE, *BOOT, *SETUP, *IDENTITY, *SSH, *SECRETS, *ENVIRONMENT)
-"""Every check, in the order in which findings are told."""
+"""Every check, in the order in which findings are reported."""
 
 POLICIES = {
-    "default": "what breaks a container is an error; what a shared image should not carry is a warning",
-    "golden": "a template that many containers are made from: every error counts",
+    "default": "errors for problems that break a container, warnings for content that a template should not contain",
+    "golden": "for templates that many containers are created from: all problems are errors",
 }
 
 _LENIENT: frozenset[Group] = frozenset({"ssh", "secrets", "environment"})
-"""Groups whose errors are warnings under the default policy: they break no container, they leak or lock out."""
+"""Groups whose errors are warnings under the default policy: they leak data or prevent a login, but break nothing."""
 
-_TOLD = 20
-"""Findings of one check that are told one by one: a wrong owner on 100,000 members is one mistake."""
+_LISTED = 20
+"""Findings of one check that are listed: a wrong owner on 100,000 members is one mistake."""
 
 
 def reads(checks: Iterable[Check] = CHECKS) -> tuple[str, ...]:
-    """Return the patterns of every file whose text the checks read, each once, for `Survey(reads=...)`."""
+    """Return the patterns of all files whose text the checks read, each once, for `Survey(reads=...)`."""
     return tuple(dict.fromkeys(pattern for check in checks for pattern in check.reads))
 
 
 def validate(policy: str, allow: Mapping[str, str], checks: Sequence[Check] = CHECKS) -> None:
-    """Raise UsageError unless the policy and every allowed check exist and each allowance has a reason.
+    """Raise UsageError unless the policy and every allowed check exist and each allowed check has a reason.
 
-    Call it before a long run: `run_checks` asks the same, but only at the end.
+    Call this before a long run: `run_checks` does the same, but at the end.
     """
-    known = {check.id for check in checks}
-    unknown = sorted(allow.keys() - known)
-    problems = [f"unknown policy {policy!r}: it is one of {', '.join(POLICIES)}"] if policy not in POLICIES else []
-    problems += [f"no check is called {name!r}" for name in unknown]
+    ids = {check.id for check in checks}
+    unknown = sorted(allow.keys() - ids)
+    problems = [f"unknown policy {policy!r}: expected {' or '.join(POLICIES)}"] if policy not in POLICIES else []
+    problems += [f"unknown check {name!r} in --allow" for name in unknown]
     problems += [
-        f"allowing {name!r} needs a reason" for name in sorted(allow) if name in known and not allow[name].strip()
+        f"--allow {name} requires a reason" for name in sorted(allow) if name in ids and not allow[name].strip()
     ]
     if not problems:
         return
-    hints = [f"the checks are: {', '.join(sorted(known))}"] if unknown else []
+    hints = [f"checks: {', '.join(sorted(ids))}"] if unknown else []
     if any("reason" in problem for problem in problems):
-        hints.append("write --allow CHECK=reason; the reason goes into the template's record")
+        hints.append("use --allow CHECK=REASON; the reason is stored in the template's record")
     raise UsageError("\n".join(problems), hint="\n".join(hints))
 
 
 def run_checks(
     subject: Subject, policy: str = "default", allow: Mapping[str, str] | None = None, checks: Sequence[Check] = CHECKS
 ) -> list[Finding]:
-    """Return everything that the checks find, in the order of the table.
+    """Return the findings of all checks, in table order.
 
-    Where the archive wraps a root filesystem rather than being one, only the rows about the archive are asked: all
-    that the others would miss is missing for that one reason.
+    If the archive contains a root filesystem instead of being one, only the checks of the archive run, because the
+    others would report consequences of that one problem.
 
-    `allow` maps a check's id to the reason for passing it: its findings come back with `allowed` set. Raises
+    `allow` maps the id of a check to the reason for allowing it; its findings are returned with `allowed` set. Raises
     UsageError as `validate` does.
     """
     allow = allow or {}
@@ -100,25 +100,25 @@ def run_checks(
             replace(
                 finding,
                 check=check.id,
-                message=one_line(finding.message),  # it may repeat what a file says
+                message=one_line(finding.message),  # it may quote a file
                 level="warning" if lenient else finding.level,
                 hint=finding.hint or check.hint,
                 allowed=allow.get(check.id, "").strip(),
             )
             for finding in check.find(subject)
         ]
-        # Errors first, so that a limit never hides one behind warnings.
+        # Errors first, so that the limit never hides an error behind warnings.
         found.sort(key=lambda finding: finding.level)
         for _, same in groupby(found, key=lambda finding: finding.level):
             alike = list(same)
-            findings += alike[:_TOLD]
-            if len(alike) > _TOLD:
-                findings.append(replace(alike[0], message=f"and {len(alike) - _TOLD} more of this kind", path=None))
+            findings += alike[:_LISTED]
+            if len(alike) > _LISTED:
+                findings.append(replace(alike[0], message=f"and {len(alike) - _LISTED} more of this kind", path=None))
     return findings
 
 
 def to_error(findings: Iterable[Finding], what: str) -> CheckError | None:
-    """Return the error that tells every finding which fails, or None where none does; `what` names the template."""
+    """Return an error that lists every failing finding, or None if no finding fails; `what` names the template."""
     failing = [finding for finding in findings if finding.fails]
     if not failing:
         return None

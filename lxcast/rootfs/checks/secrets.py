@@ -1,6 +1,6 @@
-"""Checks for secrets and people: what a template must not carry into every container that is made from it.
+"""Checks for secrets and user accounts that a template must not copy into every container.
 
-No finding tells a secret, not even in part: it names the file, the line and the kind.
+No finding contains a secret or a part of one: it names the file, the line and the kind.
 """
 
 import re
@@ -18,8 +18,8 @@ from lxcast.rootfs.checks.rows import Check, Finding, Subject
 from lxcast.tar.member import DIR, printable
 
 _REVOKE = (
-    "delete the file in the image, and make the secret invalid: whoever can read the template, an older one, "
-    "or a layer of the image has it"
+    "delete the file in the image and revoke the secret: everyone who can read this template, an older one or a layer "
+    "of the image has it"
 )
 
 _ACCOUNTS = (b"etc/shadow", b"etc/passwd", b"etc/shadow-", b"etc/passwd-")
@@ -28,7 +28,7 @@ _ACCOUNTS = (b"etc/shadow", b"etc/passwd", b"etc/shadow-", b"etc/passwd-")
 _HASH = re.compile(r"\$[^$]+\$.+|[./0-9A-Za-z]{13}|_[./0-9A-Za-z]{19}")
 
 _NO_LOGIN = ("nologin", "false", "true", "sync", "halt", "shutdown")
-_HUMAN_IDS = range(1000, 60000)  # UID_MIN to UID_MAX of login.defs, as Debian, Fedora and Alpine have them
+_HUMAN_IDS = range(1000, 60000)  # UID_MIN to UID_MAX in login.defs of Debian, Fedora and Alpine
 
 
 def _entries(subject: Subject, path: bytes) -> Iterator[tuple[int, list[str]]]:
@@ -46,11 +46,11 @@ def _passwords(subject: Subject, wanted: Callable[[str], bool]) -> Iterator[Find
                 continue
             if field == "" and not path.endswith(b"-"):
                 lock = f"lock it in the image: usermod -p '*' {user}"
-                yield Finding(f"line {number}: {user} has an empty password: anybody can log in", path, hint=lock)
+                yield Finding(f"line {number}: {user} has an empty password, so anyone can log in", path, hint=lock)
             elif _HASH.fullmatch(field):
                 yield Finding(f"line {number}: {user} has a password", path)
             elif field[:1] in ("!", "*") and _HASH.fullmatch(field.lstrip("!*")):
-                message = f"line {number}: {user} is locked, but the hash of a password is still there to be cracked"
+                message = f"line {number}: {user} is locked, but the line still contains a password hash"
                 yield Finding(message, path, level="warning")
 
 
@@ -63,7 +63,7 @@ def _user_passwords(subject: Subject) -> Iterator[Finding]:
 
 
 def _verdicts(subject: Subject, *kinds: str) -> Iterator[tuple[bytes, str, int]]:
-    """Yield (path, kind, line) of what the scan found of these kinds."""
+    """Yield (path, kind, line) of the scan results of these kinds."""
     for path, verdicts in sorted(subject.survey.verdicts.items()):
         for verdict in verdicts:
             kind, _, line = verdict.rpartition(":")
@@ -73,13 +73,13 @@ def _verdicts(subject: Subject, *kinds: str) -> Iterator[tuple[bytes, str, int]]
 
 def _authorized_keys(subject: Subject) -> Iterator[Finding]:
     for path, _, line in _verdicts(subject, AUTHORIZED_KEYS):
-        yield Finding(f"line {line}: a public key that may log in to every container", path)
+        yield Finding(f"line {line}: a public key that can log in to every container", path)
     for path, content in sorted(subject.survey.texts.items()):
         if path.startswith(b"var/lib/") and b"/.ssh/authorized_keys" in path:
             match = AUTHORIZED_KEY.search(content)
             if match:
                 line = content.count(b"\n", 0, match.start()) + 1
-                yield Finding(f"line {line}: a public key that may log in to every container", path)
+                yield Finding(f"line {line}: a public key that can log in to every container", path)
 
 
 def _people(subject: Subject) -> Iterator[Finding]:
@@ -98,17 +98,17 @@ def _home_files(subject: Subject) -> Iterator[Finding]:
     for path in survey.paths():
         if path.startswith(b"home/") and survey.type(path) != DIR:
             files[b"/".join(path.split(b"/", 2)[:2])] += 1
-    for folder, count in sorted(files.items()):
+    for home, count in sorted(files.items()):
         noun = "file" if count == 1 else "files"
-        yield Finding(f"{count} {noun} of a person or a build", folder, hint=f"delete {printable(folder)} in the image")
+        yield Finding(
+            f"contains {count} {noun} of a user or build", home, hint=f"delete {printable(home)} in the image"
+        )
 
 
 def _private_keys(subject: Subject) -> Iterator[Finding]:
     for path, kind, line in _verdicts(subject, PRIVATE_KEY, ENCRYPTED_KEY):
-        encrypted = (
-            "an encrypted private key; its passphrase can be guessed without end" if kind == ENCRYPTED_KEY else ""
-        )
-        yield Finding(f"line {line}: {encrypted or 'a private key'}", path)
+        what = "an encrypted private key, open to offline guessing" if kind == ENCRYPTED_KEY else "a private key"
+        yield Finding(f"line {line}: {what}", path)
 
 
 def _credential(id: str, what: str) -> Callable[[Subject], Iterator[Finding]]:
@@ -125,9 +125,9 @@ SECRETS = (
         group="secrets",
         heading="Root has no password",
         why=(
-            "One password in a template is the password of every container that is made from it, and its hash can be "
-            "attacked by whoever reads the template. Proxmox sets root's password field itself when it creates a "
-            "container ('*' where none is given, PVE/LXC/Setup/Base.pm), but not of an unmanaged one."
+            "A password in a template is valid in every container created from it, and everyone who can read the "
+            "template can attack its hash. Proxmox sets root's password field when it creates a container ('*' if no "
+            "password is given, PVE/LXC/Setup/Base.pm), but not for an unmanaged one."
         ),
         find=_root_password,
         hint="lock it in the image: usermod -p '*' root",
@@ -137,7 +137,7 @@ SECRETS = (
         id="user-passwords",
         group="secrets",
         heading="No other account has a password",
-        why="Proxmox changes root's password alone: that of any other account is the same in every container.",
+        why="Proxmox sets only root's password. The password of any other account is the same in every container.",
         find=_user_passwords,
         hint="lock it in the image: usermod -p '*' USER, or delete the user",
         reads=tuple(path.decode() for path in _ACCOUNTS),
@@ -145,22 +145,22 @@ SECRETS = (
     Check(
         id="authorized-keys",
         group="secrets",
-        heading="No keys that may log in",
+        heading="No authorized SSH keys",
         why=(
-            "A key in authorized_keys opens every container of the template for good. Proxmox adds the keys that are "
-            "given at creation (--ssh-public-keys) to those that it finds."
+            "A key in authorized_keys gives permanent access to every container of the template. Proxmox adds the keys "
+            "given at creation (--ssh-public-keys) to the existing ones."
         ),
         find=_authorized_keys,
-        hint="delete the file in the image and give keys at creation: --ssh-public-keys",
+        hint="delete the file in the image and pass keys when you create containers: --ssh-public-keys",
         reads=("var/lib/*/.ssh/authorized_keys", "var/lib/*/.ssh/authorized_keys2"),
     ),
     Check(
         id="human-users",
         group="secrets",
-        heading="No people",
+        heading="No user accounts",
         why=(
-            "Users with an id from 1000 to 59999 and a login shell are people (login.defs). Whom a container lets in "
-            "is decided for each container, not for the template. Some base images bring a user of their own."
+            "Accounts with an id from 1000 to 59999 and a login shell belong to people (login.defs). Access is granted "
+            "for each container, not in the template. Some base images contain such an account."
         ),
         find=_people,
         reads=("etc/passwd",),
@@ -169,7 +169,7 @@ SECRETS = (
         id="home-files",
         group="secrets",
         heading="Nothing below /home",
-        why="Files below /home are those of a person or of a build: histories, caches, checkouts, keys.",
+        why="Files below /home belong to a person or to the build: history files, caches, checkouts, keys.",
         find=_home_files,
     ),
     Check(
@@ -177,13 +177,13 @@ SECRETS = (
         group="secrets",
         heading="No private keys",
         why=(
-            "A private key in a template is known to everybody who can read it, and shared by all containers. PEM, "
-            "OpenSSH and PGP forms are found in the first 64 KiB of the files below /root, /home, /etc, /opt and /srv, "
-            "also when they are encrypted. Debian's snakeoil key, which Proxmox makes anew, and what packages test "
-            "themselves with are passed over; SSH host keys have a check of their own."
+            "Everyone who can read a template knows its private keys, and all its containers share them. The check "
+            "finds PEM, OpenSSH and PGP keys, encrypted or not, in the first 64 KiB of files below /root, /home, /etc, "
+            "/opt and /srv. It skips Debian's snakeoil key, which Proxmox generates again, and test keys of packages. "
+            "SSH host keys have their own check."
         ),
         find=_private_keys,
-        hint="delete the file in the image and make the key anew where it is used; put keys in when a container starts",
+        hint="delete the file in the image, replace the key, and install keys when a container starts",
     ),
     *(
         Check(

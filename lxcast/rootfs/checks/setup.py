@@ -1,4 +1,4 @@
-"""Checks that Proxmox can set a container up: its distribution, files that it writes, network, root's home, disk."""
+"""Checks that Proxmox can configure a container: distribution, files that it writes, network, root's home, disk."""
 
 import re
 from collections.abc import Iterator
@@ -10,10 +10,10 @@ from lxcast.rootfs.survey import Survey
 from lxcast.tar.member import DIR, LNK, REG, printable
 
 DEFAULT_DISK = 4
-"""GiB of a container's root disk where none is asked for (PVE/API2/LXC.pm)."""
+"""Default size of a root disk in GiB (PVE/API2/LXC.pm)."""
 
 _WRITTEN = (b"etc/hostname", b"etc/hosts", b"etc/resolv.conf")
-"""Files that Proxmox writes at create and at every start (PVE/LXC/Setup/Base.pm)."""
+"""Files that Proxmox writes when it creates a container and at every start (PVE/LXC/Setup/Base.pm)."""
 
 _CRONTABS = b"etc/cron.d/"
 _CRONTAB = re.compile(_CRONTABS + rb"[A-Za-z0-9_-]+")
@@ -31,13 +31,13 @@ _MANAGERS = {
     "dhcpcd": (b"usr/sbin/dhcpcd", b"sbin/dhcpcd"),
     "ConnMan": (b"usr/sbin/connmand",),
 }
-"""Programs that tell a network manager."""
+"""Network manager -> paths of its programs."""
 
 
 def _distribution(subject: Subject) -> Iterator[Finding]:
     for problem in detect(subject.survey).problems:
         if problem.about == "distribution":
-            # What Proxmox would set up, a single program has no use for.
+            # A single program does not use the system configuration that Proxmox would write.
             level: Level = "warning" if subject.starts_program else problem.level
             yield Finding(problem.message, problem.path, level)
 
@@ -53,16 +53,16 @@ def _blocked_files(subject: Subject) -> Iterator[Finding]:
     if not subject.managed:
         return
     for path in _WRITTEN:
-        folder, _, name = path.rpartition(b"/")
-        ignored = survey.type(folder + b"/" + _IGNORE + name) is not None
+        parent, _, name = path.rpartition(b"/")
+        ignored = survey.type(parent + b"/" + _IGNORE + name) is not None
         if survey.type(path) == DIR and not ignored:
-            yield Finding("is a folder, and Proxmox writes a file there", path)
+            yield Finding("is a directory, but Proxmox writes a file there", path)
     for path in survey.paths_with(_CRONTABS):
         if _CRONTAB.fullmatch(path):
             found = survey.resolve(path)
             if found is None or survey.type(found) not in (REG, LNK):
-                kind = "leads nowhere" if found is None else "is no file"
-                yield Finding(f"{kind}, and Proxmox reads every crontab there", path, hint="remove it")
+                kind = "is a dangling link" if found is None else "is not a file"
+                yield Finding(f"{kind}, but Proxmox reads every crontab there", path, hint="remove it in the image")
 
 
 def _root_home(subject: Subject) -> Iterator[Finding]:
@@ -74,17 +74,17 @@ def _root_home(subject: Subject) -> Iterator[Finding]:
         passwd = survey.text(b"etc/passwd") or ""
         match = re.search(r"^root:(?:[^:\n]*:){4}([^:\n]*):", passwd, re.MULTILINE)
         if match is None:
-            yield Finding("names no home of root", b"etc/passwd")
+            yield Finding("has no home directory for root", b"etc/passwd")
             return
         home = match[1].strip("/").encode()
     found = survey.resolve(home)
-    # Proxmox is content with a link there, wherever it leads.
+    # Proxmox accepts a link, whatever its target.
     if home and (found is None or survey.type(found) != DIR) and home not in survey.links:
-        yield Finding("is root's home, and no folder", home)
+        yield Finding("is root's home but not a directory", home)
 
 
 def _wanted(found: Distribution) -> tuple[str, ...]:
-    """Return the managers that read what Proxmox writes for the distribution; none where that cannot be told."""
+    """Return the network managers that read Proxmox's configuration for the distribution; empty if unknown."""
     modern = {"ubuntu": 17.10, "fedora": 25, "centos": 10, "openeuler": 10}.get(found.ostype, 0) <= found.version
     match found.ostype:
         case "debian" | "devuan":
@@ -115,31 +115,31 @@ def _network(subject: Subject) -> Iterator[Finding]:
     wanted = _wanted(found)
     if not wanted or any(_has(subject.survey, manager) for manager in wanted):
         return
-    # Proxmox's preset turns networkd off on Debian, where it comes with systemd and is no choice of anybody.
-    useless = ("systemd-networkd",) if found.ostype == "debian" else ()
-    others = [name for name in _MANAGERS if name not in useless and _has(subject.survey, name)]
-    wants = f"in {found.ostype} Proxmox configures {' or '.join(wanted)}, which is not installed"
+    # Debian's systemd package includes networkd, and Proxmox's preset disables it.
+    disabled = ("systemd-networkd",) if found.ostype == "debian" else ()
+    others = [name for name in _MANAGERS if name not in disabled and _has(subject.survey, name)]
+    missing = f"Proxmox configures {found.ostype} containers through {' or '.join(wanted)}, which is missing"
     if subject.starts_program:
-        message = f"{wants}; what a container's net0 says does not reach the program that it runs"
-        yield Finding(message, level="warning", hint=_HOST_MANAGED)
+        yield Finding(f"no network inside the container: {missing}", level="warning", hint=_HOST_MANAGED)
     elif others:
-        message = f"{wants}; what a container's net0 says does not reach {', '.join(others)}"
-        yield Finding(message, level="warning", hint=_HOST_MANAGED)
+        message = f"{missing}; {', '.join(others)} does not read that configuration"
+        yield Finding(message, level="warning", hint=f"configure {others[0]} in the image, or {_HOST_MANAGED}")
     else:
-        yield Finding(f"{wants}: a container would have no network", hint=f"install it, or {_HOST_MANAGED}")
+        hint = f"install {wanted[0]} in the image, or {_HOST_MANAGED}"
+        yield Finding(f"no network: {missing}", hint=hint)
 
 
-_HOST_MANAGED = "create containers with `host-managed=1` in net0 (Proxmox VE 9.1 and later)"
+_HOST_MANAGED = "create containers with host-managed=1 in net0 (Proxmox VE 9.1 and later)"
 
 
 def _ignored(subject: Subject) -> Iterator[Finding]:
     if not subject.managed:
         return
     for path in subject.survey.paths_with(_IGNORE):
-        folder, _, name = path.rpartition(b"/")
+        parent, _, name = path.rpartition(b"/")
         if name.startswith(_IGNORE):
-            spared = printable((folder + b"/" if folder else b"") + name.removeprefix(_IGNORE))
-            yield Finding(f"makes Proxmox leave {spared} as it is in the template", path, "warning")
+            kept = printable((parent + b"/" if parent else b"") + name.removeprefix(_IGNORE))
+            yield Finding(f"prevents Proxmox from writing {kept}", path, "warning")
 
 
 def _disk(subject: Subject) -> Iterator[Finding]:
@@ -147,7 +147,7 @@ def _disk(subject: Subject) -> Iterator[Finding]:
     if needed > DEFAULT_DISK:
         size = subject.survey.unpacked_size / (1 << 30)
         yield Finding(
-            f"{size:.1f} GiB unpacked, and a root disk has {DEFAULT_DISK} GiB where no size is given",
+            f"{size:.1f} GiB unpacked, but the default root disk has {DEFAULT_DISK} GiB",
             level="warning",
             hint=f"create containers with `--rootfs STORAGE:{needed}` or more",
         )
@@ -157,26 +157,26 @@ SETUP = (
     Check(
         id="distribution",
         group="proxmox",
-        heading="Distribution that Proxmox does not know",
+        heading="Distribution that Proxmox does not support",
         why=(
-            "Proxmox goes by ID in os-release, then by version files; where it knows neither the create fails with "
-            "'unable to detect OS distribution' (PVE/LXC/Setup.pm). Without os-release it makes the container "
-            "'unmanaged': no network, hostname, password or keys are set."
+            "Proxmox detects the distribution by ID in os-release and then by version files. If it finds none, "
+            "container creation fails with 'unable to detect OS distribution' (PVE/LXC/Setup.pm). Without os-release "
+            "the container becomes 'unmanaged': Proxmox sets no network, hostname, password or keys."
         ),
         find=_distribution,
-        hint="base the image on a distribution that Proxmox knows, or create containers with `--ostype unmanaged`",
+        hint="use a distribution that Proxmox supports, or create containers with `--ostype unmanaged`",
         reads=READS,
     ),
     Check(
         id="distribution-version",
         group="proxmox",
-        heading="Version that Proxmox does not take, or cannot read",
+        heading="Version that Proxmox does not support or cannot read",
         why=(
-            "Each distribution has a version file that Proxmox reads from the node's side, where an absolute link "
-            "leads to the node's own files, and bounds beyond which the create fails (PVE/LXC/Setup/*.pm)."
+            "Proxmox reads the version file of each distribution on the node, where an absolute link leads to files of "
+            "the node. Container creation fails for versions outside the supported range (PVE/LXC/Setup/*.pm)."
         ),
         find=_version,
-        hint="install the package that owns the file (base-files, lsb-release, *-release), or use a release in bounds",
+        hint="install the package that owns the file (base-files, lsb-release, *-release), or use a supported release",
         reads=READS,
     ),
     Check(
@@ -184,34 +184,35 @@ SETUP = (
         group="proxmox",
         heading="Files that Proxmox cannot write or read",
         why=(
-            "Proxmox writes hostname, hosts and resolv.conf anew and moves the minutes in root's crontabs; a folder in "
-            "the place of one, or a crontab that is a link to nothing, fails the create (PVE/LXC/Setup/Base.pm). A "
-            "missing file does not."
+            "Proxmox writes hostname, hosts and resolv.conf and changes the minutes in root's crontabs. Container "
+            "creation fails if one of these is a directory, or a crontab is a dangling link (PVE/LXC/Setup/Base.pm). A "
+            "missing file is not a problem."
         ),
         find=_blocked_files,
-        hint="remove the folder: it is left where a mount of the build had no file to cover",
+        hint="remove the directory in the image; a mount during the build can leave one",
         reads=READS,
     ),
     Check(
         id="root-home",
         group="proxmox",
-        heading="No home of root",
+        heading="Missing home directory of root",
         why=(
-            "SSH keys given to a container go into the home that /etc/passwd names for root; where it is missing the "
-            "create fails (PVE/LXC/Setup/Base.pm, set_user_authorized_ssh_keys)."
+            "Proxmox writes the SSH keys for a container to root's home as given in /etc/passwd. If that directory is "
+            "missing, container creation fails (PVE/LXC/Setup/Base.pm, set_user_authorized_ssh_keys)."
         ),
         find=_root_home,
-        hint="make the folder, mode 0700",
+        hint="create the directory in the image: install -d -m 0700 /root",
         reads=(*READS, "etc/passwd"),
     ),
     Check(
         id="network-manager",
         group="proxmox",
-        heading="No network manager for what Proxmox writes",
+        heading="Missing network manager",
         why=(
-            "Proxmox writes the network of a container for one manager for each distribution: /etc/network/interfaces "
-            "for Debian and Alpine, .network files for Ubuntu, Fedora and Arch, NetworkManager's for EL 10 "
-            "(setup_network in PVE/LXC/Setup/*.pm). Images made for Docker lack it, and nothing complains."
+            "Proxmox writes the network configuration for one network manager per distribution: "
+            "/etc/network/interfaces for Debian and Alpine, .network files for Ubuntu, Fedora and Arch, NetworkManager "
+            "keyfiles for EL 10 (setup_network in PVE/LXC/Setup/*.pm). Images made for Docker lack the manager, and "
+            "Proxmox does not check."
         ),
         find=_network,
         reads=READS,
@@ -219,17 +220,17 @@ SETUP = (
     Check(
         id="pve-ignore",
         group="proxmox",
-        heading="Files that Proxmox is told to leave alone",
-        why="A file .pve-ignore.NAME beside NAME keeps Proxmox from writing NAME (PVE/LXC/Setup/Base.pm).",
+        heading="Files that Proxmox does not write",
+        why="A file .pve-ignore.NAME next to NAME prevents Proxmox from writing NAME (PVE/LXC/Setup/Base.pm).",
         find=_ignored,
-        hint="fine where it is meant; each container then has the template's own file",
+        hint="remove the file unless every container should keep the file of the template",
         reads=READS,
     ),
     Check(
         id="root-disk",
         group="proxmox",
-        heading="More than the default root disk holds",
-        why="Without a size the root disk has 4 GiB (PVE/API2/LXC.pm), and tar fails when it is full.",
+        heading="Larger than the default root disk",
+        why="The default root disk has 4 GiB (PVE/API2/LXC.pm), and tar fails when the disk is full.",
         find=_disk,
     ),
 )

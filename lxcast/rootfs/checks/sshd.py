@@ -1,6 +1,6 @@
-"""Checks of the way in: root can log in by key, and nobody by password.
+"""Checks of SSH access: root can log in with a key, and nobody can log in with a password.
 
-The first login into a container made by Proxmox is root's, with the keys that were given at creation.
+The first login to a container created by Proxmox is by root, with the keys given at creation.
 """
 
 import re
@@ -38,7 +38,7 @@ def _binary(survey: Survey) -> bytes | None:
 
 def _installed(subject: Subject) -> Iterator[Finding]:
     if _binary(subject.survey) is None:
-        yield Finding(f"no sshd: none of {', '.join(map(printable, _BINARIES))} is an executable file")
+        yield Finding(f"sshd is missing: none of {', '.join(map(printable, _BINARIES))} is an executable file")
 
 
 def _enabled(subject: Subject) -> Iterator[Finding]:
@@ -47,7 +47,7 @@ def _enabled(subject: Subject) -> Iterator[Finding]:
         return
     if survey.type(_STOPPER) is not None:
         hint = f"remove {printable(_STOPPER)} in the image"
-        yield Finding("its presence keeps Debian's sshd from starting", _STOPPER, hint=hint)
+        yield Finding("the existence of this file prevents Debian's sshd from starting", _STOPPER, hint=hint)
     if any(_starts(survey)):
         return
     masked = [path for path in _UNITS if survey.links.get(path) == b"/dev/null"]
@@ -57,16 +57,16 @@ def _enabled(subject: Subject) -> Iterator[Finding]:
         )
     if not masked:
         yield Finding(
-            "sshd is installed but nothing starts it: no link in a .wants folder of systemd, in rc2.d to rc5.d, or in "
+            "sshd is installed but not enabled: no link in a .wants directory of systemd, in rc2.d to rc5.d or in "
             "runlevels/default"
         )
 
 
 def _starts(survey: Survey) -> Iterator[bytes]:
-    """Yield the links that start sshd under the init that is there (any init where none is)."""
+    """Yield the links that start sshd with the existing init; without an init, those of any init system."""
     init = survey.resolve(b"sbin/init")
     systemd = init is not None and init.endswith(b"/systemd")
-    # systemd reads the links of SysV init only where there is no unit of that name.
+    # systemd uses the links of SysV init only if there is no unit of that name.
     scripts = not systemd or not any(survey.type(path) is not None for path in _UNITS)
     for path in survey.links:
         wanted = _SYSTEMD.fullmatch(path) if systemd or init is None else None
@@ -76,7 +76,7 @@ def _starts(survey: Survey) -> Iterator[bytes]:
 
 
 def _configuration(subject: Subject) -> Configuration | None:
-    """Return what counts for root; None where there is no sshd or no configuration, of which other rows tell."""
+    """Return the effective configuration for root; None without sshd or configuration, which other rows report."""
     survey = subject.survey
     return None if _binary(survey) is None or main_file(survey) is None else evaluate(survey)
 
@@ -90,31 +90,31 @@ def _valid(subject: Subject) -> Iterator[Finding]:
         return
     found = evaluate(survey)
     for problem in found.problems:
-        place = f"line {problem.line}: " if problem.line else ""
-        yield Finding(place + problem.message, problem.path)
+        line = f"line {problem.line}: " if problem.line else ""
+        yield Finding(line + problem.message, problem.path)
     for path in found.unread:
         yield Finding(
-            "sshd includes it, but it lies outside of /etc/ssh or is longer than 64 KiB: what it says was not judged",
+            "sshd includes this file, but lxcast did not read it: it is outside /etc/ssh or larger than 64 KiB",
             path,
             level="warning",
-            hint="include files below /etc/ssh only",
+            hint="include only files below /etc/ssh",
         )
 
 
 def _finding(keyword: str, setting: Setting, wanted: str, means: str) -> Finding:
-    """Tell of a value with the place that decided, and the line to write."""
+    """Return the finding for a wrong value, with the line that sets it and the line to write."""
     line = f"{keyword} {wanted}"
     if setting.path is None:
-        message = f"{keyword} is {setting.value} by default, not {wanted}: {means}"
-        return Finding(message, MAIN[0], hint=f'write "{line}" into {printable(MAIN[0])}, above every Match')
-    message = f"line {setting.line}: {keyword} is {setting.value}, not {wanted}: {means}"
-    return Finding(message, setting.path, hint=f'write "{line}" as line {setting.line} of {printable(setting.path)}')
+        message = f"{keyword} is {setting.value} by default, expected {wanted}: {means}"
+        return Finding(message, MAIN[0], hint=f'add "{line}" to {printable(MAIN[0])} before the first Match')
+    message = f"line {setting.line}: {keyword} is {setting.value}, expected {wanted}: {means}"
+    return Finding(message, setting.path, hint=f'change line {setting.line} of {printable(setting.path)} to "{line}"')
 
 
 _ROOT = {
-    "yes": "root may log in with a password wherever passwords are on",
-    "no": "nobody can log in as root, and there is no other user",
-    "forced-commands-only": "a key is taken only with a command= of its own, which the keys that Proxmox writes lack",
+    "yes": "root can log in with a password if passwords are enabled",
+    "no": "root cannot log in, and there is no other user",
+    "forced-commands-only": "keys need their own command=, which the keys written by Proxmox do not have",
 }
 
 
@@ -132,11 +132,11 @@ def _keys(subject: Subject) -> Iterator[Finding]:
         return
     setting = found.one("pubkeyauthentication")
     if setting.value != "yes":
-        yield _finding("PubkeyAuthentication", setting, "yes", "no key is taken")
+        yield _finding("PubkeyAuthentication", setting, "yes", "keys are not accepted")
     methods = found.all("authenticationmethods")
     if not {"any", "publickey"} & {method.value.partition(":")[0] for method in methods}:
         listed = Setting(" ".join(method.value for method in methods), methods[0].path, methods[0].line)
-        yield _finding("AuthenticationMethods", listed, "publickey", "a key alone is not enough")
+        yield _finding("AuthenticationMethods", listed, "publickey", "a key alone is not sufficient")
     files = found.all("authorizedkeysfile")
     home = _home(subject.survey)
     if f"{home}/.ssh/authorized_keys" not in {_expand(file.value, home) for file in files}:
@@ -145,7 +145,7 @@ def _keys(subject: Subject) -> Iterator[Finding]:
             "AuthorizedKeysFile",
             listed,
             ".ssh/authorized_keys",
-            f"Proxmox writes root's keys to {home}/.ssh/authorized_keys, which is not read",
+            f"Proxmox writes root's keys to {home}/.ssh/authorized_keys, which sshd does not read",
         )
 
 
@@ -155,7 +155,7 @@ def _home(survey: Survey) -> str:
 
 
 def _expand(file: str, home: str) -> str:
-    """Return where an AuthorizedKeysFile of root's is; sshd_config(5), TOKENS."""
+    """Return the path of an AuthorizedKeysFile for root; sshd_config(5), TOKENS."""
     tokens = {"%%": "%", "%h": home, "%u": "root", "%U": "0"}
     path = re.sub("%.", lambda token: tokens.get(token[0], token[0]), file)
     path = re.sub("/{2,}", "/", path.replace("~", home, 1) if path.startswith("~/") else path)
@@ -167,7 +167,7 @@ def _passwords(subject: Subject) -> Iterator[Finding]:
     if found:
         setting = found.one("passwordauthentication")
         if setting.value != "no":
-            yield _finding("PasswordAuthentication", setting, "no", "every user with a password can log in by it")
+            yield _finding("PasswordAuthentication", setting, "no", "users can log in with a password")
 
 
 def _keyboard(subject: Subject) -> Iterator[Finding]:
@@ -179,7 +179,7 @@ def _keyboard(subject: Subject) -> Iterator[Finding]:
             yield _finding("KbdInteractiveAuthentication", setting, "no", means)
 
 
-def _elsewhere(subject: Subject) -> Iterator[Finding]:
+def _match_blocks(subject: Subject) -> Iterator[Finding]:
     found = _configuration(subject)
     if not found:
         return
@@ -187,17 +187,17 @@ def _elsewhere(subject: Subject) -> Iterator[Finding]:
         "passwordauthentication": "PasswordAuthentication",
         "kbdinteractiveauthentication": "KbdInteractiveAuthentication",
     }
-    for keyword, setting in found.elsewhere:
+    for keyword, setting in found.inactive:
         if keyword in names and setting.value == "yes" and setting.path is not None:
             yield Finding(
-                f"line {setting.line}: {names[keyword]} yes for the connections of its Match block",
+                f"line {setting.line}: {names[keyword]} yes in a Match block",
                 setting.path,
                 level="warning",
                 hint=f"remove line {setting.line} of {printable(setting.path)}",
             )
 
 
-def _let_in(subject: Subject) -> Iterator[Finding]:
+def _root_access(subject: Subject) -> Iterator[Finding]:
     found = _configuration(subject)
     if not found:
         return
@@ -205,45 +205,45 @@ def _let_in(subject: Subject) -> Iterator[Finding]:
     for name, covers in (("DenyUsers", _covers_user), ("DenyGroups", _covers_group)):
         for setting in found.all(name.lower()):
             if covers(setting.value, who):
-                yield _list_finding(setting, f"{name} {setting.value} shuts root out", f"without {setting.value}")
+                yield _list_finding(setting, f"{name} {setting.value} excludes root", f"without {setting.value}")
     for name, covers in (("AllowUsers", _covers_user), ("AllowGroups", _covers_group)):
         allowed = found.all(name.lower())
         if allowed and not any(covers(setting.value, who) for setting in allowed):
-            told = " ".join(setting.value for setting in allowed)
-            yield _list_finding(allowed[0], f"{name} {told} leaves root out", f'as "{name} {told} root"')
+            values = " ".join(setting.value for setting in allowed)
+            yield _list_finding(allowed[0], f"{name} {values} excludes root", f'as "{name} {values} root"')
 
     yield from _account(subject, found)
 
 
 def _account(subject: Subject, found: Configuration) -> Iterator[Finding]:
-    """Tell of a root account that sshd turns away whatever its configuration says (allowed_user in auth.c)."""
+    """Report a root account that sshd rejects whatever its configuration is (allowed_user in auth.c)."""
     survey = subject.survey
     accounts = (line.split(":") for line in (survey.text(b"etc/passwd") or "").splitlines())
     shells = [entry[6] or "/bin/sh" for entry in accounts if entry[0] == "root" and len(entry) > 6]
     for shell in shells[:1]:
         program = survey.resolve(shell.encode("utf-8", "surrogateescape"))
         if survey.hard_links.get(program or b"", program) not in survey.executables:
-            message = f"root's shell {shell} is no executable file: sshd turns root away"
-            yield Finding(message, b"etc/passwd", hint="give root a shell that the image has: usermod -s /bin/sh root")
-    # Proxmox replaces root's password field at creation ('*' where none is given), but not of an unmanaged container.
+            message = f"root's shell {shell} is not an executable file, so sshd rejects root"
+            yield Finding(message, b"etc/passwd", hint="set an installed shell in the image: usermod -s /bin/sh root")
+    # Proxmox replaces root's password field at creation ('*' without a password), but not in an unmanaged container.
     locked = (survey.text(b"etc/shadow") or "").startswith("root:!") or "\nroot:!" in (survey.text(b"etc/shadow") or "")
     if locked and not subject.managed and found.one("usepam").value == "no":
         yield Finding(
-            "root is locked by '!' and UsePAM is no: sshd turns a locked account away, even with a key",
+            "root is locked with '!' and UsePAM is no: sshd rejects a locked account even with a key",
             b"etc/shadow",
-            hint="usermod -p '*' root in the image: no password fits '*', and keys work",
+            hint="run usermod -p '*' root in the image: '*' matches no password, and keys work",
         )
 
 
 def _list_finding(setting: Setting, message: str, fix: str) -> Finding:
     path = setting.path or MAIN[0]
     return Finding(
-        f"line {setting.line}: {message}", path, hint=f"write line {setting.line} of {printable(path)} {fix}"
+        f"line {setting.line}: {message}", path, hint=f"rewrite line {setting.line} of {printable(path)} {fix}"
     )
 
 
 def _covers_user(pattern: str, who: Connection) -> bool:
-    """Tell whether USER or USER@HOST covers the connection (match_user in match.c)."""
+    """Return whether USER or USER@HOST matches the connection (match_user in match.c)."""
     user, at, hosts = pattern.partition("@")
     if not matches(who.user, user):
         return False
@@ -258,7 +258,7 @@ def _covers_group(pattern: str, who: Connection) -> bool:
 
 
 _VERDICT = (
-    "Judged as `sshd -T -C user=root,host=x,addr=192.0.2.1` of OpenSSH 9.2 would: Include, Match and first value wins."
+    "Evaluated as by `sshd -T -C user=root,host=x,addr=192.0.2.1` of OpenSSH 9.2: Include, Match, first value wins."
 )
 
 SSH = (
@@ -266,7 +266,7 @@ SSH = (
         id="ssh-installed",
         group="ssh",
         heading="An SSH server is installed",
-        why="A container without sshd is reached through its node alone (pct enter); provisioners cannot log in.",
+        why="A container without sshd can be reached only through its node (pct enter); provisioners cannot log in.",
         find=_installed,
         hint="install the package openssh-server in the image",
     ),
@@ -275,9 +275,9 @@ SSH = (
         group="ssh",
         heading="The SSH server starts at boot",
         why=(
-            "systemd starts what a .wants or .requires link of a boot target names, SysV init what rc2.d to rc5.d "
-            "name, OpenRC what runlevels/default names. A package installed while policy-rc.d forbids starting "
-            "services is still enabled; one that was masked or disabled is not."
+            "systemd starts units linked in a .wants or .requires directory of a boot target, SysV init scripts linked "
+            "in rc2.d to rc5.d, OpenRC scripts linked in runlevels/default. A service installed while policy-rc.d "
+            "prevents starting services is still enabled, unless it was masked or disabled."
         ),
         find=_enabled,
         hint="in the image: systemctl enable ssh (Debian, Ubuntu), systemctl enable sshd, or rc-update add sshd",
@@ -287,21 +287,22 @@ SSH = (
         group="ssh",
         heading="sshd accepts its configuration",
         why=(
-            "sshd does not start with an unknown keyword, a missing argument or a value that it does not know. Names "
-            "of algorithms are not judged. Keywords of releases after 9.2 are known."
+            "sshd does not start with an unknown keyword, a missing argument or an invalid value. The check does not "
+            "validate names of algorithms. It knows keywords of releases after 9.2."
         ),
         find=_valid,
-        hint="mend or remove the line; `sshd -t` in the image names the same",
+        hint="correct or remove the line; `sshd -t` in the image reports the same problem",
         reads=READS,
     ),
     Check(
         id="ssh-root-login",
         group="ssh",
-        heading="Root logs in by key only",
+        heading="Root logs in with a key only",
         why=(
-            "PermitRootLogin prohibit-password lets root in with a key and with nothing else. `no` locks everybody out "
-            "of a container that has no other user, `yes` takes a password, and forced-commands-only takes only keys "
-            f"with a command of their own. {_VERDICT}"
+            "PermitRootLogin prohibit-password allows root to log in with a key only. `no` prevents every login to a "
+            "container without other users, `yes` allows passwords, and forced-commands-only accepts only keys with "
+            "their "
+            f"own command. {_VERDICT}"
         ),
         find=_root,
         reads=READS,
@@ -309,10 +310,10 @@ SSH = (
     Check(
         id="ssh-public-keys",
         group="ssh",
-        heading="Public keys are taken",
+        heading="Public keys are accepted",
         why=(
-            "The keys given at creation are written to .ssh/authorized_keys in root's home (PVE/LXC/Setup/Base.pm); "
-            f"sshd has to take keys, from that file, without asking for more. {_VERDICT}"
+            "Proxmox writes the keys given at creation to .ssh/authorized_keys in root's home (PVE/LXC/Setup/Base.pm). "
+            f"sshd must accept keys from that file without a second factor. {_VERDICT}"
         ),
         find=_keys,
         reads=READS,
@@ -320,19 +321,18 @@ SSH = (
     Check(
         id="ssh-passwords",
         group="ssh",
-        heading="Passwords are off",
-        why=f"A password that was set later, for whatever reason, would be open to guessing. {_VERDICT}",
+        heading="Password login is off",
+        why=f"Attackers could guess any password that is set later. {_VERDICT}",
         find=_passwords,
         reads=READS,
     ),
     Check(
         id="ssh-keyboard-interactive",
         group="ssh",
-        heading="Keyboard-interactive is off where PAM answers",
+        heading="Keyboard-interactive login is off if PAM is used",
         why=(
-            "With UsePAM yes, keyboard-interactive is a login by password under another name, and "
-            "PasswordAuthentication no does not turn it off (sshd_config(5), UsePAM). Without PAM it has nobody to ask "
-            "and lets nobody in. "
+            "With UsePAM yes, keyboard-interactive is another form of password login, and PasswordAuthentication no "
+            "does not disable it (sshd_config(5), UsePAM). Without PAM it accepts nobody. "
             f"{_VERDICT}"
         ),
         find=_keyboard,
@@ -341,21 +341,21 @@ SSH = (
     Check(
         id="ssh-match-passwords",
         group="ssh",
-        heading="No Match block turns passwords on",
-        why="What a Match block sets for other users or addresses does not show in the settings of root.",
-        find=_elsewhere,
+        heading="No Match block enables passwords",
+        why="Settings in a Match block for other users or addresses do not appear in the settings for root.",
+        find=_match_blocks,
         reads=READS,
     ),
     Check(
         id="ssh-root-access",
         group="ssh",
-        heading="Nothing shuts root out",
+        heading="Root is allowed to log in",
         why=(
-            "DenyUsers, AllowUsers, DenyGroups and AllowGroups are asked in this order before any key is looked at, "
-            "and an account without a shell or, without PAM, one that is locked is turned away (auth.c, allowed_user). "
+            "sshd evaluates DenyUsers, AllowUsers, DenyGroups and AllowGroups in this order before it checks a key. It "
+            "rejects an account without a shell and, without PAM, a locked account (auth.c, allowed_user). "
             f"{_VERDICT}"
         ),
-        find=_let_in,
+        find=_root_access,
         reads=(*READS, *DISTRIBUTION, "etc/shadow"),
     ),
 )

@@ -1,8 +1,8 @@
-"""What sshd would make of the configuration in a root filesystem, without running it.
+"""Evaluates the sshd configuration of a root filesystem without running sshd.
 
-The rules are OpenSSH 9.2's (servconf.c, misc.c, match.c, addrmatch.c): the configuration is read twice. The first
-reading takes what stands outside of Match blocks, and of each keyword the first value. The second reading takes what
-stands in the Match blocks that apply, again the first value of each, and that replaces what the first one took.
+The rules are those of OpenSSH 9.2 (servconf.c, misc.c, match.c, addrmatch.c), which reads the configuration twice. The
+first reading uses the settings outside of Match blocks, and for each keyword the first value. The second reading uses
+the settings in applicable Match blocks, again the first value of each keyword. They replace those of the first reading.
 """
 
 import fnmatch
@@ -10,35 +10,35 @@ import re
 from dataclasses import dataclass, field
 
 from lxcast.rootfs.checks.sshd_keywords import AUTH_METHODS, DEFAULTS, KEYWORDS, LISTS, Scope
-from lxcast.rootfs.checks.sshd_match import Connection, RefusedError, applies, arguments, delimited, matches_address
+from lxcast.rootfs.checks.sshd_match import Connection, RejectedError, applies, arguments, delimited, matches_address
 from lxcast.rootfs.survey import TEXT_LIMIT, Survey
 from lxcast.tar.member import DIR, printable
 
 MAIN = (b"etc/ssh/sshd_config", b"usr/etc/ssh/sshd_config")
-"""The first that exists is read; openSUSE's sshd falls back to the second."""
+"""sshd reads the first existing file; openSUSE's sshd falls back to the second."""
 
 READS = (
-    # Whatever an Include below etc/ssh may name, but neither host keys nor moduli.
+    # All files below etc/ssh that an Include may name, except host keys and moduli.
     "{etc,usr/etc}/ssh/sshd*",
     "{etc,usr/etc}/ssh/*.conf",
     "{etc,usr/etc}/ssh/[!ms]*",
     "{etc,usr/etc}/ssh/*/*",
-    # Fedora's and RHEL's sshd_config.d includes the first, which is a link to the second.
+    # sshd_config.d of Fedora and RHEL includes the first file, which is a link to the second.
     "etc/crypto-policies/back-ends/opensshserver.config",
     "usr/share/crypto-policies/*/opensshserver.txt",
     "etc/passwd",
     "etc/group",
 )
 
-_SSHDIR = "/etc/ssh"  # to which sshd resolves a relative Include
+_SSHDIR = "/etc/ssh"  # base directory of relative Includes
 _MAX_DEPTH = 16  # SERVCONF_MAX_DEPTH
-# sshd has no such limits: 16 levels of 100 Includes would keep it busy for years.
+# sshd has no such limits, and 16 levels of 100 Includes would keep it busy for years.
 _MAX_LINES, _MAX_PATTERNS = 5000, 100
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A value that counts, and where it stands; `path` is None for a built-in default."""
+    """An effective value with its file and line; `path` is None for a built-in default."""
 
     value: str
     path: bytes | None = None
@@ -47,7 +47,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A line that sshd refuses to start with."""
+    """A line because of which sshd does not start."""
 
     message: str
     path: bytes
@@ -56,39 +56,39 @@ class Problem:
 
 @dataclass(slots=True)
 class Configuration:
-    """The settings that count for one connection."""
+    """The effective settings for one connection."""
 
     settings: dict[str, list[Setting]] = field(default_factory=dict)
-    """By keyword in lower case; several for the keywords that take a list."""
+    """Keyword in lower case -> settings; more than one for keywords with a list."""
     problems: dict[Problem, None] = field(default_factory=dict)
-    """Why sshd would not start, each once and in order; empty where it would."""
+    """The reasons why sshd would not start, each once and in order."""
     unread: list[bytes] = field(default_factory=list)
-    """Files that are included but that the survey did not keep: what they say is not known."""
-    elsewhere: list[tuple[str, Setting]] = field(default_factory=list)
+    """Included files whose content the survey did not keep."""
+    inactive: list[tuple[str, Setting]] = field(default_factory=list)
     """(keyword, setting) from Match blocks that do not apply to this connection."""
 
     def one(self, keyword: str) -> Setting:
-        """Return the setting of a keyword that takes one value; its default where nothing sets it."""
+        """Return the setting of a keyword with one value, or its default."""
         return self.settings.get(keyword, [Setting(DEFAULTS.get(keyword, ""))])[0]
 
     def all(self, keyword: str) -> list[Setting]:
-        """Return every value of a keyword that takes a list."""
+        """Return all settings of a keyword with a list."""
         return self.settings.get(keyword) or [Setting(value) for value in DEFAULTS.get(keyword, "").split()]
 
 
-class _EndlessError(RefusedError):
-    """sshd gives the whole configuration up."""
+class _EndlessError(RejectedError):
+    """sshd rejects the whole configuration."""
 
 
 def main_file(survey: Survey) -> bytes | None:
-    """Return the path of the configuration that sshd would open, or None where there is none."""
+    """Return the path of the configuration that sshd would open, or None if there is none."""
     return next((path for path in MAIN if survey.resolve(path) is not None), None)
 
 
 def evaluate(survey: Survey, who: Connection | None = None) -> Configuration:
-    """Return what `sshd -T -C ...` would print for a connection, and everything that sshd would refuse.
+    """Return the settings that `sshd -T -C ...` would print for a connection, and all lines that sshd would reject.
 
-    The survey has to have kept READS. A filesystem without a configuration gives the defaults.
+    The survey must have been created with READS. Without a configuration file the defaults apply.
     """
     reading = _Reading(survey, who or Connection(groups=groups_of(survey, "root")))
     main = main_file(survey)
@@ -98,7 +98,7 @@ def evaluate(survey: Survey, who: Connection | None = None) -> Configuration:
 
 
 def groups_of(survey: Survey, user: str) -> tuple[str, ...]:
-    """Return the names of a user's groups as etc/passwd and etc/group give them."""
+    """Return the names of a user's groups from etc/passwd and etc/group."""
     accounts = [line.split(":") for line in (survey.text(b"etc/passwd") or "root:x:0:0").splitlines()]
     primary = {entry[3] for entry in accounts if entry[0] == user and len(entry) > 3}
     groups = [line.split(":") for line in (survey.text(b"etc/group") or "root:x:0:").splitlines()]
@@ -109,19 +109,19 @@ def groups_of(survey: Survey, user: str) -> tuple[str, ...]:
 
 @dataclass(slots=True)
 class _File:
-    """A file that is being read: where, and how its Match blocks are taken."""
+    """A file being read: the current line, and how its Match blocks apply."""
 
     path: bytes
     depth: int = 0
     never: bool = False
-    """No Match applies: it is included from a block that does not (SSHCFG_NEVERMATCH)."""
+    """No Match block applies, because the file is included from a block that does not apply (SSHCFG_NEVERMATCH)."""
     match_only: bool = False
-    """Nothing counts before the first Match (SSHCFG_MATCH_ONLY, in the second reading)."""
+    """Lines before the first Match are ignored (SSHCFG_MATCH_ONLY, in the second reading)."""
     line: int = 0
 
 
 class _Reading:
-    """Reads one configuration twice and gathers the result."""
+    """Reads one configuration twice and collects the result."""
 
     def __init__(self, survey: Survey, who: Connection) -> None:
         self.result = Configuration()
@@ -130,7 +130,7 @@ class _Reading:
         self._second = False
         self._active = True
         self._settings: dict[str, list[Setting]] = {}
-        self._included: dict[str, list[bytes]] = {}  # what each Include found, kept for the second reading
+        self._included: dict[str, list[bytes]] = {}  # Include pattern -> files, kept for the second reading
         self._subsystems: set[str] = set()
         self._found: dict[str, list[bytes]] = {}
         self._lines = 0
@@ -144,14 +144,14 @@ class _Reading:
             self._read(_File(main, match_only=True))
         except _EndlessError as stop:
             first = {}
-            self._refuse(_File(main), str(stop))
+            self._reject(_File(main), str(stop))
         self.result.settings = first | {name: values for name, values in self._settings.items() if values}
 
-    def _refuse(self, file: _File, message: str) -> None:
+    def _reject(self, file: _File, message: str) -> None:
         self.result.problems.setdefault(Problem(message, file.path, file.line))
 
     def _check_methods(self, settings: dict[str, list[Setting]], main: bytes) -> None:
-        """Refuse AuthenticationMethods of which none is turned on (main in sshd.c, before the second reading)."""
+        """Reject AuthenticationMethods without an enabled method (main in sshd.c, before the second reading)."""
         wanted = [method for method in settings.get("authenticationmethods", []) if method.value != "any"]
         for method in wanted:
             names = [name.partition(":")[0] for name in method.value.split(",")]
@@ -160,12 +160,12 @@ class _Reading:
                 return
         if wanted:
             file = _File(wanted[0].path or main, line=wanted[0].line)
-            self._refuse(file, "AuthenticationMethods names no method that is turned on")
+            self._reject(file, "AuthenticationMethods lists no enabled method")
 
     def _read(self, file: _File) -> None:
-        """Read one file; raises _EndlessError where sshd would give up or never end."""
+        """Read one file. Raises _EndlessError if sshd would give up or never finish."""
         if file.depth > _MAX_DEPTH:
-            raise _EndlessError(f"Includes nest deeper than {_MAX_DEPTH}")
+            raise _EndlessError(f"more than {_MAX_DEPTH} levels of Include")
         text = self._survey.text(file.path)
         if (text is None or len(text) >= TEXT_LIMIT) and file.path not in self.result.unread:
             self.result.unread.append(file.path)
@@ -176,11 +176,11 @@ class _Reading:
                 self._take(file, line[:1] + line[1:].rstrip(" \t\r\n\f"))
             except _EndlessError:
                 raise
-            except RefusedError as refused:
-                self._refuse(file, str(refused))
+            except RejectedError as refused:
+                self._reject(file, str(refused))
 
     def _take(self, file: _File, line: str) -> None:
-        """Take one line in; raises RefusedError where sshd would refuse it."""
+        """Process one line. Raises RejectedError if sshd would reject it."""
         keyword, rest = delimited(line)
         if keyword == "":
             keyword, rest = delimited(rest)
@@ -188,57 +188,57 @@ class _Reading:
             return
         self._lines += 1
         if self._lines > _MAX_LINES:
-            raise _EndlessError(f"Includes lead to more than {_MAX_LINES} lines")
+            raise _EndlessError(f"more than {_MAX_LINES} lines with all Includes")
         if not rest:
-            raise RefusedError(f"no argument after keyword {keyword!r}")
-        known = KEYWORDS.get(keyword.lower())
-        if known is None:
-            raise RefusedError(f"unknown keyword {keyword!r}")
+            raise RejectedError(f"missing argument after {keyword!r}")
+        row = KEYWORDS.get(keyword.lower())
+        if row is None:
+            raise RejectedError(f"unknown keyword {keyword!r}")
         words = arguments(rest)
         if words is None:
-            raise RefusedError(f"{keyword}: a quote is never closed")
-        if not self._active and known.scope is Scope.GLOBAL:
+            raise RejectedError(f"{keyword}: missing closing quote")
+        if not self._active and row.scope is Scope.GLOBAL:
             if not self._second:
-                raise RefusedError(f"{keyword} is not allowed within a Match block")
+                raise RejectedError(f"{keyword} is not allowed in a Match block")
             return
-        if known.name == "include":
+        if row.name == "include":
             self._include(file, words)
-        elif known.name == "match":
+        elif row.name == "match":
             self._match(file, rest)
         else:
-            problem = known.shape.problem(keyword, words, rest)
+            problem = row.shape.problem(keyword, words, rest)
             if problem:
-                raise RefusedError(problem)
-            self._set(file, known.name, words)
+                raise RejectedError(problem)
+            self._set(file, row.name, words)
 
     def _set(self, file: _File, name: str, values: list[str]) -> None:
-        """Keep the values of a keyword where they count."""
+        """Store the values of a keyword if they are effective."""
         have = self._settings.get(name, [])
         if name in ("allowusers", "denyusers"):
             bad = [value for value in values if "@" in value and matches_address(None, value.partition("@")[2]) == -2]
             if bad:
-                raise RefusedError(f"{bad[0]!r} is no pattern of users")
+                raise RejectedError(f"invalid user pattern {bad[0]!r}")
         if name == "authenticationmethods" and "any" in values and (have or len(values) > 1):
-            raise RefusedError('AuthenticationMethods "any" must appear alone')
+            raise RejectedError('AuthenticationMethods "any" cannot be combined with other methods')
         if name == "subsystem" and self._active and not self._second:
             if values[0] in self._subsystems:
-                raise RefusedError(f"Subsystem {values[0]!r} is already defined")
+                raise RejectedError(f"Subsystem {values[0]!r} is already defined")
             self._subsystems.add(values[0])
         settings = [Setting(_canonical(name, value), file.path, file.line) for value in values]
         if self._active and (not have or name in LISTS):
             self._settings[name] = have + settings
         elif self._second and not self._active and not file.match_only:
-            self.result.elsewhere += [(name, setting) for setting in settings]
+            self.result.inactive += [(name, setting) for setting in settings]
 
     def _include(self, file: _File, words: list[str]) -> None:
-        """Read the files that an Include names; the Match state of this file goes on after them."""
+        """Read the files of an Include. The Match state of this file continues after them."""
         if not words or "" in words:
-            raise RefusedError("Include without a file name")
+            raise RejectedError("missing file name after Include")
         for word in words:
             pattern = word if word.startswith(("/", "~")) else f"{_SSHDIR}/{word}"
             active = self._active
             done = self._included.setdefault(pattern, [])
-            # An Include met again while its own files are being read sees those that are done.
+            # A recursive Include sees only the files that have already been read.
             cached = list(done)
             if pattern not in self._found:
                 if len(self._found) == _MAX_PATTERNS:
@@ -247,7 +247,7 @@ class _Reading:
             found = cached or self._found[pattern]
             for path in found:
                 if self._survey.resolve(path) is None:
-                    raise RefusedError(f"Include of {printable(path)}, a link to nowhere: sshd cannot open it")
+                    raise RejectedError(f"sshd cannot open the Include {printable(path)}: it is a dangling link")
                 if self._survey.type(self._survey.resolve(path) or b"") != DIR:
                     never = not file.match_only and not active
                     self._read(_File(path, file.depth + 1, never=never, match_only=file.match_only))
@@ -256,14 +256,14 @@ class _Reading:
                     done.append(path)
 
     def _match(self, file: _File, text: str) -> None:
-        """Begin a Match block."""
+        """Start a Match block."""
         who = self._who if self._second and not file.never else None
         self._active = applies(text, who) and not file.never
         file.match_only = False
 
 
 def _canonical(name: str, value: str) -> str:
-    """Return a value that is compared as it is compared: switches in lower case, and under their newer name."""
+    """Return a value in the form used for comparison: switches in lower case and with their current name."""
     if name not in DEFAULTS or name.startswith("auth"):
         return value
     return value.lower().replace("without-password", "prohibit-password")
@@ -274,32 +274,32 @@ def _value(settings: dict[str, list[Setting]], keyword: str) -> str:
 
 
 def _glob(survey: Survey, pattern: str) -> list[bytes]:
-    """Return the paths that an Include's pattern names, in the order of their bytes; a link counts even if it dangles.
+    """Return the paths that match the pattern of an Include, in byte order, including dangling links.
 
-    A folder counts also where the archive has no member for it.
+    A directory matches even if the archive has no member for it.
     """
     found = [b""]
     escaped = re.sub(rb"\\([^/])", rb"[\1]", pattern.encode("utf-8", "surrogateescape"))  # \x is x, as [x] is
     for part in (part for part in escaped.split(b"/") if part not in (b"", b".")):
         if not set(part) & set(b"*?["):
-            found = [b"/".join(filter(None, (folder, part))) for folder in found]
+            found = [b"/".join(filter(None, (parent, part))) for parent in found]
             continue
         found = [
-            b"/".join(filter(None, (folder, name)))
-            for folder in found
-            for name in _names(survey, survey.resolve(folder) or folder)
+            b"/".join(filter(None, (parent, name)))
+            for parent in found
+            for name in _names(survey, survey.resolve(parent) or parent)
             if fnmatch.fnmatchcase(name, part) and (part.startswith(b".") or not name.startswith(b"."))
         ]
     return sorted(path for path in found if _exists(survey, path))
 
 
 def _exists(survey: Survey, path: bytes) -> bool:
-    folder, _, name = path.rpartition(b"/")
-    return survey.type(b"/".join(filter(None, (survey.resolve(folder) or folder, name)))) is not None
+    parent, _, name = path.rpartition(b"/")
+    return survey.type(b"/".join(filter(None, (survey.resolve(parent) or parent, name)))) is not None
 
 
-def _names(survey: Survey, folder: bytes) -> set[bytes]:
-    """Return the names in a folder."""
-    prefix = folder + b"/" if folder else b""
+def _names(survey: Survey, directory: bytes) -> set[bytes]:
+    """Return the names in a directory."""
+    prefix = directory + b"/" if directory else b""
     start = len(prefix)
     return {path[start:].partition(b"/")[0] for path in survey.paths() if path.startswith(prefix)} - {b""}

@@ -1,8 +1,7 @@
-"""The keywords of sshd_config: where each may stand, and what its arguments look like.
+"""The keywords of sshd_config: where each is allowed, and the form of its arguments.
 
-OpenSSH 9.2's table (servconf.c) with the keywords that Debian and Red Hat add and those of releases up to 10.x, so that
-an image with a newer sshd is not told off for using it. Names of algorithms are not judged: they change with each
-release.
+The table of OpenSSH 9.2 (servconf.c) with the keywords added by Debian and Red Hat and those of releases up to 10.x, so
+that images with a newer sshd pass. Names of algorithms are not validated because they change with each release.
 """
 
 import re
@@ -11,41 +10,41 @@ from enum import Enum, auto
 
 
 class Scope(Enum):
-    """Where a keyword may stand."""
+    """Where a keyword is allowed."""
 
     GLOBAL = auto()
-    """Outside of Match blocks alone."""
+    """Outside of Match blocks only."""
     ALL = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What the arguments of a keyword look like."""
+    """The form of the arguments of a keyword."""
 
     least: int = 1
     most: int | None = 1
     """None for any number."""
     form: re.Pattern[str] | None = None
-    """What each argument has to match as a whole."""
+    """Each argument must match this expression completely."""
     whole_line: bool = False
-    """The rest of the line is the value, comments and quotes with it."""
+    """The rest of the line is the value, including comments and quotes."""
 
     def problem(self, keyword: str, words: list[str], rest: str) -> str | None:
-        """Return why sshd refuses these arguments, or None."""
+        """Return why sshd rejects these arguments, or None."""
         if self.whole_line:
             fits = self.form is None or self.form.fullmatch(rest.strip()) is not None
-            return None if fits else f"{keyword} needs an absolute path or none"
+            return None if fits else f"{keyword} requires an absolute path or none"
         if len(words) < self.least or "" in words:
             return f"{keyword}: missing argument"
         if self.most is not None and len(words) > self.most:
-            return f"{keyword}: extra arguments at the end of the line"
+            return f"{keyword}: too many arguments"
         wrong = [word for word in words if self.form and not self.form.fullmatch(word)]
-        return f"{keyword} cannot be {wrong[0]!r}" if wrong else None
+        return f"{keyword}: invalid value {wrong[0]!r}" if wrong else None
 
 
 @dataclass(frozen=True, slots=True)
 class Keyword:
-    """One keyword; `name` is the one that aliases lead to."""
+    """One keyword; `name` is the canonical name of an alias."""
 
     name: str
     scope: Scope
@@ -63,7 +62,7 @@ _ANY = Shape(least=0, most=None)
 _LINE = Shape(whole_line=True)
 _COMMAND = Shape(whole_line=True, form=re.compile("/.*|none", re.IGNORECASE))
 _NUMBER = Shape(form=re.compile(r"[+-]?\d+"))
-# A number that TCP has, or the name of a service (misc.c, a2port).
+# A TCP port number or the name of a service (misc.c, a2port).
 _PORT = re.compile(r"(?!0+$)0*(\d{1,4}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])|[a-z][\w-]*", re.ASCII)
 _TIME = Shape(form=re.compile(r"(\d+[smhdw]?)+", re.IGNORECASE))
 
@@ -76,7 +75,7 @@ AUTH_METHODS = {
     "gssapi-with-mic": "gssapiauthentication",
     "gssapi-keyex": "gssapikeyexchange",
 }
-"""The methods that AuthenticationMethods may name, with the keyword that turns each on ("" for always)."""
+"""Methods of AuthenticationMethods -> keyword that enables each ("" if always enabled)."""
 
 _METHOD = f"({'|'.join(AUTH_METHODS)})(:[^,]*)?"
 _METHODS = Shape(most=None, form=re.compile(f"any|{_METHOD}(,{_METHOD})*"))
@@ -96,7 +95,7 @@ _GLOBAL: dict[Shape, str] = {
     Shape(least=2, most=None): "subsystem",
     _choice("inet inet6 any"): "addressfamily",
     _choice("yes no delayed"): "compression",
-    # All but the first are deprecated: sshd reads over them.
+    # All but the first are deprecated, and sshd ignores them.
     _LINE: """versionaddendum
         pamauthenticationviakbdint serverkeybits keyregenerationinterval rhostsauthentication checkmail uselogin
         verifyreversemapping reversemappingcheck useprivilegeseparation protocol kerberostgtpassing afstokenpassing
@@ -148,11 +147,11 @@ KEYWORDS: dict[str, Keyword] = {
     for name in names.split()
 }
 KEYWORDS |= {alias: KEYWORDS[name] for alias, name in _ALIASES.items()}
-# An alias that may not stand in a Match block, unlike what it stands for.
+# Unlike its canonical keyword, this alias is not allowed in a Match block.
 KEYWORDS["dsaauthentication"] = Keyword("pubkeyauthentication", Scope.GLOBAL, _FLAG)
 
 LISTS = frozenset({"allowusers", "denyusers", "allowgroups", "denygroups", "acceptenv", "hostkey", "port"})
-"""Keywords whose later lines add to the earlier ones."""
+"""Keywords whose lines add to a list."""
 
 DEFAULTS = {
     "permitrootlogin": "prohibit-password",
@@ -166,4 +165,4 @@ DEFAULTS = {
     "authenticationmethods": "any",
     "authorizedkeysfile": ".ssh/authorized_keys .ssh/authorized_keys2",
 }
-"""What counts where nothing is written (fill_default_server_options in servconf.c)."""
+"""Default values (fill_default_server_options in servconf.c)."""

@@ -1,4 +1,4 @@
-"""How sshd cuts a line into words, and whether a Match line applies (OpenSSH 9.2: misc.c, match.c, addrmatch.c)."""
+"""How sshd splits a line into words, and whether a Match line applies (OpenSSH 9.2: misc.c, match.c, addrmatch.c)."""
 
 import ipaddress
 import re
@@ -11,9 +11,9 @@ _LATER_CRITERIA = ("version", "sessiontype", "command")  # of Match in newer rel
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Whom the configuration is judged for, as in `sshd -T -C user=root,host=x,addr=192.0.2.1`.
+    """The connection to evaluate the configuration for, as in `sshd -T -C user=root,host=x,addr=192.0.2.1`.
 
-    Local address, local port and routing domain are not given: a Match that asks for them does not apply.
+    Local address, local port and routing domain are not set, so a Match with these criteria does not apply.
     """
 
     user: str = "root"
@@ -22,12 +22,12 @@ class Connection:
     groups: tuple[str, ...] = ("root",)
 
 
-class RefusedError(Exception):
-    """sshd refuses the line."""
+class RejectedError(Exception):
+    """sshd rejects the line."""
 
 
 def delimited(text: str | None) -> tuple[str | None, str | None]:
-    """Cut the first word off: (word, rest), as strdelim in misc.c does; None where it returns NULL."""
+    """Split off the first word: (word, rest), like strdelim in misc.c; None stands for its NULL."""
     cut = None if text is None else re.search('[ \t\r\n"=]', text)
     if text is None or cut is None:
         return text, None
@@ -42,7 +42,7 @@ def delimited(text: str | None) -> tuple[str | None, str | None]:
 
 
 def arguments(text: str) -> list[str] | None:
-    """Split the arguments of a keyword as argv_split in misc.c does; None where a quote is never closed."""
+    """Split the arguments of a keyword like argv_split in misc.c; None if a closing quote is missing."""
     words: list[str] = []
     at = 0
     while at < len(text):
@@ -72,13 +72,13 @@ def arguments(text: str) -> list[str] | None:
 
 
 def matches(text: str, pattern: str) -> bool:
-    """Tell whether a pattern with `*` and `?` covers the whole text (match_pattern in match.c)."""
+    """Return whether a pattern with `*` and `?` matches the whole string (match_pattern in match.c)."""
     parts = {"*": ".*", "?": "."}
     return re.fullmatch("".join(parts.get(char) or re.escape(char) for char in pattern), text, re.DOTALL) is not None
 
 
 def matches_list(text: str, patterns: str) -> int:
-    """Return 1 where a comma-separated list covers the text, -1 where a `!pattern` in it does, else 0."""
+    """Return 1 if a comma-separated list matches the string, -1 if a `!pattern` in it does, otherwise 0."""
     positive = 0
     for pattern in patterns.split(","):
         if matches(text, pattern.removeprefix("!")):
@@ -89,7 +89,7 @@ def matches_list(text: str, patterns: str) -> int:
 
 
 def matches_address(address: str | None, patterns: str) -> int:
-    """Do as `matches_list` for an address and a list of networks or patterns; -2 for a list that sshd refuses."""
+    """Do the same as `matches_list` for an address and a list of networks or patterns; -2 for an invalid list."""
     found = 0
     for pattern in patterns.split(","):
         bare = pattern.removeprefix("!")
@@ -112,14 +112,14 @@ _NO_NETWORK = ipaddress.IPv4Network("0.0.0.0/32")
 
 
 def _network(text: str) -> _Network | None:
-    """Read ADDRESS or ADDRESS/LENGTH; _NO_NETWORK for a pattern, None for a network with host bits (refused)."""
+    """Parse ADDRESS or ADDRESS/LENGTH; _NO_NETWORK for a pattern, None for a network with host bits (rejected)."""
     name, slash, length = text.partition("/")
     address: ipaddress.IPv4Address | ipaddress.IPv6Address
     try:
         address = ipaddress.ip_address(name)
     except ValueError:
         try:
-            address = ipaddress.IPv4Address(socket.inet_aton(name))  # getaddrinfo takes 127.1 too
+            address = ipaddress.IPv4Address(socket.inet_aton(name))  # getaddrinfo also accepts 127.1
         except OSError:
             return _NO_NETWORK
     if slash and not (length.isascii() and length.isdigit() and int(length) <= 128):
@@ -131,9 +131,9 @@ def _network(text: str) -> _Network | None:
 
 
 def applies(text: str, who: Connection | None) -> bool:
-    """Tell whether a Match line applies; without a connection it is checked for syntax, and only "all" applies.
+    """Return whether a Match line applies. Without a connection only the syntax is checked, and only "all" applies.
 
-    Raises RefusedError for a line that sshd refuses (match_cfg_line in servconf.c).
+    Raises RejectedError for a line that sshd rejects (match_cfg_line in servconf.c).
     """
     rest: str | None = text
     applies, seen = True, 0
@@ -144,38 +144,38 @@ def applies(text: str, who: Connection | None) -> bool:
         seen += 1
         name = criterion.lower()
         if name == "invalid-user":
-            applies = False  # newer releases; root is a valid user
+            applies = False  # in newer releases; root is a valid user
             continue
         pattern, rest = delimited(rest)
         if name == "all":
             if seen > 1 or (pattern and not pattern.startswith("#")):
-                raise RefusedError("Match all cannot be combined with other criteria")
+                raise RejectedError("Match all cannot be combined with other criteria")
             return True
         if not pattern or pattern.startswith("#"):
-            raise RefusedError(f"Match {criterion} without a value")
+            raise RejectedError(f"Match {criterion} without a value")
         applies &= _holds(criterion, pattern, who)
     if not seen:
-        raise RefusedError("Match without a criterion")
+        raise RejectedError("Match without a criterion")
     return applies and who is not None
 
 
 def _holds(criterion: str, pattern: str, who: Connection | None) -> bool:
-    """Tell whether one criterion of a Match line holds; raises RefusedError for one that sshd refuses."""
+    """Return whether one criterion of a Match line holds. Raises RejectedError for one that sshd rejects."""
     name = criterion.lower()
     if name in ("address", "localaddress"):
         address = None if who is None or name == "localaddress" else who.address
         found = matches_address(address, pattern)
         if found == -2:
-            raise RefusedError(f"Match {criterion} {pattern}: neither addresses, networks nor patterns")
+            raise RejectedError(f"Match {criterion} {pattern}: expected addresses, networks or patterns")
         return found == 1
     if name == "localport":
         if not (pattern.isascii() and pattern.isdigit() and int(pattern) <= 65535):
-            raise RefusedError(f"Match {criterion} {pattern}: no port")
+            raise RejectedError(f"Match {criterion} {pattern}: invalid port")
         return False
     if name == "rdomain" or name in _LATER_CRITERIA:
         return False
     if name not in ("user", "group", "host"):
-        raise RefusedError(f"Match has no criterion {criterion!r}")
+        raise RejectedError(f"unknown Match criterion {criterion!r}")
     if who is None:
         return False
     if name == "group":

@@ -1,16 +1,15 @@
 """The table of fits, in the order in which they run.
 
-Init comes after network, which asks whether one will be written that brings it up; units after all that make or
-enable one.
+`init` runs after `network`, which depends on whether an init will be written. `units` runs last because the other rows
+create or enable units.
 """
 
-from lxcast.rootfs.fits import boot, engine, init, network, release, ssh, units
-from lxcast.rootfs.fits import directories as folders
+from lxcast.rootfs.fits import boot, directories, engine, init, network, release, ssh, units
 
 FITS = (
     *engine.FITS,
     *release.FITS,
-    *folders.FITS,
+    *directories.FITS,
     *network.FITS,
     *init.FITS,
     *ssh.FITS,

@@ -1,11 +1,11 @@
-"""The folders that a system expects to be there, though nothing lies in them."""
+"""Directories that a system expects even if they are empty."""
 
 from lxcast.rootfs.fit import Fit, Fitting
 from lxcast.tar.member import printable
 
-# Filesystem Hierarchy Standard 3.0; modes as Debian's base-files has them. Parents first. What distributions make
-# links (bin, lib, sbin, var/run, var/lock) is left to them.
-FOLDERS = (
+# Filesystem Hierarchy Standard 3.0, with the modes of Debian's base-files. Parents first. Paths that distributions
+# replace by links (bin, lib, sbin, var/run, var/lock) are not listed.
+DIRECTORIES = (
     *((path, 0o755) for path in (b"boot", b"dev", b"etc", b"home", b"media", b"mnt", b"opt")),
     (b"proc", 0o555),
     (b"root", 0o700),
@@ -18,19 +18,19 @@ FOLDERS = (
 )
 
 
-def _standard_folders(fitting: Fitting) -> None:
-    for path, mode in FOLDERS:
+def _standard_directories(fitting: Fitting) -> None:
+    for path, mode in DIRECTORIES:
         if fitting.type(path) is None:
-            fitting.folder(path, mode, f"made the folder {printable(path)}")
+            fitting.directory(path, mode, f"created the directory {printable(path)}")
 
 
 FITS = (
     Fit(
         "standard-folders",
         True,
-        "standard folders that are missing",
-        "Small images lack mount points and temporary folders: without /dev, /proc and /sys no container starts, and"
-        " without root's home Proxmox cannot put its keys. A folder or link that is there stays as it is.",
-        _standard_folders,
+        "create missing standard directories",
+        "Small images lack mount points and temporary directories. Without /dev, /proc and /sys no container starts,"
+        " and without root's home Proxmox cannot install SSH keys. Existing directories and links stay.",
+        _standard_directories,
     ),
 )

@@ -1,4 +1,4 @@
-"""The files that a container engine mounts over or makes: written the same for every kind of source."""
+"""Files that a container engine creates or mounts over, written alike for every kind of source."""
 
 from lxcast.rootfs.fit import Fit, Fitting
 from lxcast.rootfs.fits.units import enabled
@@ -26,9 +26,9 @@ def _hosts(fitting: Fitting) -> None:
 def _resolv_conf(fitting: Fitting) -> None:
     path = b"etc/resolv.conf"
     if b"systemd-resolved.service" in enabled(fitting):
-        fitting.link(path, _STUB, "linked /etc/resolv.conf to systemd-resolved's")
+        fitting.link(path, _STUB, "linked /etc/resolv.conf to the file of systemd-resolved")
     elif fitting.type(b"etc/resolvconf/update.d") == DIR:
-        fitting.link(path, _RESOLVCONF, "linked /etc/resolv.conf to resolvconf's")
+        fitting.link(path, _RESOLVCONF, "linked /etc/resolv.conf to the file of resolvconf")
     else:
         fitting.write(path, "", "emptied /etc/resolv.conf")
 
@@ -48,44 +48,45 @@ FITS = (
     Fit(
         "hostname",
         True,
-        "an empty /etc/hostname",
-        "An engine mounts its own over it, which leaves an empty file of mode 0755 in an export. Empty means: keep the"
-        " name that the container was given (hostname(5)); Proxmox writes it anew.",
+        "empty /etc/hostname",
+        "A container engine mounts over it, so an export contains an empty file with mode 0755. With an empty file the"
+        " container keeps the name that it was given (hostname(5)). Proxmox writes the file.",
         _hostname,
         holds=("etc/hostname",),
     ),
     Fit(
         "hosts",
         True,
-        "a neutral /etc/hosts",
-        "An engine mounts its own over it, so an export has an empty file where the image may have names. Proxmox adds"
-        " the container's.",
+        "write a neutral /etc/hosts",
+        "A container engine mounts over it, so an export contains an empty file even if the image has names in it."
+        " Proxmox adds the name of the container.",
         _hosts,
         holds=("etc/hosts",),
     ),
     Fit(
         "resolv-conf",
         True,
-        "a neutral /etc/resolv.conf",
-        "An engine mounts its own over it, so whether it was a link is lost. It becomes systemd-resolved's where that"
-        " is enabled, resolvconf's where that is installed, else an empty file; Proxmox replaces it.",
+        "write a neutral /etc/resolv.conf",
+        "A container engine mounts over it, so an export does not show whether it was a link. It becomes a link to the"
+        " file of systemd-resolved if that is enabled, or of resolvconf if that is installed; otherwise an empty file."
+        " Proxmox replaces it.",
         _resolv_conf,
         holds=("etc/resolv.conf",),
     ),
     Fit(
         "mtab",
         True,
-        "/etc/mtab as a link to the kernel's list",
-        "Docker replaces it by an absolute link to /proc/mounts.",
+        "make /etc/mtab a link to /proc/self/mounts",
+        "Docker replaces it with an absolute link to /proc/mounts.",
         _mtab,
         holds=("etc/mtab",),
     ),
     Fit(
         "lxc-name",
         True,
-        "LXC_NAME placeholders",
-        "Root filesystems of distrobuilder carry the literal LXC_NAME in hostname and hosts, for LXC's create to"
-        " replace, which Proxmox does not. It matters where the rows hostname and hosts are off.",
+        "replace LXC_NAME placeholders",
+        "Root filesystems of distrobuilder contain the literal LXC_NAME in hostname and hosts. LXC replaces it when it"
+        " creates a container, but Proxmox does not. This row matters if the rows hostname and hosts are off.",
         _lxc_name,
         holds=("etc/hostname", "etc/hosts"),
     ),

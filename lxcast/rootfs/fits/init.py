@@ -1,4 +1,4 @@
-"""An init where there is none, for the process that an image or a bundle names."""
+"""Writes an init that starts the process of an image or bundle if the root filesystem has no init."""
 
 from posixpath import basename
 
@@ -7,41 +7,42 @@ from lxcast.rootfs.init import PLACES, READS, write_init
 from lxcast.tar.member import SYM, printable
 
 
-def place(fitting: Fitting) -> bytes | None:
-    """Return where an init is to be written; None where nobody asks for one, or something is there.
+def init_path(fitting: Fitting) -> bytes | None:
+    """Return the path of the init to write; None if none is requested or an init exists.
 
-    A link that leads nowhere is no init: it gives way.
+    A dangling link does not count as an init and is replaced.
     """
     config = fitting.options.process
     if config is None or not config.process:
         return None
     path = (fitting.survey.resolve(b"sbin") or b"sbin") + b"/init"
-    there = fitting.get(path)
-    if fitting.resolve(path) is not None or (there.type != SYM if there else fitting.type(path) is not None):
+    held = fitting.get(path)
+    if fitting.resolve(path) is not None or (held.type != SYM if held else fitting.type(path) is not None):
         return None
     return path
 
 
 def _init(fitting: Fitting) -> None:
-    path, config = place(fitting), fitting.options.process
+    path, config = init_path(fitting), fitting.options.process
     if path is None or config is None:
         return
     script, problems = write_init(fitting.survey, config, dhcp=fitting.options.network == "dhcp")
     if problems:
-        return  # the check `init` tells them, with all others
+        return  # the check `init` reports them together with all other findings
     program = basename(config.process[0])
-    # Its variables are the process's own business, and what reads them all is root.
-    fitting.write(path, script, f"wrote {printable(path)}, which starts {program}: no init was there", mode=0o700)
+    # Mode 0700: the script contains the environment of the process, which other users must not read.
+    fitting.write(path, script, f"wrote {printable(path)}, which starts {program}: there was no init", mode=0o700)
 
 
 FITS = (
     Fit(
         "written-init",
         True,
-        "an init that starts the process which the image or bundle names",
-        "LXC starts /sbin/init, which images for engines lack. With --init auto, the default for a runtime bundle, a"
-        " script takes its place that mounts what a program needs, brings the network up, starts the program with its"
-        " arguments, environment, user and folder, hands signals on and reaps. An init that is there stays.",
+        "write an init that starts the command of the image or bundle",
+        "LXC starts /sbin/init, which container images usually lack. With --init auto, the default for a runtime"
+        " bundle, lxcast writes a script to /sbin/init. It mounts the filesystems that programs need, brings the"
+        " network up, starts the program with its arguments, environment, user and working directory, forwards signals"
+        " and reaps child processes. An existing init stays.",
         _init,
         links=tuple(map(bytes.decode, PLACES)),
         reads=READS,

@@ -1,4 +1,4 @@
-"""The network: loopback alone, since Proxmox adds its own interfaces, or DHCP for plain LXC."""
+"""Network configuration: loopback only, because Proxmox adds interfaces, or DHCP for plain LXC."""
 
 import re
 from collections.abc import Callable
@@ -20,20 +20,20 @@ _SOURCE = "\nsource /etc/network/interfaces.d/*\n"
 _ETH0 = "\nauto eth0\niface eth0 inet dhcp\n"
 
 _DEBIAN = frozenset({"debian", "devuan", "ubuntu"})
-_UBUNTU_NETWORKD = 17.10  # from here on Proxmox writes systemd-networkd's files (PVE/LXC/Setup/Ubuntu.pm)
+_UBUNTU_NETWORKD = 17.10  # from this release on Proxmox writes systemd-networkd files (PVE/LXC/Setup/Ubuntu.pm)
 
 
 def _network(fitting: Fitting) -> None:
     if _has_interfaces_file(fitting) and not (fitting.text(INTERFACES) or "").strip():
         sourced = _is(fitting, _DEBIAN) and _ifupdown(fitting)
         text = _LOOPBACK + (_SOURCE if sourced else "")
-        fitting.write(INTERFACES, text, "wrote /etc/network/interfaces: loopback alone")
-    if fitting.options.network == "dhcp" and (_ifupdown(fitting) or init.place(fitting) is None):
-        write = next((write for is_there, write in _DHCP if is_there(fitting)), None)
+        fitting.write(INTERFACES, text, "wrote /etc/network/interfaces with loopback only")
+    if fitting.options.network == "dhcp" and (_ifupdown(fitting) or init.init_path(fitting) is None):
+        write = next((write for is_installed, write in _DHCP if is_installed(fitting)), None)
         if write is None:
             raise CheckError(
-                "network dhcp: the root filesystem has no ifupdown, systemd-networkd or NetworkManager",
-                hint="install one of them with a DHCP client, or leave the network to Proxmox",
+                "--network dhcp: the root filesystem has no ifupdown, systemd-networkd or NetworkManager",
+                hint="install one of them with a DHCP client, or use --network loopback and let Proxmox configure it",
             )
         write(fitting)
 
@@ -48,7 +48,7 @@ def _is(fitting: Fitting, ids: frozenset[str]) -> bool:
 
 
 def _has_interfaces_file(fitting: Fitting) -> bool:
-    """Say whether Proxmox will write /etc/network/interfaces, or ifupdown read it."""
+    """Return whether Proxmox will write /etc/network/interfaces, or ifupdown will read it."""
     if _ifupdown(fitting):
         return True
     values = _ids(fitting)
@@ -59,8 +59,8 @@ def _has_interfaces_file(fitting: Fitting) -> bool:
 
 
 def _installed(fitting: Fitting, *programs: bytes) -> bool:
-    folders = (b"usr/sbin/", b"sbin/", b"usr/bin/", b"usr/lib/systemd/", b"lib/systemd/")
-    return any(fitting.resolve(folder + program) for program in programs for folder in folders)
+    parents = (b"usr/sbin/", b"sbin/", b"usr/bin/", b"usr/lib/systemd/", b"lib/systemd/")
+    return any(fitting.resolve(parent + program) for program in programs for parent in parents)
 
 
 def _ifupdown(fitting: Fitting) -> bool:
@@ -70,22 +70,22 @@ def _ifupdown(fitting: Fitting) -> bool:
 def _ifupdown_dhcp(fitting: Fitting) -> None:
     text = fitting.text(INTERFACES) or ""
     if not re.search(r"^\s*iface\s+eth0\s", text, re.MULTILINE):
-        fitting.write(INTERFACES, text + _ETH0, "added eth0 by DHCP to /etc/network/interfaces")
+        fitting.write(INTERFACES, text + _ETH0, "added eth0 with DHCP to /etc/network/interfaces")
     if not _installed(fitting, b"dhclient", b"dhcpcd", b"udhcpc"):
-        fitting.note("ifupdown will find no DHCP client: install isc-dhcp-client, dhcpcd or udhcpc")
+        fitting.note("ifupdown has no DHCP client: install isc-dhcp-client, dhcpcd or udhcpc")
 
 
 def _networkd_dhcp(fitting: Fitting) -> None:
     text = "[Match]\nName=eth0\n\n[Network]\nDHCP=yes\n"
-    fitting.write(NETWORKD, text, f"wrote /{NETWORKD.decode()}: eth0 by DHCP")
+    fitting.write(NETWORKD, text, f"wrote /{NETWORKD.decode()}: eth0 with DHCP")
     if not _networkd_enabled(fitting):
         fitting.link(_NETWORKD_LINK, b"/lib/systemd/system/systemd-networkd.service", "enabled systemd-networkd")
 
 
 def _network_manager_dhcp(fitting: Fitting) -> None:
     text = "[connection]\nid=eth0\ntype=ethernet\ninterface-name=eth0\n\n[ipv4]\nmethod=auto\n\n[ipv6]\nmethod=auto\n"
-    # NetworkManager ignores a keyfile that others may read.
-    fitting.write(NETWORK_MANAGER, text, f"wrote /{NETWORK_MANAGER.decode()}: eth0 by DHCP", mode=0o600)
+    # NetworkManager ignores a keyfile that other users can read.
+    fitting.write(NETWORK_MANAGER, text, f"wrote /{NETWORK_MANAGER.decode()}: eth0 with DHCP", mode=0o600)
 
 
 def _networkd_enabled(fitting: Fitting) -> bool:
@@ -100,7 +100,7 @@ def _networkd(fitting: Fitting) -> bool:
     return _installed(fitting, b"systemd-networkd")
 
 
-# The first that is there is what brings the network up: networkd lies unused in most systemd images.
+# The first installed program configures the network. networkd comes last because most systemd images contain it unused.
 _DHCP: tuple[tuple[Callable[[Fitting], bool], Callable[[Fitting], None]], ...] = (
     (_ifupdown, _ifupdown_dhcp),
     (_networkd_enabled, _networkd_dhcp),
@@ -112,10 +112,10 @@ FITS = (
     Fit(
         "network",
         True,
-        "an interfaces file with loopback alone, or eth0 by DHCP",
-        "Proxmox writes /etc/network/interfaces for Debian, Devuan, Alpine and old Ubuntu and fails where it cannot;"
-        " Docker images lack it. A file that says something stays; DHCP, for plain LXC and unmanaged containers, is"
-        " added in the form of the program that the image brings the network up with.",
+        "write an interfaces file with loopback only, or eth0 with DHCP",
+        "Proxmox writes /etc/network/interfaces for Debian, Devuan, Alpine and old Ubuntu, and container creation fails"
+        " if it cannot. Docker images lack the file. A file that is not empty stays. With --network dhcp, for plain LXC"
+        " and unmanaged containers, eth0 is configured for the network program of the image.",
         _network,
         holds=tuple(map(bytes.decode, (INTERFACES, NETWORKD, NETWORK_MANAGER, _NETWORKD_LINK))),
         reads=("etc/os-release", "usr/lib/os-release"),

@@ -1,4 +1,4 @@
-"""Files that say what a root filesystem is: the distribution's, and lxcast's own."""
+"""Files that identify a root filesystem: the release files of the distribution and of lxcast."""
 
 import re
 from posixpath import dirname, relpath
@@ -9,7 +9,7 @@ from lxcast.tar.member import SYM, printable
 RELEASE_FILE = b"etc/lxcast-release"
 
 # Proxmox opens them as ROOT/etc/NAME on the node (PVE/LXC/Setup.pm and Setup/*.pm).
-_READ_ON_THE_HOST = (
+_READ_ON_NODE = (
     *("etc/os-release", "etc/lsb-release", "etc/debian_version", "etc/devuan_version", "etc/fedora-release"),
     *("etc/redhat-release", "etc/centos-release", "etc/SuSE-release", "etc/SuSE-brand", "etc/arch-release"),
     *("etc/alpine-release", "etc/gentoo-release", "etc/openEuler-release"),
@@ -21,7 +21,7 @@ _SPECIAL, _ESCAPED = re.compile(r'([$`"\\])'), r"\\\1"
 
 
 def _relative_links(fitting: Fitting) -> None:
-    for path in map(str.encode, _READ_ON_THE_HOST):
+    for path in map(str.encode, _READ_ON_NODE):
         member, found = fitting.get(path), fitting.resolve(path)
         if member is None or member.type != SYM or found is None or fitting.resolve(path, chrooted=False) == found:
             continue
@@ -39,17 +39,18 @@ FITS = (
     Fit(
         "relative-release-links",
         True,
-        "links to os-release and version files that the node can follow",
-        "Proxmox reads these files from the node's side, where an absolute link leads to the node's own file or"
-        " nowhere, and the create fails.",
+        "make links to os-release and version files relative",
+        "Proxmox reads these files on the node, where an absolute link leads to a file of the node or to nothing, and"
+        " container creation fails.",
         _relative_links,
-        holds=_READ_ON_THE_HOST,
+        holds=_READ_ON_NODE,
     ),
     Fit(
         "release",
         False,
-        "/etc/lxcast-release with name, version and what the user passes",
-        "Tells a running container's template. Off, since it makes the content of each version differ.",
+        "write /etc/lxcast-release with name, version and release metadata",
+        "A running container then knows its template. Off by default because it makes the content of each version"
+        " differ.",
         _release_file,
         holds=(RELEASE_FILE.decode(),),
     ),

@@ -1,4 +1,4 @@
-"""SSH host keys: cleanup takes them out, each container makes its own."""
+"""SSH host keys: cleanup removes them, and each container generates its own."""
 
 import re
 
@@ -8,7 +8,7 @@ from lxcast.rootfs.fits.units import READS, systemd
 UNIT = b"etc/systemd/system/lxcast-ssh-host-keys.service"
 LINK = b"etc/systemd/system/multi-user.target.wants/lxcast-ssh-host-keys.service"
 
-# Without default dependencies, since those order it after sockets.target and so after an ssh.socket.
+# DefaultDependencies=no, because the defaults order the unit after sockets.target and therefore after ssh.socket.
 TEXT = """\
 [Unit]
 Description=Make the SSH host keys of this container
@@ -33,23 +33,24 @@ def _ssh_host_keys(fitting: Fitting) -> None:
         return
     if any(re.fullmatch(rb"etc/ssh/ssh_host_.*_key", path) for path in fitting.survey.paths()):
         return
-    # Fedora and its kin, Arch and SUSE bring a unit of their own. Debian 13's is for a first boot alone; but where
-    # nobody removes the empty machine-id, no boot is the first (machine-id(5)).
+    # Fedora and its derivatives, Arch and SUSE ship such a unit. The one in Debian 13 runs only at the first boot, and
+    # with an existing, empty machine-id no boot counts as the first (machine-id(5)).
     keygens = re.compile(r"ssh-keygen|sshd?-?gen-?keys|sshd-keygen")
     others = [fitting.text(path) or "" for path in fitting.files(READS) if b"ssh" in path and path != UNIT]
     if any(keygens.search(text) and "\nConditionFirstBoot=" not in text for text in others):
         return
-    fitting.write(UNIT, TEXT, "added a unit that makes SSH host keys where there are none")
-    fitting.link(LINK, b"/" + UNIT, "enabled it")
+    fitting.write(UNIT, TEXT, "added a unit that generates missing SSH host keys")
+    fitting.link(LINK, b"/" + UNIT, "enabled the unit")
 
 
 FITS = (
     Fit(
         "ssh-host-keys-at-boot",
         True,
-        "a unit that makes SSH host keys at the first boot",
-        "Debian and Ubuntu make host keys when sshd is installed, and never again: without them sshd does not start."
-        " Proxmox makes keys at create, then the unit has nothing to do; plain LXC and unmanaged containers need it.",
+        "add a unit that generates SSH host keys at the first boot",
+        "Debian and Ubuntu generate host keys only when sshd is installed, and sshd does not start without them."
+        " Proxmox generates keys when it creates a container, and the unit then does nothing. Plain LXC and unmanaged"
+        " containers need it.",
         _ssh_host_keys,
         holds=(UNIT.decode(), LINK.decode()),
         reads=READS,

@@ -133,7 +133,7 @@ def test_all_that_is_wrong_with_the_options_is_told_at_once(tmp_path: Path, sour
     wrong = {"--allow": "nope=x", "--enable": "foo", "--pattern": "{nam}", "--storage": "word"}
     told = build(tmp_path, source, *(word for pair in wrong.items() for word in pair))
     assert told.returncode == 2
-    for what in ("no check is called 'nope'", "no row 'foo'", "{nam}", "'word' is no existing folder"):
+    for what in ("unknown check 'nope'", "unknown row 'foo'", "{nam}", "'word' is no existing folder"):
         assert what in told.stderr
 
 
@@ -150,9 +150,9 @@ ERRORS: dict[str, tuple[Break, int, str]] = {
     "pattern without version": (lambda at: [good(at), "--pattern", "{name}"], 2, "--output"),
     "row": (lambda at: [good(at), "--disable", "apt-cash"], 2, "did you mean apt-cache"),
     "policy": (lambda at: [good(at), "--policy", "silver"], 2, "expected one of default, golden"),
-    "check": (lambda at: [good(at), "--allow", "inti=x"], 2, "no check is called 'inti'"),
+    "check": (lambda at: [good(at), "--allow", "inti=x"], 2, "unknown check 'inti'"),
     "version": (lambda at: [good(at), "--version", "four"], 2, "--version four: expected next, or a number such as v3"),
-    "glob": (lambda at: [good(at), "--remove", "../etc"], 2, "no path below the root"),
+    "glob": (lambda at: [good(at), "--remove", "../etc"], 2, "expected a path below the root"),
     "addition": (lambda at: [good(at), "--add", "none:/etc/x"], 2, "--add none: No such file or directory"),
     "size": (lambda at: [good(at), "--max-size", "100"], 4, "100 bytes"),
     "members": (lambda at: [good(at), "--max-members", "3"], 4, "3 members"),

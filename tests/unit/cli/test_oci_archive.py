@@ -179,7 +179,7 @@ def test_a_compressed_one_is_no_image_to_proxmox(app: Path, tmp_path: Path) -> N
     subprocess.run(["zstd", "-q", template], check=True)
     done = lxcast("check", f"{template}.zst")
     assert done.returncode == 5
-    assert "an OCI image layout: Proxmox would unpack the blobs" in done.stdout
+    assert "is an OCI image layout: Proxmox would unpack its blobs" in done.stdout
 
 
 def test_a_listing_tells_the_format(app: Path, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_a_program_that_the_init_keeps_from_starting_is_told(tmp_path: Path, pro
     process = {**CONFIG["process"], "args": [program]}
     code, _, said = build(tmp_path, bundle(tmp_path / "b", minimal_debian(), process=process))
     assert code == 0
-    assert (f"init: /sbin/init: is there and stays: it is what starts, and not {program}" in said) == told
+    assert (f"init: /sbin/init: already exists and starts instead of {program}" in said) == told
 
 
 def test_app_leaves_the_start_to_proxmox(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_without_an_init_and_without_a_shell_everything_that_lacks_is_told(tmp_p
     message = error["error"]["message"]
     assert "init: /sbin/init: is missing, and none can be written: /bin/sh is missing" in message
     assert "the program env is missing" in message
-    assert "no program in it starts another one as 7:7" in message
+    assert "no program can start the command as 7:7" in message
     assert "--init app" in message
     assert build(tmp_path, tmp_path / "b", "--init", "app")[0] == 0
 
@@ -241,7 +241,7 @@ def test_check_and_publish_take_what_proxmox_is_to_start(tmp_path: Path) -> None
     assert lxcast("check", "out/web-v1.tar.zst", cwd=tmp_path).returncode == 5
     done = lxcast("check", "out/web-v1.tar.zst", "--init", "app", cwd=tmp_path)
     assert done.returncode == 0
-    assert "Proxmox VE 9.1 or later must start what its entrypoint names" in done.stdout
+    assert "Proxmox VE 9.1 or later must start the program of its entrypoint" in done.stdout
     with Cluster() as cluster:
         environ = access(cluster, tmp_path)
         done = lxcast("publish", "out/web-v1.tar.zst", "--storage", "proxmox:", cwd=tmp_path, environ=environ)

@@ -67,14 +67,14 @@ def test_writing_what_is_there_is_no_change() -> None:
     assert fitted([regular(b"etc/a", b"text", 0o755)], [write])[2].report() == {"row": ["wrote it"]}
 
 
-def test_nothing_is_written_through_a_link_or_over_a_folder() -> None:
+def test_rows_never_write_through_a_link_or_over_a_directory() -> None:
     write = row(lambda f: f.write(b"etc/a/b", "text", "wrote it"), "etc/a/b")
     members, _, fitting = fitted([directory(b"etc"), symlink(b"etc/a", b"/somewhere")], [write])
     assert set(members) == {b"etc", b"etc/a"}
-    assert fitting.report() == {"row": ["left /etc/a/b alone: /etc/a is no folder"]}
+    assert fitting.report() == {"row": ["left /etc/a/b unchanged: /etc/a is not a directory"]}
     members, _, fitting = fitted([directory(b"etc"), directory(b"etc/a"), directory(b"etc/a/b")], [write])
     assert members[b"etc/a/b"].type == DIR
-    assert fitting.report() == {"row": ["left /etc/a/b alone: it is a folder"]}
+    assert fitting.report() == {"row": ["left /etc/a/b unchanged: it is a directory"]}
 
 
 def test_hard_links_to_a_held_file_follow_it() -> None:
@@ -200,45 +200,45 @@ class TestAdditions:
         with pytest.raises(ArchiveError, match="/usr/b is a hard link to /etc/hosts"):
             fitted([big, link(b"usr/b", b"etc/hosts")], [write], options)
 
-    def test_it_goes_where_the_links_of_its_folders_lead(self, tmp_path: Path) -> None:
+    def test_links_in_the_parents_of_an_addition_are_followed(self, tmp_path: Path) -> None:
         (tmp_path / "x").write_text("new")
         options = FitOptions(additions=(Addition.parse(f"{tmp_path}/x:/lib/x"),))
         merged = [symlink(b"lib", b"usr/lib"), directory(b"usr"), directory(b"usr/lib")]
         members, _, _ = fitted(merged, options=options)
         assert b"lib/x" not in members
         assert attributes(members[b"usr/lib/x"])["body"] == b"new"
-        with pytest.raises(UsageError, match="/lib/x is /usr/lib/x in the root filesystem"):
+        with pytest.raises(UsageError, match="/lib/x resolves to /usr/lib/x in the root filesystem"):
             fitted([*merged, regular(b"usr/lib/x", b"old")], options=options)
-        with pytest.raises(UsageError, match="/lib/x leads through"):
+        with pytest.raises(UsageError, match="a parent of /lib/x"):
             fitted([symlink(b"lib", b"nowhere")], options=options)
 
-    def test_every_addition_that_cannot_be_read_is_named_before_the_work(self, tmp_path: Path) -> None:
+    def test_all_unreadable_additions_are_reported_before_the_build(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("x")
         texts = (f"{tmp_path}/none:/etc/a", f"{tmp_path}/nor:/etc/b", f"{tmp_path}/file:/etc")
         with pytest.raises(UsageError) as error:
             Fitting((), FitOptions(additions=tuple(map(Addition.parse, texts))))
         assert "/none" in error.value.message
         assert "/nor" in error.value.message
-        with pytest.raises(UsageError, match="/etc is a folder"):
+        with pytest.raises(UsageError, match="/etc is a directory"):
             fitted([directory(b"etc")], options=FitOptions(additions=(Addition.parse(texts[2]),)))
 
-    def test_a_file_that_grows_or_shrinks_meanwhile_is_an_error(self, tmp_path: Path) -> None:
+    def test_an_added_file_whose_size_changes_is_an_error(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("four")
         for text in ("longer", "no"):
             (tmp_path / "file").write_text("four")
             fitting = Fitting((), FitOptions(additions=(Addition.parse(f"{tmp_path}/file:/x"),)))
             (tmp_path / "file").write_text(text)
             (member,) = fitting.finish(Survey())
-            with pytest.raises(SourceError, match="had 4 bytes"):
+            with pytest.raises(SourceError, match="expected 4 bytes"):
                 list(member.chunks())
 
     @pytest.mark.parametrize("text", ["file", "file:relative", "file:/a/../b", ":/etc/x", "file:/x:999", "file:/x:rw"])
-    def test_anything_but_host_path_mode_is_refused(self, text: str) -> None:
+    def test_malformed_additions_are_rejected(self, text: str) -> None:
         with pytest.raises(UsageError, match="HOST:PATH"):
             Addition.parse(text)
 
 
 @pytest.mark.parametrize("release", [{"lower": "x"}, {"A B": "x"}, {"A": "two\nlines"}])
-def test_a_release_key_or_value_that_no_shell_could_read_is_refused(release: dict[str, str]) -> None:
+def test_a_release_entry_that_a_shell_cannot_read_is_rejected(release: dict[str, str]) -> None:
     with pytest.raises(UsageError, match="release file"):
         FitOptions(release=release)

@@ -90,11 +90,11 @@ def test_resolv_conf_belongs_to_what_is_there_to_keep_it(members: list[Member], 
     assert len(notes) == 1
 
 
-def test_a_folder_in_the_place_of_hosts_stays_for_the_checks_to_name() -> None:
+def test_a_directory_at_etc_hosts_stays() -> None:
     out, notes = run("hosts", directory(b"etc"), directory(b"etc/hosts"), regular(b"etc/hosts/x", b"y"))
     assert out[b"etc/hosts"].type == DIR
     assert b"etc/hosts/x" in out
-    assert notes == ["left /etc/hosts alone: it is a folder"]
+    assert notes == ["left /etc/hosts unchanged: it is a directory"]
 
 
 def test_placeholders_of_distrobuilder_are_replaced() -> None:
@@ -140,7 +140,7 @@ def test_the_release_file_reads_back_in_a_shell_as_it_was_given() -> None:
     assert dict(word.split("=", 1) for word in shlex.split(written.replace("\\$", "$").replace("\\`", "`"))) == release
 
 
-def test_missing_folders_are_made_and_what_is_there_is_left_alone() -> None:
+def test_missing_directories_are_created_and_existing_paths_stay() -> None:
     there = [directory(b"root", 0o755), symlink(b"home", b"/data/home"), symlink(b"var", b"data/var")]
     out, notes = run("standard-folders", *there)
     assert {path: out[path].mode for path in (b"dev", b"proc", b"sys", b"tmp", b"root", b"etc")} == {
@@ -153,8 +153,8 @@ def test_missing_folders_are_made_and_what_is_there_is_left_alone() -> None:
     }
     assert out[b"home"].type == out[b"var"].type == SYM
     assert [path for path in out if path.startswith(b"var/")] == []
-    assert "made the folder /tmp" in notes
-    assert "made the folder /root" not in notes
+    assert "created the directory /tmp" in notes
+    assert "created the directory /root" not in notes
     assert run("standard-folders", *out.values())[1] == [note for note in notes if note.startswith("left")]
 
 
@@ -327,7 +327,7 @@ class TestUnits:
         assert self.lines(linked, regular(b"opt/app/app.service", b"")) == ["disable app.service"]
         assert self.lines(linked, wants("app.service")) == ["enable app.service"]
 
-    def test_what_also_would_enable_stays_off_where_that_can_be_said(self) -> None:
+    def test_units_in_also_stay_disabled_if_presets_allow_it(self) -> None:
         members = (
             unit("networkd.service", "WantedBy=multi-user.target\nAlso=networkd.socket wait.service"),
             unit("networkd.socket", "WantedBy=sockets.target"),
@@ -338,7 +338,7 @@ class TestUnits:
         assert self.lines(*members) == ["enable networkd.socket", "disable networkd.service", "disable wait.service"]
         out, notes = run("units", FEDORA, SYSTEMD, *members)
         assert "enable networkd.service\n" in text(out, self.PRESET)
-        assert any("a first boot enables wait.service, for networkd.service says so" in note for note in notes)
+        assert any("the first boot enables wait.service because of Also= in networkd.service" in note for note in notes)
 
     def test_without_systemd_nothing_is_written(self) -> None:
         assert self.PRESET not in run("units", ALPINE, unit("on.service"))[0]

@@ -126,21 +126,21 @@ def test_any_program_that_can_changes_the_user(program_name: bytes, start: str) 
     assert command(members, ImageConfig(cmd=("x",), user="1000:100")).startswith(start)
 
 
-def test_busybox_changes_it_by_su_where_the_user_has_a_name() -> None:
+def test_busybox_su_is_used_for_users_with_a_name() -> None:
     assert command(BUSYBOX, ImageConfig(cmd=("x",), user="app")).startswith("/bin/su -p -s /bin/sh app -c 'exec /bin/")
     for user in ("1000:5", "5:5"):
         (problem,) = problems(BUSYBOX, ImageConfig(cmd=("x",), user=user))
-        assert f"no program in it starts another one as {user}" in problem
+        assert f"no program can start the command as {user}" in problem
     hard = [member.changed(type=LNK, link=b"bin/busybox") if member.type == b"2" else member for member in BUSYBOX]
     assert command(hard, ImageConfig(cmd=("x",), user="app")).startswith("/bin/su ")
 
 
-def test_everything_that_is_lacking_is_told_at_once() -> None:
+def test_all_missing_programs_are_reported_at_once() -> None:
     config = ImageConfig(cmd=("/app", "\0"), user="nobody", stop_signal="SIGNONE")
     found = problems([directory(b"etc")], config, dhcp=True)
     assert [each.split(":")[0].partition(" is ")[0] for each in found] == [
-        "no program can be given '\\x00'", "/bin/sh", "the program env", "the stop signal 'SIGNONE'",
-        "ifupdown and every DHCP client", "/etc/passwd names no user 'nobody'",
+        "a program cannot receive the string '\\x00'", "/bin/sh", "the program env", "unknown stop signal 'SIGNONE'",
+        "ifupdown and a DHCP client are missing", "user 'nobody'",
     ]  # fmt: skip
 
 
@@ -168,8 +168,8 @@ def test_the_tmpfs_of_the_bundle_and_the_network_are_made_ready() -> None:
     assert "ifup -a\n" in script
 
 
-def test_it_is_written_where_sbin_leads_and_said() -> None:
-    sentence = "wrote /usr/sbin/init, which starts app: no init was there"
+def test_the_init_is_written_to_the_real_sbin_and_reported() -> None:
+    sentence = "wrote /usr/sbin/init, which starts app: there was no init"
     assert place(RUN, members=[*NO_INIT, *COREUTILS]) == ["usr/sbin/init", sentence]
     members, _, _ = fitted([*NO_INIT, *COREUTILS], FITS, FitOptions(process=RUN))
     assert members[b"usr/sbin/init"].mode == 0o700
@@ -179,7 +179,7 @@ def test_it_is_written_where_sbin_leads_and_said() -> None:
     assert fitting.report() == {"written-init": []}
 
 
-def test_a_link_that_leads_nowhere_gives_way() -> None:
+def test_a_dangling_init_link_is_replaced() -> None:
     dangling = [*NO_INIT, *COREUTILS, symlink(b"usr/sbin/init", b"/lib/systemd/elsewhere")]
     assert place(RUN, members=dangling)[0] == "usr/sbin/init"
 

@@ -69,14 +69,14 @@ def found(path: str, text: str) -> list[Finding]:
         ("baked-hosts", "etc/hosts", "2001:db8::7 mirror\n", 1),
     ],
 )
-def test_what_only_exists_where_the_builder_is_is_found(id: str, path: str, text: str, line: int) -> None:
+def test_settings_of_the_build_network_are_found(id: str, path: str, text: str, line: int) -> None:
     (finding,) = found(path, text)
     assert finding.check == id
     assert finding.message.startswith(f"line {line}: ")
 
 
-def test_every_row_is_tried() -> None:
-    mark = test_what_only_exists_where_the_builder_is_is_found.pytestmark[0]  # type: ignore[attr-defined]  # pytest's
+def test_every_row_has_a_case() -> None:
+    mark = test_settings_of_the_build_network_are_found.pytestmark[0]  # type: ignore[attr-defined]  # pytest's
     assert {case[0] for case in mark.args[1]} == {check.id for check in ENVIRONMENT}
 
 
@@ -127,17 +127,17 @@ def test_what_is_neutral_is_passed_over(path: str, text: str) -> None:
     assert found(path, text) == []
 
 
-def test_a_proxy_is_told_by_host_and_port_without_user_and_password() -> None:
+def test_a_proxy_is_reported_without_user_and_password() -> None:
     (finding,) = found("etc/environment", f"http_proxy=http://me:{SECRET}@p.example:3128/x\n")
-    assert finding.message == "line 1: the proxy p.example:3128"
+    assert finding.message == "line 1: sets the proxy p.example:3128"
 
 
-def test_a_proxy_with_a_password_in_a_tools_file_is_told_as_both() -> None:
+def test_a_proxy_with_a_password_is_found_by_two_checks() -> None:
     findings = found("etc/dnf/dnf.conf", f"[main]\nproxy = http://me:{SECRET}@p.example:3128\n")
     assert {finding.check for finding in findings} == {"package-proxy", "index-credentials"}
 
 
-def test_a_link_for_resolv_conf_is_no_baked_file() -> None:
+def test_resolv_conf_as_a_link_is_accepted() -> None:
     survey = Survey(reads=reads(ENVIRONMENT))
     survey.see(regular(b"usr/lib/systemd/resolv.conf", b"nameserver 192.0.2.53\n"))
     survey.see(symlink(b"etc/resolv.conf", b"/usr/lib/systemd/resolv.conf"))

@@ -53,7 +53,7 @@ def test_a_finding_is_told_with_its_check_and_hint() -> None:
     ]
 
 
-def test_an_allowed_check_is_recorded_with_its_reason_and_fails_nothing() -> None:
+def test_an_allowed_check_keeps_its_reason_and_does_not_fail() -> None:
     checks = [row("a", "proxmox", Finding("bad")), row("b", "proxmox", Finding("worse"))]
     findings = run_checks(SUBJECT, "golden", {"a": "known, see the wiki"}, checks)
     assert [(finding.check, finding.allowed, finding.fails) for finding in findings] == [
@@ -66,7 +66,7 @@ def test_an_allowed_check_is_recorded_with_its_reason_and_fails_nothing() -> Non
     assert "b: worse" in error.message
 
 
-def test_the_failure_holds_every_error_with_path_and_hint_at_once() -> None:
+def test_the_error_lists_every_failing_finding_with_path_and_hint() -> None:
     checks = [
         row("a", "proxmox", Finding("bad", b"etc/x"), Finding("bad too", b"etc/\xff"), hint="mend it"),
         row("b", "proxmox", Finding("mild", level="warning")),
@@ -84,11 +84,11 @@ def test_the_failure_holds_every_error_with_path_and_hint_at_once() -> None:
     assert "--allow a=REASON" in error.hint
 
 
-def test_warnings_alone_are_no_failure() -> None:
+def test_warnings_do_not_fail() -> None:
     assert to_error(run_checks(SUBJECT, checks=[row("b", "proxmox", Finding("mild", level="warning"))]), "t") is None
 
 
-def test_a_mistake_on_many_members_is_told_with_a_count_and_hides_no_error_behind_warnings() -> None:
+def test_many_findings_are_counted_and_errors_come_before_warnings() -> None:
     many = [Finding("odd", level="warning")] * 30
     findings = run_checks(SUBJECT, checks=[row("a", "proxmox", *many, Finding("bad"))])
     assert [finding.message for finding in findings[:2]] == ["bad", "odd"]
@@ -96,20 +96,20 @@ def test_a_mistake_on_many_members_is_told_with_a_count_and_hides_no_error_behin
     assert findings[-1].message == "and 10 more of this kind"
 
 
-def test_everything_wrong_with_the_options_is_told_at_once() -> None:
+def test_all_wrong_options_are_reported_at_once() -> None:
     checks = [row("first", "ssh"), row("second", "ssh")]
     with pytest.raises(UsageError) as caught:
         run_checks(SUBJECT, "gold", {"frist": "typo", "second": "  ", "third": "gone"}, checks)
-    for part in ("'gold'", "default, golden", "'frist'", "'third'", "allowing 'second' needs a reason"):
+    for part in ("'gold'", "default or golden", "'frist'", "'third'", "--allow second requires a reason"):
         assert part in caught.value.message
     assert "first, second" in caught.value.hint
 
 
-def test_good_options_are_taken() -> None:
+def test_valid_options_are_accepted() -> None:
     validate("golden", {CHECKS[0].id: "a reason"})
 
 
-def test_the_patterns_of_all_rows_are_joined_each_once() -> None:
+def test_patterns_of_all_rows_are_listed_once() -> None:
     assert reads([row("a", "ssh", reads=("etc/a", "etc/b")), row("b", "ssh", reads=("etc/b", "etc/c"))]) == (
         "etc/a",
         "etc/b",

@@ -56,9 +56,9 @@ def test_a_password_that_can_be_used_is_found_and_a_locked_account_is_not(text: 
     assert [id for id, _ in told(file("etc/shadow", text))] == SHADOW[text]
 
 
-def test_an_empty_password_is_told_as_a_login_for_anybody() -> None:
+def test_an_empty_password_is_an_error() -> None:
     (finding,) = found(file("etc/shadow", "daemon:*:1::::::\nroot::1::::::"))
-    assert finding.message == "line 2: root has an empty password: anybody can log in"
+    assert finding.message == "line 2: root has an empty password, so anyone can log in"
     assert finding.hint == "lock it in the image: usermod -p '*' root"
     assert finding.level == "error"
 
@@ -112,10 +112,12 @@ def test_people_are_told_with_line_id_and_shell() -> None:
     assert findings[0].hint == "userdel --remove ubuntu in the image"
 
 
-def test_files_below_home_are_counted_for_each_folder_and_empty_folders_are_fine() -> None:
+def test_files_below_home_are_counted_by_home_directory() -> None:
     members = [directory(b"home/a"), file("home/a/.profile", ""), symlink(b"home/a/x", b"y"), directory(b"home/b/c")]
     findings = found(directory(b"home"), *members)
-    assert [(finding.path, finding.message) for finding in findings] == [(b"home/a", "2 files of a person or a build")]
+    assert [(finding.path, finding.message) for finding in findings] == [
+        (b"home/a", "contains 2 files of a user or build")
+    ]
 
 
 KEYS = {

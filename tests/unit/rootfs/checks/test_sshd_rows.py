@@ -101,21 +101,21 @@ def test_the_configuration_below_usr_counts_where_etc_has_none() -> None:
     assert findings(*members, regular(b"usr/etc/ssh/sshd_config", GOOD.encode())) == []
 
 
-def test_defaults_are_told_as_defaults_with_the_line_to_write() -> None:
+def test_a_wrong_default_is_reported_with_the_line_to_add() -> None:
     found = configured("UsePAM yes\n")
     assert ids(found) == ["ssh-passwords", "ssh-keyboard-interactive"]
-    assert "PasswordAuthentication is yes by default, not no" in found[0].message
-    assert found[0].hint == 'write "PasswordAuthentication no" into /etc/ssh/sshd_config, above every Match'
+    assert "PasswordAuthentication is yes by default, expected no" in found[0].message
+    assert found[0].hint == 'add "PasswordAuthentication no" to /etc/ssh/sshd_config before the first Match'
 
 
-def test_a_value_is_told_with_the_line_that_decided_and_the_line_to_write() -> None:
+def test_a_wrong_value_is_reported_with_its_line_and_the_new_line() -> None:
     include = "Include sshd_config.d/*.conf\n"
     found = configured(include + GOOD, regular(b"etc/ssh/sshd_config.d/50-x.conf", b"# cloud\nPermitRootLogin=YES\n"))
     assert [(finding.check, finding.path) for finding in found] == [
         ("ssh-root-login", b"etc/ssh/sshd_config.d/50-x.conf")
     ]
-    assert found[0].message.startswith("line 2: PermitRootLogin is yes, not prohibit-password")
-    assert found[0].hint == ('write "PermitRootLogin prohibit-password" as line 2 of /etc/ssh/sshd_config.d/50-x.conf')
+    assert found[0].message.startswith("line 2: PermitRootLogin is yes, expected prohibit-password")
+    assert found[0].hint == ('change line 2 of /etc/ssh/sshd_config.d/50-x.conf to "PermitRootLogin prohibit-password"')
 
 
 @pytest.mark.parametrize("value", ["yes", "no", "forced-commands-only"])
@@ -194,19 +194,19 @@ def test_passwords_for_others_in_a_match_block_are_a_warning() -> None:
     assert [(finding.check, finding.level) for finding in found] == [("ssh-match-passwords", "warning")]
 
 
-def test_methods_that_are_turned_off_are_refused() -> None:
+def test_disabled_authentication_methods_are_rejected() -> None:
     found = configured(GOOD + "AuthenticationMethods publickey,password")
     assert ids(found) == ["ssh-config", "ssh-public-keys"]
-    assert found[0].message == "line 5: AuthenticationMethods names no method that is turned on"
+    assert found[0].message == "line 5: AuthenticationMethods lists no enabled method"
 
 
-def test_everything_that_sshd_refuses_is_told_at_once_with_file_and_line() -> None:
+def test_all_rejected_lines_are_reported_with_file_and_line() -> None:
     text = f"PermitRootLogn no\n{GOOD}Include sshd_config.d/*.conf\nMaxSessions\n"
     found = configured(text, regular(b"etc/ssh/sshd_config.d/a.conf", b"\nUsePAM 'yes\n"))
     assert {(finding.check, finding.path, finding.message) for finding in found} == {
         ("ssh-config", b"etc/ssh/sshd_config", "line 1: unknown keyword 'PermitRootLogn'"),
-        ("ssh-config", b"etc/ssh/sshd_config.d/a.conf", "line 2: UsePAM: a quote is never closed"),
-        ("ssh-config", b"etc/ssh/sshd_config", "line 7: no argument after keyword 'MaxSessions'"),
+        ("ssh-config", b"etc/ssh/sshd_config.d/a.conf", "line 2: UsePAM: missing closing quote"),
+        ("ssh-config", b"etc/ssh/sshd_config", "line 7: missing argument after 'MaxSessions'"),
     }
 
 
