@@ -58,7 +58,7 @@ def test_an_archive_of_docker_save_is_refused_under_any_name(tmp_path: Path) -> 
     saved = docker_archive(tmp_path / "x.tar", [ROOTFS], ["a:1", "a:2"])
     done = lxcast("check", f"docker-archive:{saved}:a:2")
     assert done.returncode == 5
-    assert "as `docker save` writes it" in done.stdout
+    assert "is an image archive of `docker save`" in done.stdout
 
 
 def test_a_pipe_is_judged_as_it_stands(several: Path) -> None:

@@ -55,9 +55,9 @@ def build(folder: Path, source: Path | str, *options: str) -> tuple[int, dict[st
 def test_a_bundle_without_an_init_gets_one_and_its_hints(tmp_path: Path) -> None:
     code, record, said = build(tmp_path, bundle(tmp_path / "b", NO_INIT))
     assert code == 0, said
-    assert "wrote /usr/sbin/init, which starts app: no init was there" in said
-    assert record["fit"]["written-init"] == ["wrote /usr/sbin/init, which starts app: no init was there"]
-    assert "a container would have no network" not in said
+    assert "wrote /usr/sbin/init, which starts app: there was no init" in said
+    assert record["fit"]["written-init"] == ["wrote /usr/sbin/init, which starts app: there was no init"]
+    assert "network-manager: no network: " not in said
     assert "host-managed=1" in said
     assert record["hints"] == {
         "unprivileged": True,
@@ -91,7 +91,7 @@ def test_a_bundle_with_an_init_keeps_it_and_is_the_same_template_either_way(tmp_
     _, auto, said = build(tmp_path, source)
     _, none, _ = build(tmp_path, source, "--init", "none", "--no-reuse")
     assert "written-init" not in auto["fit"]
-    assert "init was there" not in said
+    assert "there was no init" not in said
     assert auto["diff_id"] == none["diff_id"]
     assert {"init", "cmode", "host_managed"}.isdisjoint(auto["hints"])
 
@@ -129,7 +129,7 @@ def test_app_tells_what_proxmox_cannot_be_told(tmp_path: Path, changed: dict[str
     process = {**CONFIG["process"], **changed}
     code, error, _ = build(tmp_path, bundle(tmp_path / "b", NO_INIT, process=process), "--init", "app")
     assert code == 5
-    assert f"is missing, and {what} cannot be told to Proxmox" in error["error"]["message"]
+    assert f"is missing, and Proxmox's entrypoint cannot express {what}" in error["error"]["message"]
 
 
 def test_without_an_init_and_without_a_shell_everything_that_lacks_is_told(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_without_an_init_and_without_a_shell_everything_that_lacks_is_told(tmp_p
     code, error, _ = build(tmp_path, bundle(tmp_path / "b", static, process=process))
     assert code == 5
     message = error["error"]["message"]
-    assert "init: /sbin/init: is missing, and none can be written: /bin/sh is missing" in message
+    assert "init: /sbin/init: is missing and cannot be written: /bin/sh is missing" in message
     assert "the program env is missing" in message
     assert "no program can start the command as 7:7" in message
     assert "--init app" in message
@@ -149,7 +149,7 @@ def test_the_written_init_brings_the_network_up_where_that_is_asked(tmp_path: Pa
     plain = bundle(tmp_path / "plain", NO_INIT)
     code, error, _ = build(tmp_path, plain, "--network", "dhcp")
     assert code == 5
-    assert "none can be written: ifupdown and every DHCP client is missing" in error["error"]["message"]
+    assert "cannot be written: ifupdown and a DHCP client are missing" in error["error"]["message"]
     client = bundle(tmp_path / "client", [*NO_INIT, program(b"usr/sbin/dhclient")])
     code, record, said = build(tmp_path, client, "--network", "dhcp")
     assert code == 0, said
@@ -178,7 +178,7 @@ def test_a_source_that_names_no_process_is_told_so(tmp_path: Path) -> None:
     (tmp_path / "rootfs.tar").write_bytes(archive(NO_INIT))
     code, error, _ = build(tmp_path, tmp_path / "rootfs.tar", "--init", "auto")
     assert code == 5
-    assert "is missing, and nobody names a process that could be started instead" in error["error"]["message"]
+    assert "is missing, and the source names no command to start instead" in error["error"]["message"]
     assert "process.args of a runtime bundle" in error["error"]["message"]
     assert "--init auto" not in error["error"]["message"]
 
@@ -197,7 +197,7 @@ def test_the_row_can_be_turned_off(tmp_path: Path) -> None:
         (lambda b: (b / "config.json").write_text('{"ociVersion": "x"}'), 3, "ociVersion: expected"),
         (lambda b: (b / "rootfs.tar").unlink(), 3, "does not exist"),
         (lambda b: (b / "rootfs.tar").write_bytes(b""), 4, "is empty"),
-        (lambda b: (b / "rootfs.tar").write_bytes(bytes(10240)), 5, "few-members: 1 members"),
+        (lambda b: (b / "rootfs.tar").write_bytes(bytes(10240)), 5, "few-members: the archive has 1 members"),
         (lambda b: (b / "rootfs.tar").write_bytes(archive(NO_INIT)[:5000]), 4, "is truncated"),
         (lambda b: [(b / "rootfs.tar").unlink(), (b / "rootfs.tar").mkdir()], 3, "is empty"),
     ],
@@ -230,7 +230,7 @@ def test_check_says_what_a_build_of_the_bundle_would(tmp_path: Path) -> None:
     (tmp_path / "b/config.json").write_text(json.dumps({**CONFIG, "root": {"path": "rootfs"}}))
     done = lxcast("check", "b", cwd=tmp_path)
     assert done.returncode == 0, done.stdout
-    assert "warning  init: /sbin/init: is missing: a build writes one that starts /bin/app" in done.stdout
+    assert "warning  init: /sbin/init: is missing: `lxcast build` writes one that starts /bin/app" in done.stdout
     done = lxcast("check", "b", "--init", "none", cwd=tmp_path)
     assert done.returncode == 5
     assert "error    init: /sbin/init: is missing" in done.stdout

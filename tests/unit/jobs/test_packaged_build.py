@@ -71,7 +71,7 @@ def test_templates_are_honoured_where_proxmox_has_no_equivalent(pair: Path, tmp_
     assert content(template, "./etc/motd") == b"debian bookworm\n"
     assert content(template, "./etc/hostname") == b""
     assert "the template of '/etc/seed' was left out: what 'container.name' is" in done.stderr
-    assert "left out a template of the image: /usr is a folder" in done.stderr
+    assert "left out a template of the image: /usr is a directory" in done.stderr
 
 
 def test_an_addition_wins_over_a_template(pair: Path, tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_unified_archive_is_refused_by_check_and_repacked_with_its_metadata_be
     old.write_bytes(lzma.compress(unified(minimal_debian())))
     told = lxcast("check", old)
     assert told.returncode == 5
-    assert "`lxcast repack FILE`, which takes it out" in told.stdout
+    assert "run `lxcast repack FILE`, which extracts it" in told.stdout
     done = lxcast("repack", old)
     assert done.stdout == f"{tmp_path / 'debian-v1.tar.zst'}\n", done.stderr
     assert lxcast("check", tmp_path / "debian-v1.tar.zst").returncode == 0
