@@ -45,7 +45,7 @@ class _Line:
 
     def concerns(self, name: str) -> bool:
         """Return whether a line that cannot be read mentions a file."""
-        return re.search(rf"(^|[\s(*/\\]){re.escape(name)}($|[\s)])", self.text) is not None
+        return re.search(rf"(^|[\s(*/\\]){re.escape(name)}($|[\s):;,])", self.text) is not None
 
 
 def expected_digest(path: Path) -> str:

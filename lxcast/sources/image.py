@@ -217,7 +217,9 @@ class ImageSource:
                 # A layer of 0 bytes is one without changes, as some builders write it.
                 plain = not peeked.start or sniff(peeked.start) == "tar"
                 stream = peeked if plain else decompress(peeked, name)
-                diff_id = layer.diff_id if (first and not plain) or (not first and not layer.digest) else ""
+                # Uncompressed, the digest should be the diff id: then one comparison is enough.
+                needed = (not first and layer.digest != layer.diff_id) if plain else (first or not layer.digest)
+                diff_id = layer.diff_id if needed else ""
                 content = Verified(stream, diff_id, f"{name}, uncompressed,")
                 if first and plain:
                     yield Reader(content, name, limits, verified=True)  # nothing to decompress, nothing to hash

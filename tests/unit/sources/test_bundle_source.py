@@ -209,7 +209,7 @@ def test_a_pipe_that_nobody_writes_to_is_not_waited_for(tmp_path: Path) -> None:
 def test_paths_that_are_not_there_are_told(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no such file or directory"):
         open_source(f"bundle:{tmp_path}/gone")
-    with pytest.raises(SourceError, match=r"has no config\.json"):
+    with pytest.raises(SourceError, match=r"config\.json is missing"):
         open_source(f"bundle:{tmp_path}")
     with pytest.raises(SourceError, match=r"root\.path: .*/rootfs: does not exist"):
         open_source(f"bundle:{bundle(tmp_path, root='other')}")
