@@ -93,9 +93,6 @@ SHAPES: tuple[tuple[str, str, str, str], ...] = (
 )  # fmt: skip
 
 UNREADABLE: tuple[tuple[str, str], ...] = (
-    ("byte order mark", '\ufefflocals {\n  v = "v3"\n}\n'),
-    ("comment in an expression", 'locals {\n  v = /* x */ "v3"\n}\n'),
-    ("name beyond ASCII", 'locals {\n  größe = "v3"\n}\n'),
     ("open quote", 'locals {\n  v = "v3\n}\n'),
     ("open brace", 'locals {\n  v = "v3"\n'),
     ("open list", 'locals {\n  v = ["v3"\n}\n'),
@@ -110,4 +107,4 @@ UNREADABLE: tuple[tuple[str, str], ...] = (
     ("control character", 'locals {\n  \x00v = "v3"\n}\n'),
     ("conflict of a merge", '<<<<<<< HEAD\nlocals {\n  v = "v3"\n}\n=======\n'),
 )
-"""What python-hcl2 does not read, HCL or not."""
+"""What is not HCL."""

@@ -94,7 +94,7 @@ def _list(console: Console, settings: Settings, paths: list[Path] | None) -> "tu
     own = settings.text("pin_file")  # that builds keep
     files = [*(paths or ()), *([Path(own)] if own and Path(own).exists() else [])]
     pins = Pins.read(files)
-    if files and not pins.named:
+    if files and not pins.found:
         console.progress.warn(f"no pin found in {', '.join(map(str, files))}")
     storage = open_storage(select(StorageOptions, settings))
     listing = storage.templates(usage=True)

@@ -3,14 +3,14 @@
 import re
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lxcast.errors import LxcastError, PinError, StorageError, UsageError
-from lxcast.identifiers import stem_of
-from lxcast.jobs.pin import find_pins
+from lxcast.errors import LxcastError, PinError, StorageError, UsageError, join_problems
 from lxcast.progress import Progress, age
+from lxcast.references.scan import Found, matches
+from lxcast.references.search import find_pins
 from lxcast.storages.storage import Listing, Storage, StoredTemplate
 
 _UNITS = {"h": 3600, "d": 86400, "w": 7 * 86400}
@@ -35,32 +35,37 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Pins:
-    """The templates that pins name, by file name or NAME-vN, with the places of the pins."""
+    """The pins of a tree, exact ones and those that may name several templates."""
 
-    named: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    found: Sequence[Found] = ()
 
     @classmethod
     def read(cls, paths: Iterable[Path]) -> "Pins":
-        """Read pin files, HCL files, and directories of both. Raises PinError if one of them cannot be read."""
-        named: dict[str, list[str]] = defaultdict(list)
+        """Read pin files, configurations, and directories of both. Raises PinError if one of them cannot be read."""
+        found: list[Found] = []
         problems: list[str] = []
         for path in paths:
-            if not path.exists():
+            if path.exists():
+                found += find_pins(path, problems.append, previous=True)
+            else:
                 problems.append(f"{path}: no such file or directory")
-                continue
-            for pin in find_pins(path, problems.append, previous=True):
-                named[pin.template.rpartition(":vztmpl/")[2]].append(f"{pin.file}: {pin.address}")
         if problems:
             raise PinError(
-                "\n".join(problems),
+                join_problems(problems),
                 hint="the pins in these files are unknown: correct the files, or name others (--pins)",
             )
-        return cls(named)
+        return cls(found)
 
     def of(self, template: StoredTemplate) -> list[str]:
-        """Return the places where a template is pinned."""
-        names = dict.fromkeys((template.file, f"{template.name}-{template.version}", stem_of(template.file)))
-        return [place for name in names for place in self.named.get(name, ())]
+        """Return why pins keep a template."""
+        reasons = [
+            f"pinned by {pin.file}: {pin.address}"
+            if pin.is_exact
+            else f"may be pinned by {pin.file}:{pin.line}: {pin.address} ({pin.template})"
+            for pin in self.found
+            if matches(pin, template.file, template.name, template.version)
+        ]
+        return list(dict.fromkeys(reasons))
 
 
 def parse_age(text: str) -> int:
@@ -112,7 +117,7 @@ def _ranked(templates: Sequence[StoredTemplate]) -> Iterator[tuple[StoredTemplat
 
 def _decide(template: StoredTemplate, pins: Pins, position: int, keep: int, older_than: int | None) -> Decision:
     seconds = time.time() - template.ctime
-    kept = [f"pinned by {each}" for each in pins.of(template)] + _used(template)
+    kept = pins.of(template) + _used(template)
     if not position:
         kept.append("its name has no version")
     elif position <= keep:
@@ -134,7 +139,7 @@ def plan_removal(listing: Listing, pins: Pins, names: Sequence[str]) -> list[Dec
         raise _missing(listing, f"{', '.join(missing)} not found", files)
     chosen = {volids.get(name, name) for name in names}
     found = [each for each in listing.templates if each.file in chosen]
-    pinned = [f"{each.file} is pinned by {where}" for each in found for where in pins.of(each)]
+    pinned = [f"{each.file} is {reason}" for each in found for reason in pins.of(each)]
     if pinned:
         raise PinError("\n".join(dict.fromkeys(pinned)), hint="move the pin first: `lxcast promote`")
     return [Decision(each, True, ("named", *_used(each))) for each in found]

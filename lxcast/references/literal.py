@@ -7,10 +7,11 @@ from pathlib import Path
 from lxcast.errors import PinError
 from lxcast.identifiers import suffix_of
 from lxcast.references.files import read_file
-from lxcast.references.hcl import Document, parse
+from lxcast.references.hcl import Document, brief, parse
 from lxcast.references.pin_file import Pin
 from lxcast.references.reference import Move
 from lxcast.references.rewriting import edit
+from lxcast.references.search import find_origins
 from lxcast.references.slots import Slot
 
 FIELDS = ("template_id", "version", "file", "sha256", "diff_id", "size", "ostype", "arch")
@@ -33,7 +34,7 @@ class Literal:
     def read(self) -> Slot:
         """Return the literal; PinError lists candidates if the address is missing, ambiguous or computed."""
         try:
-            return self._parse(read_file(self.path)).literal(self.address)
+            return find_literal(parse(read_file(self.path), self.path), self.address)
         except OSError as error:
             raise PinError(f"{self.path}: {error.strerror}", hint="name an HCL file") from error
 
@@ -45,17 +46,17 @@ class Literal:
         """Replace the literal's value; `expected` None for any."""
 
         def make(data: bytes) -> bytes:
-            document = self._parse(data)
-            slot = document.literal(self.address)
+            document = parse(data, self.path)
+            slot = find_literal(document, self.address)
             if expected is not None and slot.text != expected.text:
                 raise PinError(
                     f"{self.path}:{slot.line}: {self.address} was changed by another program",
                     hint="review it, then try again",
                 )
-            return document.replace(slot, value).text.encode()
+            return document.replace(slot, value).encode()
 
         change = edit(self.path, make, write=write)
-        old = self._parse(change.before).literal(self.address)
+        old = parse(change.before, self.path).find(self.address)
         return Move(change, old.address, old.value, value)
 
     def value_of(self, slot: Slot, pin: Pin) -> str:
@@ -75,8 +76,32 @@ class Literal:
         """Return where the literal is, for messages."""
         return f"{self.path}:{slot.line}: {slot.address}"
 
-    def _parse(self, data: bytes) -> Document:
-        return parse(data, self.path)
+
+def find_literal(document: Document, address: str) -> Slot:
+    """Return the literal at an address; PinError for anything else, with the literals that it is built from."""
+    slot = document.find(address)
+    if slot.is_literal and "\n" not in slot.text:
+        return slot
+    where = f"{document.path}:{slot.line}:{slot.column}: {slot.address}"
+    origins = [
+        f"  {path}:{each.line}: {each.address} = {brief(each.text)}" for path, each in find_origins(document, slot)
+    ]
+    raise PinError(
+        f"{where} is {_KINDS.get(slot.kind, 'a string of several lines')}: {brief(slot.text)}",
+        hint="it is built from these, change one of them instead:\n" + "\n".join(origins)
+        if origins
+        else "only a literal (a quoted string, a number, true or false) can be changed; write one there by hand",
+    )
+
+
+_KINDS = {
+    "template": "a template string, which Terraform fills in",
+    "heredoc": "a heredoc",
+    "expression": "an expression, which Terraform computes",
+    "null": "null, which has no type",
+    "list": "an empty list",
+    "object": "an empty object",
+}
 
 
 def kind_of(slot: Slot) -> str:

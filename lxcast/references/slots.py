@@ -1,25 +1,24 @@
-"""The values in a parse tree of python-hcl2, each with its address and its place in the text."""
+"""The values of a configuration, each with its address and its place in the text."""
 
-import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from lxcast.references.address import Nth, Step, show_address
+from lxcast.references.syntax import Attribute, Block, Body, Node
 
-Part = str | tuple[str, ...] | None
-"""Of a template string: its text, a reference, or an expression that is more than a reference."""
-
-_WRITABLE = ("string", "number", "bool")
-NUMBER = r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?"
-_REFERENCE = r"\b(?:local|var|data|module)(?:\.[A-Za-z_][\w-]*)+"
-_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
+_LITERALS = ("string", "number", "bool")
+_KINDS = {*_LITERALS, "null", "template", "heredoc", "list", "object"}
+LABELS = {
+    **dict.fromkeys(("resource", "data", "ephemeral", "source"), 2),
+    **dict.fromkeys(("locals", "terraform", "moved", "import", "removed", "build", "packer", "variables"), 0),
+}
+"""How many labels a block of Terraform's JSON syntax has; one if it is not listed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A value that an address names: a literal, or what stands in the place of one."""
+    """A value that an address names: a literal, or an expression in the place of one."""
 
     path: tuple[Step, ...]
     kind: str
@@ -30,10 +29,12 @@ class Slot:
     """In characters from the start of the file."""
     line: int
     column: int
-    value: str = ""
-    """Of a literal, without quotes and escapes."""
-    parts: tuple[Part, ...] = ()
-    """Of a template string; of another expression the references in it."""
+    node: Node
+
+    @property
+    def value(self) -> str:
+        """Of a literal without quotes and escapes."""
+        return self.node.value
 
     @property
     def address(self) -> str:
@@ -43,176 +44,92 @@ class Slot:
     @property
     def is_literal(self) -> bool:
         """Whether it can be replaced by another literal."""
-        return self.kind in _WRITABLE
-
-    @property
-    def references(self) -> tuple[tuple[str, ...], ...]:
-        """What it is built from."""
-        return tuple(part for part in self.parts if isinstance(part, tuple))
+        return self.kind in _LITERALS
 
 
-def body_slots(tree: Any, path: tuple[Step, ...], text: str) -> Iterator[Slot]:
-    """Yield the values of a body, of its attributes and blocks."""
-    blocks = [child for child in tree.children if child.data == "block"]
-    count = Counter(map(_header, blocks))
+def reference_nodes(node: Node) -> Iterator[Node]:
+    """Yield the references in an expression."""
+    if node.kind == "reference":
+        yield node
+    for part in node.parts:
+        yield from reference_nodes(part)
+
+
+Place = tuple[tuple[Step, ...], Node]
+
+
+def body_places(body: Body, path: tuple[Step, ...] = ()) -> Iterator[Place]:
+    """Yield the path and the expression of each value of a body, of its attributes and blocks."""
+    count = Counter(item.header for item in body.items if isinstance(item, Block))
     number: Counter[tuple[str, ...]] = Counter()
-    for child in tree.children:
-        if child.data == "attribute":
-            yield from _value(child.children[-1], (*path, str(child.children[0].children[0])), text)
-        elif child.data == "block":
-            header = _header(child)
-            inner = next(each for each in child.children if getattr(each, "data", "") == "body")
-            steps: tuple[Step, ...] = (*header, Nth(number[header], count[header] > 1))
-            number[header] += 1
-            if not path and header == ("locals",):
-                steps = ("local",)
-            slots = body_slots(inner, (*path, *steps), text)
-            if not path and header[0] == "local" and len(header) == 2:
-                # Packer's block for one local, whose value is `expression`, is referred to as local.NAME.
-                slots = (_without_expression(slot) for slot in slots)
-            yield from slots
+    for item in body.items:
+        if isinstance(item, Attribute):
+            yield from value_places(item.value, (*path, item.name))
+            continue
+        header = item.header
+        steps: tuple[Step, ...] = (*header, Nth(number[header], count[header] > 1))
+        number[header] += 1
+        if not path and header == ("locals",):
+            steps = ("local",)
+        places: Iterable[Place] = body_places(item.body, (*path, *steps))
+        if not path and header[0] == "local" and len(header) == 2:
+            # Packer's block for one local, whose value is `expression`, is referred to as local.NAME.
+            places = ((_without_expression(inner), node) for inner, node in places)
+        yield from places
 
 
-def _without_expression(slot: Slot) -> Slot:
-    return replace(slot, path=(*slot.path[:2], *slot.path[4:])) if slot.path[3:4] == ("expression",) else slot
+def _without_expression(path: tuple[Step, ...]) -> tuple[Step, ...]:
+    return (*path[:2], *path[4:]) if path[3:4] == ("expression",) else path
 
 
-def _header(block: Any) -> tuple[str, ...]:
-    """Return a block's type and labels."""
-    words = [each for each in block.children if getattr(each, "data", "") in _WORDS]
-    return tuple(unquote(_source(word)) if word.data == "string" else str(word.children[0]) for word in words)
-
-
-_WORDS = ("identifier", "keyword", "literal_value", "string")
-
-
-def _source(tree: Any) -> str:
-    return "".join(map(str, tree.scan_values(lambda _: True)))
-
-
-def _value(tree: Any, path: tuple[Step, ...], text: str) -> Iterator[Slot]:
-    """Yield the values of an expression: its own, or those of the list or object that it is."""
-    inner = _unwrap(tree)
-    if inner.data == "object" and (elements := [each for each in inner.children if _is(each, "object_elem")]):
-        for element in elements:
-            key = _key(element.children[0])
-            if key is not None:
-                yield from _value(element.children[-1], (*path, key), text)
-    elif inner.data == "tuple" and (items := [each for each in inner.children if _is_expression(each)]):
-        for index, item in enumerate(items):
-            yield from _value(item, (*path, index), text)
+def value_places(node: Node, path: tuple[Step, ...]) -> Iterator[Place]:
+    """Yield the places of an expression: its own, or those of the list or object that it is."""
+    if node.kind == "object" and node.parts:
+        for key, value in zip(node.parts[::2], node.parts[1::2], strict=True):
+            if key.kind == "string":
+                yield from value_places(value, (*path, key.value))
+    elif node.kind == "list" and node.parts:
+        for index, item in enumerate(node.parts):
+            yield from value_places(item, (*path, index))
     else:
-        yield _slot(inner, path, text)
+        yield path, node
 
 
-def _slot(tree: Any, path: tuple[Step, ...], text: str) -> Slot:
-    meta = tree.meta
-    source = text[meta.start_pos : meta.end_pos]
-    kind, value, parts = _KINDS.get(tree.data, "expression"), source, tuple[Part, ...]()
-    if kind == "string":
-        pieces = [each.children[0] for each in tree.children if _is(each, "string_part")]
-        parts = tuple(_piece(each) for each in pieces)
-        if all(isinstance(part, str) for part in parts):
-            value, parts = unquote(source), ()
-        else:
-            kind = "template"
-    elif source in ("true", "false"):
-        kind = "bool"
-    elif re.fullmatch(NUMBER, source, re.ASCII):
-        kind = "number"
-    elif kind == "heredoc":
-        parts = tuple(tuple(match.split(".")) for match in re.findall(_REFERENCE, source))
-    elif kind == "expression":
-        parts = tuple(_references(tree))
-    return Slot(path, kind, source, meta.start_pos, meta.line, meta.column, value, parts)
+def json_body(node: Node) -> Body:
+    """Return the blocks of Terraform's JSON syntax as they would stand in HCL."""
+    items: list[Attribute | Block] = []
+    for name, value in _members(node):
+        for header, body in _labelled((name,), value, LABELS.get(name, 1)):
+            items.append(Block(header, body))
+    return Body(tuple(items))
 
 
-_KINDS = {
-    "string": "string",
-    "literal_value": "null",
-    "heredoc_template": "heredoc",
-    "heredoc_template_trim": "heredoc",
-    "object": "object",
-    "tuple": "list",
-}
-
-
-def _is(tree: Any, name: str) -> bool:
-    return bool(getattr(tree, "data", "") == name)
-
-
-def _is_expression(tree: Any) -> bool:
-    return hasattr(tree, "data") and tree.data != "new_line_or_comment"
-
-
-def _unwrap(tree: Any) -> Any:
-    """Return what an expression is without the terms and parentheses around it."""
-    while tree.data == "expr_term":
-        tree = next(each for each in tree.children if _is_expression(each))
-    return tree
-
-
-def _key(tree: Any) -> str | None:
-    """Return the key of an object's element, None where it is computed."""
-    key = tree.children[0]
-    if key.data == "expr_term" and len(key.children) == 1:
-        key = key.children[0]
-    if key.data == "string":
-        pieces = [_piece(each.children[0]) for each in key.children if _is(each, "string_part")]
-        return unquote(_source(key)) if all(isinstance(each, str) for each in pieces) else None
-    return str(key.children[0]) if key.data in ("identifier", "keyword", "literal_value", "int_lit") else None
-
-
-def _piece(tree: Any) -> Part:
-    """Return one part of a quoted text."""
-    if not hasattr(tree, "data"):
-        return unescape(str(tree))
-    return _chain(tree.children[1]) if tree.data == "interpolation" else None
-
-
-def _chain(tree: Any) -> tuple[str, ...] | None:
-    """Return a reference such as local.a.b as its names, None for any other expression."""
-    tree = _unwrap(tree)
-    if tree.data == "identifier":
-        return (str(tree.children[0]),)
-    if tree.data == "get_attr_expr_term":
-        base = _chain(tree.children[0])
-        return (*base, _source(tree.children[1]).lstrip(".")) if base else None
-    if tree.data == "index_expr_term" and (base := _chain(tree.children[0])):
-        index = _source(tree.children[1]).strip("[]. \t")
-        return (*base, unquote(index)) if index.startswith('"') else (*base, index)
-    return None
-
-
-def _references(tree: Any) -> Iterator[tuple[str, ...]]:
-    """Yield every reference in an expression."""
-    if not hasattr(tree, "data"):
-        return
-    chain = _chain(tree) if tree.data in ("get_attr_expr_term", "index_expr_term") else None
-    if chain:
-        yield chain
+def _labelled(header: tuple[str, ...], node: Node, labels: int) -> Iterator[tuple[tuple[str, ...], Body]]:
+    if labels:
+        for name, value in _members(node):
+            yield from _labelled((*header, name), value, labels - 1)
     else:
-        for child in tree.children:
-            yield from _references(child)
+        bodies = node.parts if node.kind == "list" else (node,)
+        yield from ((header, Body(tuple(Attribute(name, value) for name, value in _members(each)))) for each in bodies)
+
+
+def _members(node: Node) -> Iterator[tuple[str, Node]]:
+    """Yield the members of an object, or of each object in a list."""
+    if node.kind == "list":
+        for item in node.parts:
+            yield from _members(item)
+    elif node.kind == "object":
+        pairs = zip(node.parts[::2], node.parts[1::2], strict=True)
+        yield from ((key.value, value) for key, value in pairs if key.value != "//")
+
+
+def make_slot(place: Place, text: str, line: int, column: int) -> Slot:
+    """Return a place with its text."""
+    path, node = place
+    kind = node.kind if node.kind in _KINDS else "expression"
+    return Slot(path, kind, text[node.start : node.end], node.start, line, column, node)
 
 
 def quote(value: str) -> str:
-    """Print a text without control characters and templates as a literal."""
+    """Return a string without control characters and interpolations as a literal of HCL."""
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def unquote(source: str) -> str:
-    """Return what a quoted literal says."""
-    return unescape(source[1:-1])
-
-
-def unescape(text: str) -> str:
-    """Return what a quoted text without templates says (HCL native syntax, "Template Literals")."""
-    return re.sub(r"\\u([0-9a-fA-F]{4})|\\U([0-9a-fA-F]{8})|\\(.)|([$%])\4\{", _unescaped, text)
-
-
-def _unescaped(match: re.Match[str]) -> str:
-    code = int(match[1] or match[2] or "110000", 16)
-    if code < 0x110000:
-        return chr(code)
-    return match[4] + "{" if match[4] else _ESCAPES.get(match[3], match[0])

@@ -10,6 +10,7 @@ from lxcast.errors import PinError, StorageError, UsageError
 from lxcast.jobs.prune import Pins, apply, parse_age, plan, plan_removal
 from lxcast.progress import Progress
 from lxcast.proxmox.usage import Use
+from lxcast.references.scan import Found
 from lxcast.settings import storage_options
 from lxcast.storages.open import open_storage
 from lxcast.storages.storage import Listing, StoredTemplate
@@ -154,7 +155,9 @@ def test_single_templates_are_named_by_id_or_file(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"web-v3\.tar\.zst, x not found"):
         plan_removal(found, NONE, ["web-v3.tar.zst", "x"])
     with pytest.raises(PinError, match=r"web-v1\.tar\.zst is pinned by a\.tf: local\.a"):
-        plan_removal(found, Pins({"web-v1": ["a.tf: local.a"]}), ["web-v1.tar.zst", "web-v2.tar.zst"])
+        plan_removal(
+            found, Pins([Found(Path("a.tf"), 1, "local.a", "web-v1", "web-v1")]), ["web-v1.tar.zst", "web-v2.tar.zst"]
+        )
 
 
 def test_what_cannot_be_removed_does_not_stop_the_others(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from lxcast.errors import PinError
 from lxcast.references.hcl import Document, parse
+from lxcast.references.literal import find_literal
 from lxcast.references.slots import Slot
 from tests.hcl_corpus import Sample, corpus
 from tests.hcl_shapes import SHAPES, UNREADABLE
@@ -19,7 +20,7 @@ def read(text: str, name: str = "main.tf") -> Document:
 
 def refusal(text: str, address: str, name: str = "main.tf") -> PinError:
     with pytest.raises(PinError) as caught:
-        read(text, name).literal(address)
+        find_literal(read(text, name), address)
     return caught.value
 
 
@@ -27,7 +28,7 @@ def check_replaced(before: Document, slot: Slot, data: bytes, start: int, litera
     """Replace a literal: no byte but its own changes, it reads back, and every other value is what it was."""
     after = before.replace(slot, NEW[slot.kind])
     assert data[start : start + len(literal)] == literal
-    assert after.text.encode() == data[:start] + WRITTEN[slot.kind].encode() + data[start + len(literal) :]
+    assert after.encode() == data[:start] + WRITTEN[slot.kind].encode() + data[start + len(literal) :]
     assert after.find(slot.address).value == NEW[slot.kind]
     others = [(each.path, each.text) for each in before.slots if each.path != slot.path]
     assert [(each.path, each.text) for each in after.slots if each.path != slot.path] == others
@@ -48,11 +49,11 @@ def test_one_literal_of_a_file_changes_and_no_other_byte(sample: Sample) -> None
     document = parse(sample.data, Path(sample.name))
     if sample.refusal:
         with pytest.raises(PinError) as caught:
-            document.literal(sample.address)
+            find_literal(document, sample.address)
         assert caught.value.message.startswith(f"{sample.name}:")
         assert sample.refusal in f"{caught.value.message}\n{caught.value.hint}"
     else:
-        check_replaced(document, document.literal(sample.address), sample.data, sample.start, sample.literal)
+        check_replaced(document, find_literal(document, sample.address), sample.data, sample.start, sample.literal)
 
 
 @pytest.mark.parametrize("sample", [each for each in corpus() if not each.address], ids=lambda sample: sample.name)
@@ -61,10 +62,10 @@ def test_each_value_of_a_random_file_is_changed_or_refused_with_a_reason(sample:
     for slot in document.slots[:12]:
         if slot.is_literal:
             start = len(document.text[: slot.start].encode())
-            check_replaced(document, document.literal(slot.address), sample.data, start, slot.text.encode())
+            check_replaced(document, find_literal(document, slot.address), sample.data, start, slot.text.encode())
         else:
             with pytest.raises(PinError) as caught:
-                document.literal(slot.address)
+                find_literal(document, slot.address)
             assert caught.value.message.startswith(f"{sample.name}:{slot.line}:{slot.column}: {slot.address} is ")
             assert caught.value.hint
 
@@ -77,15 +78,15 @@ def test_what_cannot_be_parsed_is_refused_with_line_and_column(name: str, text: 
 
 
 def test_bytes_that_are_not_utf_8_are_refused_with_line_and_column() -> None:
-    with pytest.raises(PinError, match=r"^main\.tf:2:6: it is not UTF-8"):
+    with pytest.raises(PinError, match=r"^main\.tf:2:6: the file is not UTF-8"):
         parse(b'\nv = "\xff"\n', Path("main.tf"))
 
 
 @pytest.mark.parametrize("text", ["v3", "", 'a "quoted" \\ text', "é 日本 😀", "$ % {x}", "a$", "#no /* comment */"])
 def test_a_text_reads_back_as_it_was_given(text: str) -> None:
     document = read('v = "old" # "old"\n', "x.tfvars")
-    after = document.replace(document.literal("v"), text)
-    assert after.literal("v").value == text
+    after = document.replace(find_literal(document, "v"), text)
+    assert find_literal(after, "v").value == text
     assert after.text.endswith(' # "old"\n')
 
 
@@ -105,8 +106,8 @@ def test_a_text_reads_back_as_it_was_given(text: str) -> None:
 )
 def test_a_value_of_another_kind_is_refused(old: str, value: str) -> None:
     document = read(f"v = {old}\n", "x.tfvars")
-    with pytest.raises(PinError, match="is not a") as caught:
-        document.replace(document.literal("v"), value)
+    with pytest.raises(PinError, match="expected a") as caught:
+        document.replace(find_literal(document, "v"), value)
     assert old in caught.value.message
 
 
@@ -118,7 +119,7 @@ def test_an_interpolated_text_names_the_literal_in_another_file(tmp_path: Path) 
     main = tmp_path / "main.tf"
     main.write_text('locals {\n  t = "local:vztmpl/${var.n}-${local.a}.tar.zst"\n}\n')
     with pytest.raises(PinError, match="a template string") as caught:
-        parse(main.read_bytes(), main).literal("local.t")
+        find_literal(parse(main.read_bytes(), main), "local.t")
     hint = caught.value.hint
     assert f'{tmp_path}/more.tf:2: local.b = "v3"' in hint
     assert f'{tmp_path}/versions.tf:5: variable.n.default = "debian"' in hint
@@ -145,4 +146,4 @@ def test_many_candidates_are_cut_short() -> None:
 
 def test_deep_nesting_is_no_traceback() -> None:
     with pytest.raises(PinError, match="nested too deeply"):
-        read("v = " + "[" * 3000 + "]" * 3000 + "\n", "x.tfvars").literal("v")
+        read("v = " + "[" * 3000 + "]" * 3000 + "\n", "x.tfvars")
