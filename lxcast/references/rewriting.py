@@ -1,6 +1,7 @@
 """A file that people keep in Git, changed by one writer at a time, whole or not at all."""
 
 import difflib
+import errno
 import os
 import stat
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from lxcast import durable
 from lxcast.errors import PinError, StorageError
+from lxcast.references.files import read_file
 
 PATIENCE = 30.0
 """Seconds to wait for another writer."""
@@ -30,7 +32,7 @@ class Change:
         return self.before != self.after
 
     def diff(self) -> str:
-        """Return a unified diff for people, "" where nothing changed; carriage returns at line ends are left out."""
+        """Return a unified diff for people, "" without a difference; carriage returns at line ends are left out."""
         before, after = _lines(self.before), _lines(self.after)
         return "\n".join(difflib.unified_diff(before, after, f"{self.path}", f"{self.path}", lineterm=""))
 
@@ -42,48 +44,49 @@ def _lines(data: bytes) -> list[str]:
 
 
 def edit(path: Path, make: Callable[[bytes], bytes], *, write: bool = True, create: bool = False) -> Change:
-    """Replace a file's bytes by what `make` returns for them, while no other lxcast writes in its folder.
+    """Replace a file's bytes by what `make` returns for them, while no other lxcast writes in its directory.
 
     The file is replaced in one step and keeps mode, owner and extended attributes; a symbolic link stays and the file
-    it leads to changes. Without `write` nothing is changed. With `create` a missing file is made, from b"".
-    Raises PinError where it cannot be read or written, and where something else changed it meanwhile.
+    that it points to changes. A file that has several hard links, or whose owner or directory does not allow that, is
+    written in place. Without `write` nothing is changed. With `create` a missing file is created, from b"".
+    Raises PinError if the file cannot be read or written, and if another program changed it meanwhile.
     """
     target = Path(os.path.realpath(path))
     if create and not target.parent.is_dir():
         raise PinError(f"{path}: {target.parent} is not a directory", hint="create the directory first")
-    with _alone(path, target.parent) if write else nullcontext():
-        with _told(path):
+    with _locked(path, target.parent) if write else nullcontext():
+        with _explained(path):
             before, state = _read(path, target, create)
         change = Change(path, before, make(before))
         if write and change.changed:
-            with _told(path):
-                _replace(change, target, state)
+            with _explained(path):
+                _write(change, target, state)
     return change
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Turn what the system refuses into a PinError."""
+def _explained(path: Path) -> Iterator[None]:
+    """Turn an error of the system into a PinError."""
     try:
         yield
     except StorageError as error:
-        raise PinError(error.message, hint=f"{path} is as it was") from error
+        raise PinError(error.message, hint=f"{path} was not changed") from error
     except OSError as error:
         raise PinError(f"{path}: {error.strerror or error}", hint="name an HCL file or a pin file") from error
 
 
 @contextmanager
-def _alone(path: Path, folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder: a lock on the file itself would go away with it, one beside it would be litter."""
-    with _told(path):
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _locked(path: Path, directory: Path) -> Iterator[None]:
+    """Hold the lock of a directory: the file itself is replaced, and a lock file would be litter."""
+    with _explained(path):
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         deadline = time.monotonic() + PATIENCE
         while durable.lock(fd) is False:
             if time.monotonic() > deadline:
                 raise PinError(
-                    f"{folder}: another process has kept its lock for {PATIENCE:.0f} seconds",
-                    hint=f"who it is: fuser {folder}",
+                    f"{directory}: another process has held its lock for {PATIENCE:.0f} seconds",
+                    hint=f"find the process: fuser {directory}",
                 )
             time.sleep(0.02)
         yield
@@ -94,37 +97,69 @@ def _alone(path: Path, folder: Path) -> Iterator[None]:
 def _read(path: Path, target: Path, create: bool) -> tuple[bytes, os.stat_result | None]:
     try:
         state = target.stat()
+        return read_file(target if stat.S_ISREG(state.st_mode) else path), state
     except FileNotFoundError:
         if create:
             return b"", None
         raise
-    if not stat.S_ISREG(state.st_mode):
-        raise PinError(f"{path} is no regular file", hint="name the file itself")
-    return target.read_bytes(), state
 
 
-def _replace(change: Change, target: Path, state: os.stat_result | None) -> None:
-    if state is not None and not os.access(target, os.W_OK):
+def _write(change: Change, target: Path, state: os.stat_result | None) -> None:
+    if state is not None and not _may(target, os.W_OK):
         raise PinError(f"{change.path} is not writable by user {os.geteuid()}", hint=f"chmod u+w {change.path}")
-    durable.sweep(target.parent)
-    with durable.Temporary(target.parent) as temporary:
-        temporary.write(change.after)
-        if state is not None:
-            _dress(temporary.fileno(), target, state)
-        temporary.sync()
-        now = target.read_bytes() if target.exists() else b""
-        if now != change.before:
-            raise PinError(f"{change.path} was changed by something else meanwhile", hint="look at it, then try again")
-        durable.replace(temporary.path, target)
+    if state is None or (state.st_nlink == 1 and _may(target.parent, os.W_OK | os.X_OK)):
+        durable.sweep(target.parent)
+        with durable.Temporary(target.parent) as temporary:
+            temporary.write(change.after)
+            if state is None or _copies_metadata(temporary.fileno(), target, state):
+                temporary.sync()
+                _require_unchanged(change, target)
+                durable.replace(temporary.path, target)
+                return
+    _write_in_place(change, target)
 
 
-def _dress(fd: int, target: Path, state: os.stat_result) -> None:
-    """Give a new file the owner, mode and extended attributes of the one it replaces."""
+def _may(path: Path, mode: int) -> bool:
+    return os.access(path, mode, effective_ids=True)
+
+
+def _require_unchanged(change: Change, target: Path) -> None:
+    now = read_file(target) if target.exists() else b""
+    if now != change.before:
+        raise PinError(f"{change.path} was changed by another program", hint="review it, then try again")
+
+
+def _write_in_place(change: Change, target: Path) -> None:
+    """Overwrite a file's bytes; space for them is taken first, so that a full disk does not cut the file off."""
+    _require_unchanged(change, target)
+    fd = os.open(target, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if len(change.after) > len(change.before):
+            try:
+                os.posix_fallocate(fd, 0, len(change.after))
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                    raise
+        done = 0
+        while done < len(change.after):
+            done += os.pwrite(fd, change.after[done:], done)
+        os.ftruncate(fd, len(change.after))
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _copies_metadata(fd: int, target: Path, state: os.stat_result) -> bool:
+    """Give a new file the owner, mode and extended attributes of the one it replaces; False if that is not allowed."""
     made = os.fstat(fd)
     if (made.st_uid, made.st_gid) != (state.st_uid, state.st_gid):
-        os.fchown(fd, state.st_uid, state.st_gid)
+        try:
+            os.fchown(fd, state.st_uid, state.st_gid)
+        except PermissionError:
+            return False
     os.fchmod(fd, stat.S_IMODE(state.st_mode))
     with suppress(OSError):  # a filesystem without them
         for name in os.listxattr(target):
-            with suppress(OSError):  # the security modules' own
+            with suppress(OSError):  # those of security modules
                 os.setxattr(fd, name, os.getxattr(target, name))
+    return True

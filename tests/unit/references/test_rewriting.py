@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,7 @@ def test_a_file_that_something_else_changed_meanwhile_keeps_that_change(tmp_path
         file.write_bytes(b"theirs")
         return b"ours"
 
-    with pytest.raises(PinError, match="changed by something else"):
+    with pytest.raises(PinError, match="changed by another program"):
         edit(file, make)
     assert file.read_bytes() == b"theirs"
     assert [each.name for each in tmp_path.iterdir()] == ["x.tf"]
@@ -128,3 +129,54 @@ def test_the_difference_is_shown_as_diff_does(
     monkeypatch.chdir(tmp_path)
     Path("x.tf").write_bytes(before)
     assert edit(Path("x.tf"), lambda _: after).diff() == shown
+
+
+@pytest.fixture
+def as_nobody() -> Iterator[None]:
+    """Run as a user who may not change the owners of files."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    os.setegid(65534)
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+
+def test_a_file_of_another_owner_that_its_group_may_write_is_written_in_place(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    directory = tmp_path / "shared"
+    directory.mkdir()
+    file = directory / "x.tf"
+    file.write_bytes(b"a longer text")
+    for path in (directory, file):
+        os.chown(path, 1234, 65534)
+        path.chmod(0o775 if path == directory else 0o664)
+    for parent in (tmp_path, *tmp_path.parents[:3]):
+        parent.chmod(parent.stat().st_mode | 0o055)
+    before = file.stat()
+    request.getfixturevalue("as_nobody")
+    edit(file, lambda _: b"new")
+    after = file.stat()
+    assert file.read_bytes() == b"new"
+    assert (after.st_ino, after.st_uid, after.st_gid, after.st_mode) == (before.st_ino, 1234, 65534, before.st_mode)
+    os.seteuid(0)
+    directory.chmod(0o555)
+    os.seteuid(65534)
+    edit(file, lambda _: b"in a directory that takes no new file")
+    assert file.read_bytes() == b"in a directory that takes no new file"
+    assert [each.name for each in directory.iterdir()] == ["x.tf"]
+
+
+def test_hard_links_of_a_file_stay_links(tmp_path: Path) -> None:
+    file, other = tmp_path / "x.tf", tmp_path / "other.tf"
+    file.write_bytes(b"old")
+    other.hardlink_to(file)
+    edit(file, lambda _: b"longer than before")
+    assert other.read_bytes() == b"longer than before"
+    edit(other, lambda _: b"short")
+    assert file.read_bytes() == b"short"
+    assert file.samefile(other)
