@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import tomllib
 from collections.abc import Callable
@@ -39,3 +40,34 @@ def test_a_block_is_of_a_kind_that_is_tested(page: Path, block: Block) -> None:
         PARSERS[block.language](block.text)
     else:
         assert block.language in ELSEWHERE
+
+
+def messages() -> list[tuple[str, str]]:
+    """The messages in the tables whose first column is called so, each with its page."""
+    found = []
+    for page in documents():
+        in_table = False
+        for line in page.read_text().splitlines():
+            in_table = line.startswith("| message |") or (in_table and line.startswith("|"))
+            if in_table:
+                cell = line.split("|")[1]
+                found += [(str(page.relative_to(REPOSITORY)), each) for each in re.findall(r"`([^`]+)`", cell)]
+    return found
+
+
+@pytest.fixture(scope="module")
+def strings() -> str:
+    """All strings of the code, with a line for each."""
+    texts = []
+    for file in sorted((REPOSITORY / "lxcast").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return "\n".join(texts)
+
+
+@pytest.mark.parametrize(("page", "message"), messages())
+def test_a_message_that_a_page_explains_is_one_of_the_code(page: str, message: str, strings: str) -> None:
+    """Dots and URLs stand for values."""
+    for part in re.split(r"\.\.\.|https?://\S*", message):
+        assert part.strip() in strings, f"{page} explains {message!r}"
