@@ -60,9 +60,9 @@ def strings() -> str:
     """All strings of the code, with a line for each."""
     texts = []
     for file in sorted((REPOSITORY / "lxcast").rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                texts.append(node.value)
+        nodes = ast.walk(ast.parse(file.read_text()))
+        texts += [each.value for each in nodes if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+
     return "\n".join(texts)
 
 
