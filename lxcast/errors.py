@@ -10,7 +10,8 @@
     │   └── ConflictError        7   the name is taken by other bytes; lxcast never replaces
     ├── ApiError                 9   the Proxmox API refuses, fails, or cannot be reached
     │   └── UnprovenError       10   an upload ended, but that it holds our bytes cannot be shown
-    └── PinError                11   a pin in HCL or tfvars is missing, ambiguous, or cannot be edited
+    ├── PinError                11   a pin in HCL or tfvars is missing, ambiguous, or cannot be edited
+    └── ContainerError          12   a container failed to start, failed its verification, or cannot be removed
 
 A message says what failed, on which object, with both values; the hint says what to do next. An interrupt
 (SIGHUP, Ctrl-C, SIGTERM) ends a command with 129, 130 or 143 and is no LxcastError.
@@ -112,3 +113,9 @@ class PinError(LxcastError):
     """A pin in HCL or tfvars is missing, ambiguous, or cannot be edited."""
 
     exit_code = 11
+
+
+class ContainerError(LxcastError):
+    """A container failed to start, failed its verification, or cannot be removed."""
+
+    exit_code = 12

@@ -18,6 +18,8 @@ COMMANDS = {
     "list": "look",
     "prune": "prune",
     "remove": "prune",
+    "create": "create",
+    "destroy": "destroy",
     "promote": "promote",
     "rollback": "rollback",
     "pin": "pin",

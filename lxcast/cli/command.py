@@ -57,13 +57,18 @@ def tree() -> Any:
 
 
 def command(
-    name: str, *settings: str, without_option: tuple[str, ...] = (), example: str
+    name: str,
+    *settings: str,
+    without_option: tuple[str, ...] = (),
+    rows: Mapping[str, Setting] | None = None,
+    example: str,
 ) -> Callable[[Command], Command]:
     """Make a function the command `name`, which may be a group's: "GROUP VERB".
 
     Its first parameter is the Console. The named settings get an option each and arrive, merged from file, environment
     and options, as `settings`; those `without_option` come from file and environment alone. All others have their
-    default, whatever the file contains. The function returns the exit code, None for 0.
+    default, whatever the file contains. `rows` are options that are no settings: what the user set of them arrives,
+    converted, as `values`. The function returns the exit code, None for 0.
     """
 
     def register(function: Command) -> Command:
@@ -75,12 +80,19 @@ def command(
             if settings:
                 options = _convert({each: given.pop(each) for each in settings})
                 given["settings"] = load().over(options).only((*settings, *without_option))
+            if rows:
+                given["values"] = _convert({each: given.pop(each) for each in rows}, rows)
             return function(console, **given)
 
-        own = [each for each in list(signature(function).parameters.values())[1:] if each.name != "settings"]
+        own = [
+            each
+            for each in list(signature(function).parameters.values())[1:]
+            if each.name not in ("settings", "values")
+        ]
         parameters = [_keyword("context", Parameter.empty, typer.Context)]
         parameters += [each.replace(kind=Parameter.KEYWORD_ONLY) for each in own]
         parameters += [_keyword(each, None, _option(BY_NAME[each])) for each in settings]
+        parameters += [_keyword(each, None, _option(row)) for each, row in (rows or {}).items()]
         parameters += [_keyword(each, default, kind) for each, (default, kind) in _COMMON.items()]
         run.__signature__ = Signature(parameters)  # type: ignore[attr-defined] # inspect reads it, typer by that
         run.__annotations__ = {each.name: each.annotation for each in parameters}
@@ -171,11 +183,11 @@ def _option(row: Setting) -> Any:
     return Annotated[kinds.get(row.kind, str) | None, option]
 
 
-def _convert(given: Mapping[str, Any]) -> dict[str, Value]:
+def _convert(given: Mapping[str, Any], rows: Mapping[str, Setting] = BY_NAME) -> dict[str, Value]:
     """Return the options that the user wrote; raises UsageError with everything that is wrong with them."""
     problems: list[str] = []
     written = {name: value for name, value in given.items() if value is not None}
-    values = convert_all(written, parse_words, lambda row: row.option, problems)
+    values = convert_all(written, parse_words, lambda row: row.option, problems, rows)
     if problems:
         raise UsageError("\n".join(problems))
     return values

@@ -28,6 +28,9 @@ def parameters(spec: ContainerSpec) -> dict[str, str]:
     given |= {f"mp{number}": each.to_property() for number, each in enumerate(mounts)}
     given |= {f"net{number}": each.to_property() for number, each in enumerate(spec.networks)}
     given["entrypoint"] = spec.entrypoint
+    given |= {key: getattr(spec, key) for key in ("nameserver", "searchdomain", "timezone", "pool", "startup")}
+    given |= {key: "1" for key in ("onboot", "protection") if getattr(spec, key)}
+    given["tags"] = ";".join(sorted({*spec.tags}))
     return {key: value for key, value in given.items() if value}
 
 

@@ -122,13 +122,37 @@ class ContainerSpec:
     """None if the template has an init, or is an OCI archive, whose process Proxmox reads itself."""
     limits: tuple[tuple[str, str], ...] = ()
     """Settings of lxc.container.conf(5) that no parameter of Proxmox covers."""
+    vmid: int | None = None
+    env: tuple[str, ...] = ()
+    """NAME=VALUE, in addition to those of the image and over them."""
+    command: str = ""
+    """Replaces the image's own command line."""
+    nameserver: str = ""
+    searchdomain: str = ""
+    timezone: str = ""
+    tags: tuple[str, ...] = ()
+    pool: str = ""
+    notes: str = ""
+    onboot: bool = False
+    startup: str = ""
+    protection: bool = False
+    ssh_keys: str = ""
+    """Public keys for root, one a line."""
+    is_image: bool = False
+    """Whether the template is an OCI archive, whose process Proxmox sets itself when it creates the container."""
     takes_keys: bool = True
     """Whether Proxmox puts SSH keys and a password into it: not into one that is unmanaged or has no init."""
 
     @property
     def entrypoint(self) -> str:
         """What Proxmox starts in place of an init, "" for an init."""
-        return self.process.command if self.process else ""
+        return self.command or (self.process.command if self.process else "")
+
+    @property
+    def environment(self) -> tuple[str, ...]:
+        """The variables of the process and the given ones, the last of a name only."""
+        last = dict(each.partition("=")[::2] for each in (*(self.process.env if self.process else ()), *self.env))
+        return tuple(f"{name}={value}" for name, value in last.items())
 
 
 def spec_of(record: Record) -> ContainerSpec:
@@ -148,6 +172,7 @@ def spec_of(record: Record) -> ContainerSpec:
         process=_process(hints) if hints.get("init") == "app" and record.format != IMAGE else None,
         limits=tuple(_limits(hints)),
         takes_keys=managed and "init" not in hints,
+        is_image=record.format == IMAGE,
     )
 
 

@@ -83,6 +83,10 @@ class Client:
         """Return the data of a POST, which is sent once."""
         return self._call("POST", path, data={key.replace("_", "-"): each for key, each in parameters.items()})
 
+    def put(self, path: str, /, **parameters: str | int) -> ApiValue:
+        """Return the data of a PUT, which is sent once."""
+        return self._call("PUT", path, data={key.replace("_", "-"): each for key, each in parameters.items()})
+
     def delete(self, path: str, /, **parameters: str | int) -> ApiValue:
         """Return the data of a DELETE, which is sent once."""
         return self._call("DELETE", path, params=parameters)

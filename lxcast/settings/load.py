@@ -10,13 +10,16 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lxcast.errors import UsageError
 from lxcast.settings.table import BY_NAME, SETTINGS, Setting, Value
 from lxcast.settings.values import convert, did_you_mean, parse, show
 
 Raw = TypeVar("Raw")
+
+TABLES = ("containers", "routes")
+"""Tables of the settings file that `lxcast create` reads: profiles of containers by name, and the routing rules."""
 
 _SECRET = re.compile(r"token|secret|passw|passphrase|credential|private_?key|api_?key")
 
@@ -29,6 +32,10 @@ class Settings:
     origins: Mapping[str, str] = field(default_factory=lambda: dict.fromkeys(BY_NAME, "default"))
     given: frozenset[str] = frozenset()
     """The settings that the caller set: by options, by arguments of Packer or of Python."""
+    tables: Mapping[str, Any] = field(default_factory=dict)
+    """The tables of TABLES that the file has, unchecked."""
+    path: Path | None = None
+    """The settings file."""
     unknown_variables: tuple[str, ...] = ()
     """Environment variables that start with LXCAST_ and belong to no setting."""
 
@@ -65,7 +72,9 @@ def load(directory: Path | None = None, environ: Mapping[str, str] | None = None
     settings = Settings()
     path = find_file(Path() if directory is None else directory, environ)
     if path:
-        for name, value in _read_file(path, problems).items():
+        values, tables = _read_file(path, problems)
+        settings = replace(settings, tables=tables, path=path)
+        for name, value in values.items():
             settings = settings.merged(name, value, str(path))
     for name, value in read_environment(SETTINGS, environ, problems).items():
         settings = settings.merged(name, value, BY_NAME[name].env)
@@ -120,8 +129,8 @@ def read_environment(rows: tuple[Setting, ...], environ: Mapping[str, str], prob
     return convert_all(found, parse, lambda row: f"environment variable {row.env}", problems, by_name)
 
 
-def _read_file(path: Path, problems: list[str]) -> dict[str, Value]:
-    """Return what the file sets; what is wrong with it is added to `problems`."""
+def _read_file(path: Path, problems: list[str]) -> tuple[dict[str, Value], dict[str, Any]]:
+    """Return the settings and the tables of the file; what is wrong with it is added to `problems`."""
     import tomllib  # start-up time: 10 ms, and most commands find no settings file
 
     try:
@@ -129,6 +138,7 @@ def _read_file(path: Path, problems: list[str]) -> dict[str, Value]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"cannot read settings file {path}: {error}", hint="it must be a TOML file") from error
     given = {key.replace("-", "_"): value for key, value in content.items()}
+    tables = {name: given.pop(name) for name in TABLES if name in given}
     problems += _unknown_keys(path, given)
     values = convert_all(
         {name: value for name, value in given.items() if name in BY_NAME},
@@ -139,7 +149,7 @@ def _read_file(path: Path, problems: list[str]) -> dict[str, Value]:
     for name, value in values.items():
         if BY_NAME[name].kind == "url" and re.search(r"[?@]", str(value)):
             problems.append(f"{path}: {name}: a signed URL is a secret; set {BY_NAME[name].env} in the environment")
-    return values
+    return values, tables
 
 
 def _unknown_keys(path: Path, given: Mapping[str, object]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from tests.session import follow
 from tests.unit.cli.running import archive, environment
 from tests.unit.rootfs.filesystems import minimal_debian, program, without
 
-FOLLOWED_ELSEWHERE = {"publish.md", "publish-to-many-nodes.md", "packer-plugin.md"}
+FOLLOWED_ELSEWHERE = {"create-containers.md", "publish.md", "publish-to-many-nodes.md", "packer-plugin.md"}
 """Pages that need a Proxmox server or Packer: the tests of these follow them."""
 PAGES = sorted(page for page in (REPOSITORY / "docs" / "how-to").glob("*.md") if page.name not in FOLLOWED_ELSEWHERE)
 WITHOUT_COMMANDS = {"from-an-upload-script.md"}

@@ -11,6 +11,7 @@ from tests.unit.cli.running import lxcast, lxcast_process
 
 COMMANDS = (
     *("build", "check", "diff", "repack", "publish", "doctor", "list", "operations", "settings", "prune", "remove"),
+    *("create", "destroy"),
     *("promote", "rollback", "pin", "cache", "init", "packer"),
 )
 GROUPS = ("pin", "cache", "init", "packer")

@@ -1,0 +1,134 @@
+"""Templates and backends for containers: what a user names, and which backend creates it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lxcast.containers.backend import Backend
+from lxcast.containers.ledger import ContainerRecord
+from lxcast.errors import PinError, StorageError, UsageError
+from lxcast.identifiers import split_volid
+from lxcast.model import Version
+from lxcast.progress import Progress
+from lxcast.record import Record
+from lxcast.settings import Settings, StorageOptions, build_options, select
+from lxcast.storages.open import is_remote, open_storage
+from lxcast.storages.storage import StoredTemplate
+
+BACKENDS = ("proxmox",)
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A template that a container is created from."""
+
+    volid: str
+    record: Record | None
+    size: int
+    node: str = ""
+    """The node that has it; "" if it is in a directory."""
+    path: Path | None = None
+
+
+def find_template(what: str, name: str, settings: Settings, progress: Progress, *, dry_run: bool) -> Template:
+    """Return the template that WHAT names: a volid, NAME, NAME:vN, pin:FILE#NAME, or a source, which is built first.
+
+    A source gets `name` as the name of its template. In a dry run nothing is built, so a source must have a template.
+    Raises UsageError, PinError, StorageError, ApiError, and what a build raises.
+    """
+    settings = _with_remote_storage(settings)
+    options = select(StorageOptions, settings)
+    if what.startswith("pin:"):
+        what = _pinned(what.removeprefix("pin:"))
+    storage = open_storage(options)
+    _, file = split_volid(what)
+    if file:
+        listing = storage.templates()
+        found = listing.find(file)
+        if found is None or found.template_id != what:
+            raise StorageError(
+                f"template {what} not found in {listing.location}", hint="`lxcast list` shows the templates"
+            )
+        return _template(found)
+    named, colon, version = what.partition(":")
+    if not colon or version.removeprefix("v").isdigit():
+        listing = storage.templates()
+        if any(each.name == named for each in listing.templates):
+            number = Version(int(version.removeprefix("v"))) if colon else None
+            return _template(listing.select(named, number))
+    from lxcast.jobs.build import build
+
+    built = build(what, build_options(settings, name=name, dry_run=dry_run), progress)
+    if not built.record.template_id:
+        raise UsageError(
+            f"{what} has no template in {storage.location} yet, so there is no plan for a container of it",
+            hint="build it first (lxcast build), or leave out --dry-run",
+        )
+    for warning in built.warnings:
+        progress.warn(warning)
+    listed = storage.templates().find(built.record.file)
+    return Template(
+        built.record.template_id, built.record, built.record.size, listed.node if listed else "", built.path
+    )
+
+
+def _with_remote_storage(settings: Settings) -> Settings:
+    """Return the settings with `proxmox:` as the storage, unless another remote storage is set."""
+    if is_remote(settings.text("storage")):
+        return settings
+    return replace(settings, values={**settings.values, "storage": "proxmox:"})
+
+
+def _template(found: StoredTemplate) -> Template:
+    return Template(found.template_id, found.record, found.size, found.node, found.path)
+
+
+def _pinned(text: str) -> str:
+    """Return the volid that FILE#NAME pins. Raises UsageError and PinError."""
+    from lxcast.references.files import read_file
+    from lxcast.references.pin_file import parse_pins
+
+    file, sign, name = text.rpartition("#")
+    if not sign or not file or not name:
+        raise UsageError(f"invalid pin pin:{text}", hint="expected pin:FILE#NAME")
+    pins = parse_pins(read_file(file), Path(file))
+    if name not in pins:
+        raise PinError(f"{file} has no pin {name!r}", hint=f"available: {', '.join(pins) or 'none'}")
+    return pins[name].template_id
+
+
+@contextmanager
+def open_backend(
+    name: str, template: Template, settings: Settings, progress: Progress
+) -> Iterator[tuple[Backend, str]]:
+    """Open the backend that creates a container, and return it with the reason for the choice. Raises UsageError."""
+    if name in ("vm", "qemu", "kvm"):
+        raise UsageError(
+            "virtual machines are not supported: a container template has no kernel and no boot loader",
+            hint=f"--backend is one of: {', '.join(BACKENDS)}",
+        )
+    if name not in ("", *BACKENDS):
+        raise UsageError(f"unknown backend {name!r}", hint=f"one of: {', '.join(BACKENDS)}")
+    from lxcast.containers.proxmox import ProxmoxContainers
+    from lxcast.proxmox.client import Client, load_profile
+
+    options = select(StorageOptions, settings)
+    profile = load_profile(options.profile, options.api_url, options.ca_file, options.fingerprint)
+    with Client(profile) as client:
+        size = template.record.size if template.record else 0
+        reason = "--backend proxmox" if name else "the template is on a Proxmox node"
+        yield ProxmoxContainers(client, template.node, size, progress.debug), reason
+
+
+@contextmanager
+def open_recorded(record: ContainerRecord, settings: Settings, progress: Progress) -> Iterator[Backend]:
+    """Open the backend of a container that exists. Raises UsageError."""
+    template = Template(record.template_id, None, 0, record.node)
+    with open_backend(record.backend, template, settings, progress) as (backend, _):
+        if backend.location != record.location:
+            raise UsageError(
+                f"{record.name} is at {record.location}, the settings name {backend.location}",
+                hint="set PM_API_URL or --profile to the cluster that has it",
+            )
+        yield backend
