@@ -179,6 +179,27 @@ def test_an_image_is_read_whatever_it_leaves_out(serve: Serve) -> None:
         found.image("odd")
 
 
+def test_an_image_has_one_identity_under_the_changing_ids_of_the_containerd_store(serve: Serve) -> None:
+    def image(id: str, layers: str = '["sha256:a"]', config: str = '{"Cmd": ["x"]}', more: str = "") -> bytes:
+        data = f'{{"Id": "sha256:{id}", "RootFS": {{"Layers": {layers}}}, "Config": {config}{more}}}'
+        return f"HTTP/1.0 200 OK\r\n\r\n{data}".encode()
+
+    full = '{"Cmd": ["x"], "Hostname": "", "Env": null, "Entrypoint": [], "ExposedPorts": {"80/tcp": {}}}'
+    replies = {
+        "one": image("1" * 64),
+        "again": image("2" * 64),
+        "graphdriver": image("3" * 64, config=full, more=', "Created": "2020-01-01T00:00:00Z"'),
+        "layers": image("1" * 64, layers='["sha256:a", "sha256:b"]'),
+        "command": image("1" * 64, config='{"Cmd": ["y"]}'),
+        "arm": image("1" * 64, more=', "Architecture": "arm64"'),
+    }
+    found = engine(serve, **{f"_images_{name}_json": reply for name, reply in replies.items()})
+    images = {name: found.image(name) for name in replies}
+    identities = {name: image.identity for name, image in images.items() if image}
+    assert identities["one"] == identities["again"] == identities["graphdriver"]
+    assert len(set(identities.values())) == 4
+
+
 @pytest.mark.parametrize("name", ["", "../containers", "a b", "x?all=1", "a//b", "-x", "x\r\nHost: y"])
 def test_a_name_that_none_can_have_is_not_asked_for(serve: Serve, name: str) -> None:
     found = engine(serve)
