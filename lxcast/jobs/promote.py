@@ -1,5 +1,6 @@
 """Promotion: a reference moved to a version in the storage, and a pin file's entry moved back."""
 
+import os
 import re
 import shlex
 from dataclasses import asdict, replace
@@ -8,7 +9,6 @@ from pathlib import Path
 from lxcast.errors import LxcastError, PinError, StorageError, UsageError, join_problems
 from lxcast.identifiers import stem_of, suffix_of
 from lxcast.model import Version, Volid
-from lxcast.naming import parts_of
 from lxcast.progress import Progress
 from lxcast.record import Record
 from lxcast.references.address import split_target
@@ -17,6 +17,8 @@ from lxcast.references.files import read_file
 from lxcast.references.literal import Literal, kind_of
 from lxcast.references.pin_file import Pin, is_pin_file, read_entry
 from lxcast.references.reference import Move
+from lxcast.references.scan import Found, matches
+from lxcast.references.search import find_pins
 from lxcast.references.slots import Slot
 from lxcast.settings import BuildOptions, StorageOptions
 from lxcast.storages.open import is_remote, open_storage, spelled_id
@@ -101,10 +103,13 @@ def promote(
         return write_pin(name, version, storage, file, variant=variant, write=write)
     literal = Literal(file, address, field)
     expected = literal.read()  # before the storage is listed: a wrong address is the nearer fault
-    record = find_record(name, version, storage, variant)
+    listing = open_storage(storage).templates()
+    record = find_record(name, version, storage, variant, listing)
+    digest = _digest_kind(literal, expected, record, listing, is_forced=force_name)
     if not force_name:
-        _require_same_template(literal, expected, record, storage.storage)
-    return literal.move(expected, make_pin(record), write=write)
+        _require_same_template(literal, expected, record)
+    _require_same_storage(literal, expected, record, storage.storage)
+    return replace(literal, digest=digest).move(expected, make_pin(record), write=write)
 
 
 def rollback(
@@ -132,9 +137,11 @@ def rollback(
     return entry.move(expected, pin.previous, write=write)
 
 
-def find_record(name: str, version: str, storage: StorageOptions, variant: str | None = None) -> Record:
+def find_record(
+    name: str, version: str, storage: StorageOptions, variant: str | None = None, listing: Listing | None = None
+) -> Record:
     """Return the record of a template; an id that `storage` spells out (ID=PATH) replaces the record's own."""
-    listing = open_storage(storage).templates()
+    listing = listing or open_storage(storage).templates()
     stored = listing.select(name, Version.parse(version) if version else None, variant)
     record = stored.require_record(listing.location)
     if id := spelled_id(storage.storage):
@@ -155,20 +162,66 @@ def make_pin(record: Record) -> Pin:
     return Pin.of(values)
 
 
-def _require_same_template(literal: Literal, slot: Slot, record: Record, storage: str) -> None:
-    """Raise PinError if a literal names another template, or its volid another storage that was not spelled out."""
-    where = literal.place(slot)
+def _digest_kind(literal: Literal, slot: Slot, record: Record, listing: Listing, *, is_forced: bool) -> str:
+    """Return which digest of a template a literal holds, "" if it is none or unknown.
+
+    Raises PinError if it is that of another template, unless that is forced.
+    """
+    digest = slot.value.removeprefix("sha256:")
+    holders: dict[str, str] = {}
+    for other in [each.record for each in listing.templates if each.record]:
+        kinds = [kind for kind in (kind_of(slot), "sha256", "diff_id") if kind]
+        kind = next((kind for kind in kinds if str(getattr(other, kind)).removeprefix("sha256:") == digest), "")
+        if kind and (other.name, other.variant) == (record.name, record.variant):
+            return kind
+        if kind:
+            holders[other.file] = kind
+    if holders and not is_forced:
+        raise _other_template(literal, slot, next(iter(holders)), record)
+    return ""
+
+
+def _require_same_template(literal: Literal, slot: Slot, record: Record) -> None:
+    """Raise PinError if a literal names another template, by itself or in the values that are built from it."""
     file = slot.value.rpartition("/")[2]
-    if suffix_of(file) and not _is_version_of(file, record):
-        raise PinError(
-            f"{where} names {file}, which is not a version of {record.name}",
-            hint="name the literal of that template; to overwrite this one: --force-name",
-        )
+    if suffix_of(file):
+        if not _is_version_of(file, record):
+            raise _other_template(literal, slot, file, record)
+        return
+    directory = Path(os.path.abspath(literal.path.parent))  # noqa: PTH100 - keeps links
+    used = [
+        found
+        for found in find_pins(directory, lambda _: None)
+        if found.is_certain
+        and (found.file.name, found.line, found.address) == (literal.path.name, slot.line, slot.address)
+        and found.file.parent == directory
+    ]
+    others = [found for found in used if not _may_name(found, record)]
+    if others and len(others) == len(used):
+        raise _other_template(literal, slot, others[0].template.rpartition("/")[2], record)
+
+
+def _may_name(found: Found, record: Record) -> bool:
+    if not found.is_exact:
+        of_any_version = replace(found, template=_VERSION.sub("*", found.template))
+        return matches(of_any_version, record.file, record.name, record.version)
+    return _is_version_of(found.template.rpartition("/")[2], record)
+
+
+def _other_template(literal: Literal, slot: Slot, file: str, record: Record) -> PinError:
+    return PinError(
+        f"{literal.place(slot)} is {slot.value}, which names {file}, and not a version of {record.name}",
+        hint="name the literal of that template; to overwrite this one: --force-name",
+    )
+
+
+def _require_same_storage(literal: Literal, slot: Slot, record: Record, storage: str) -> None:
+    """Raise PinError if a volid would move to another storage that was not spelled out."""
     id = slot.value.partition(":")[0]
     if not literal.field and kind_of(slot) == "template_id" and record.storage not in (id, spelled_id(storage)):
         path = "" if is_remote(storage) else f", or the id that Proxmox has for the directory: {id}=PATH"
         raise PinError(
-            f"{where}: the pin is on the storage {id!r}, {record.file} on {record.storage!r}",
+            f"{literal.place(slot)}: the pin is on the storage {id!r}, {record.file} on {record.storage!r}",
             hint=f"name the pin's storage: --storage proxmox:NODE/{id}{path}",
         )
 
@@ -177,12 +230,15 @@ def _is_version_of(file: str, record: Record) -> bool:
     """Whether a file name is one of the template's: equal but for the version, or of the same name without one."""
     if not record.version:
         return file.startswith(f"{record.name}-")
-    return parts_of(stem_of(file))[0] == parts_of(stem_of(record.file))[0] or series(file) == series(record.file)
+    return _series(file) == _series(record.file)
 
 
-def series(file: str) -> str:
+def _series(file: str) -> str:
     """Return what the file names of all versions of a template share."""
-    return re.sub(r"(?<![A-Za-z0-9])v[0-9]+(?![A-Za-z0-9])", "*", stem_of(file))
+    return _VERSION.sub("*", stem_of(file))
+
+
+_VERSION = re.compile(r"(?<![A-Za-z0-9])(v[0-9]+|latest)(?![A-Za-z0-9])")
 
 
 def _require_stored(pin: Pin, listing: Listing) -> None:

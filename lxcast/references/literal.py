@@ -17,6 +17,7 @@ from lxcast.references.slots import Slot
 FIELDS = ("template_id", "version", "file", "sha256", "diff_id", "size", "ostype", "arch")
 """The keys of a record whose value a literal may hold."""
 
+_DIGESTS = ("sha256", "diff_id")
 _PATTERNS = {"v?[0-9]{1,9}": "version", "[0-9a-f]{64}": "sha256", "sha256:[0-9a-f]{64}": "diff_id"}
 
 
@@ -24,12 +25,14 @@ _PATTERNS = {"v?[0-9]{1,9}": "version", "[0-9a-f]{64}": "sha256", "sha256:[0-9a-
 class Literal:
     """A literal in a configuration: a Reference whose value is the literal with its place.
 
-    `field` is the record's key whose value it holds, "" for the kind of value that it has.
+    `field` is the record's key whose value it holds, "" for the kind of value that it has; `digest` is sha256 or
+    diff_id if it is known which of the two digests it holds.
     """
 
     path: Path
     address: str
     field: str = ""
+    digest: str = ""
 
     def read(self) -> Slot:
         """Return the literal; PinError lists candidates if the address is missing, ambiguous or computed."""
@@ -67,6 +70,9 @@ class Literal:
                 f"{self.place(slot)}: {slot.value!r} is not a version, volid, file name or digest of a template",
                 hint=f"name the value to write: --field {'|'.join(FIELDS)}",
             )
+        if not self.field and kind in _DIGESTS:
+            prefix = "sha256:" if slot.value.startswith("sha256:") else ""
+            return prefix + str(getattr(pin, self.digest or kind)).removeprefix("sha256:")
         value = str(getattr(pin, kind))
         if not value:
             raise PinError(f"{pin.file} has no {kind}, which {self.place(slot)} needs", hint="use another --field")

@@ -68,9 +68,12 @@ class Scan:
     def __init__(self, report: Callable[[Found], None], read_pin_file: Callable[[Path], bool]) -> None:
         self.report = report
         self.read_pin_file = read_pin_file
+        self.directories: set[Path] = set()
+        """Those whose configurations were scanned."""
 
     def configuration(self, configuration: Configuration) -> None:
         """Report the pins of a configuration and of the modules that it calls."""
+        self.directories.add(configuration.directory)
         for document in configuration.documents:
             if document.body:
                 self._body(configuration, document.body, Here(document))

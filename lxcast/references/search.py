@@ -89,7 +89,7 @@ class _Search:
         for file in files:
             try:
                 contents[file] = read_file(file)
-                if is_pin_file(file):
+                if is_pin_file(file) and VARIABLE.encode() in contents[file]:
                     self.read_entries(file, contents[file])
             except PinError as error:
                 self.warn(error.message)
@@ -154,10 +154,16 @@ class _Search:
                 if block.header[0] == "module" and (source := root.source(block.body, here)):
                     called.add(source)
         scan = Scan(self.add, self._read_pin_file)
+        modules = []
         for root in roots:
             is_terraform = root.documents[0].path.name.endswith(CONFIGURATIONS)
-            if root.directory not in called or root.assigned or not is_terraform:
+            if is_terraform and root.directory in called and not root.assigned:
+                modules.append(root)
+            else:
                 scan.configuration(root)
+        for module in modules:
+            if module.directory not in scan.directories:  # modules that call each other, and nothing calls them
+                scan.configuration(module)
         for documents in [*self.documents.values()]:
             for document in documents:
                 if document.path.name.endswith(VALUES):

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -260,3 +261,84 @@ def test_a_pin_whose_template_has_other_bytes_is_told(
     record = tmp_path / "nfs" / "template" / "cache" / "debian-12-v4.json"
     record.write_text(record.read_text().replace("a" * 64, "c" * 64))
     assert [each.state for each in list_pins(tree, storage, progress)] == ["other bytes"]
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ('t = "pve-nfs:vztmpl/alpine-3-v1.tar.zst"\n', "t"),
+        ('t = "debian-12-slim-v3.tar.zst"\n', "t"),
+        ('locals {\n  v = "v1"\n  t = "local:vztmpl/alpine-3-${local.v}.tar.zst"\n}\n', "local.v"),
+        ('locals {\n  v = "v1"\n  t = "local:vztmpl/alpine-3-${local.v}-${var.x}.tar.zst"\n}\n', "local.v"),
+        ('data "external" "d" {\n  program = ["lxcast-data"]\n  query = { name = "alpine-3", version = "v1" }\n}\n',
+         "data.external.d.query.version"),
+        (f't = "{"d" * 64}"\n', "t"),
+    ],
+)  # fmt: skip
+def test_a_literal_that_names_another_template_is_overwritten_only_by_force(
+    text: str, address: str, storage: StorageOptions, tmp_path: Path
+) -> None:
+    other = tmp_path / "nfs" / "template" / "cache" / "alpine-3-v1.json"
+    other.write_text(other.read_text().replace("a" * 64, "d" * 64))
+    file = write(tmp_path / "env" / ("x.tfvars" if address == "t" else "main.tf"), text)
+    with pytest.raises(PinError, match="not a version of debian-12") as caught:
+        promote("debian-12", "v4", f"{file}:{address}", storage)
+    assert "--force-name" in caught.value.hint
+    assert file.read_text() == text
+    assert promote("debian-12", "v4", f"{file}:{address}", storage, force_name=True).change.changed
+
+
+def test_the_kind_of_a_digest_is_that_of_the_record_that_has_it(storage: StorageOptions, tmp_path: Path) -> None:
+    records = tmp_path / "nfs" / "template" / "cache"
+    for number, sha256, diff_id in ((3, "1" * 64, "2" * 64), (4, "3" * 64, "4" * 64)):
+        record = records / f"debian-12-v{number}.json"
+        record.write_text(record.read_text().replace("a" * 64, sha256).replace("b" * 64, diff_id))
+    for old, new in (
+        ("sha256:" + "1" * 64, "sha256:" + "3" * 64),
+        ("sha256:" + "2" * 64, "sha256:" + "4" * 64),
+        ("1" * 64, "3" * 64),
+        ("2" * 64, "4" * 64),
+    ):
+        file = write(tmp_path / "x.tfvars", f'digest = "{old}"\n')
+        promote("debian-12", "v4", f"{file}:digest", storage)
+        assert file.read_text() == f'digest = "{new}"\n'
+
+
+def variants(tmp_path: Path) -> StorageOptions:
+    """Publish three variants of one name, v1 to v3, and v4 of the first."""
+    for number, variant in enumerate(("minimal", "full", "dev", "minimal"), 1):
+        record = replace(publish(tmp_path / "store", "web", number), variant=variant)
+        (tmp_path / "store" / "template" / "cache" / f"web-v{number}.json").write_text(record.to_json())
+    return storage_options(f"local={tmp_path / 'store'}")
+
+
+def test_variants_have_entries_of_their_own_and_are_never_chosen_silently(tmp_path: Path) -> None:
+    storage, file = variants(tmp_path), tmp_path / PIN_FILE
+    for variant in ("minimal", "full", "dev"):
+        write_pin("web", "", storage, file, variant=variant)
+    pins = json.loads(file.read_bytes())["lxc_templates"]
+    assert {key: (pin["version"], pin["variant"]) for key, pin in pins.items()} == {
+        "web/minimal": ("v4", "minimal"),
+        "web/full": ("v2", "full"),
+        "web/dev": ("v3", "dev"),
+    }
+    before = file.read_bytes()
+    with pytest.raises(StorageError, match="several variants: dev, full, minimal"):
+        write_pin("web", "", storage, file)
+    with pytest.raises(StorageError, match="several variants"):
+        promote("web", "", str(file), storage)
+    with pytest.raises(PinError, match="several variants of 'web': 'dev', 'full', 'minimal'"):
+        rollback("web", file, storage)
+    assert file.read_bytes() == before
+    write_pin("web", "v1", storage, file)
+    assert rollback("web", file, storage, variant="minimal").new.endswith("web-v4.tar.zst")
+
+
+def test_a_pin_of_an_older_release_without_a_variant_is_moved_as_before(
+    storage: StorageOptions, tmp_path: Path
+) -> None:
+    file = tmp_path / PIN_FILE
+    write_pin("debian-12", "v3", storage, file)
+    assert "variant" not in file.read_text()
+    assert write_pin("debian-12", "v4", storage, file, variant="").old.endswith("debian-12-v3.tar.zst")
+    assert rollback("debian-12", file, storage).new.endswith("debian-12-v3.tar.zst")
