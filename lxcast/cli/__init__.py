@@ -1,7 +1,9 @@
 """The command line: parse, call a job, print, exit. Standard output is data, standard error is talk."""
 
 import gc
+import os
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 from lxcast.interrupt import Interrupted, raise_on_signals
@@ -24,4 +26,12 @@ def main() -> NoReturn:
         code = run(sys.argv[1:])
     except Interrupted as interrupt:
         code = interrupt.exit_code
-    sys.exit(code)
+    _end(code)
+
+
+def _end(code: int) -> NoReturn:
+    """End the process without tearing down its objects, which takes a tenth of a second after a large build."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):  # closed when the command started, or nobody reads
+            stream.flush()
+    os._exit(code)

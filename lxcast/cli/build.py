@@ -1,4 +1,4 @@
-"""`lxcast build`, its report, and what the user does next."""
+"""The command `build`."""
 
 from typing import Annotated
 
@@ -11,10 +11,10 @@ Source = Annotated[
     Argument(
         metavar="SOURCE",
         help="docker-container:NAME, docker-daemon:IMAGE, docker-archive:FILE[:REF], oci:PATH[:REF], "
-        "oci-archive:FILE[:REF], bundle:DIR, rootfs:DIR, https://HOST/PATH with --sha256, a path (told by its content: "
-        "a tar archive such as that of `docker export`, an image layout, an archive of `docker save`, a runtime "
-        "bundle, a folder, what distrobuilder, Incus or LXD wrote; archives compressed or not), - for standard input, "
-        "or a bare NAME of a container or image.",
+        "oci-archive:FILE[:REF], bundle:DIR, rootfs:DIR, https://HOST/PATH with --sha256, a path (detected by its "
+        "content: an archive of `docker export` or `docker save`, an image layout, a runtime bundle, a root "
+        "filesystem, output of distrobuilder, Incus or LXD; compressed or not), - for standard input, or the NAME of a "
+        "container or image.",
     ),
 ]
 
@@ -22,28 +22,28 @@ Source = Annotated[
 @command(
     "build",
     *(row.name for row in SETTINGS),
-    example="lxcast build docker-daemon:my-image --name debian-12 --storage pve-nfs=/mnt/pve/pve-nfs",
+    example="lxcast build docker-daemon:my-image --name debian-12 --storage pve-nfs=/mnt/pve/pve-nfs\n"
+    "lxcast build rootfs.tar --name debian-12 --storage proxmox:pve1/local\n"
+    "docker export web | lxcast build - --name web --output out",
 )
 def build(
     console: Console,
     source: Source,
-    name: Annotated[str, Option("--name", metavar="NAME", help="What the template is called.")],
+    name: Annotated[str, Option("--name", metavar="NAME", help="Name of the template.")],
     settings: Settings,
     output: Annotated[
-        str | None, Option("--output", metavar="DIR", help="A plain folder in place of a storage.")
+        str | None, Option("--output", metavar="DIR", help="Directory for the template, in place of a storage.")
     ] = None,
-    version: Annotated[str, Option("--version", metavar="next|vN", help="The number it gets.")] = "next",
-    sha256: Annotated[
-        str, Option("--sha256", metavar="HEX", help="What an https source must have; nothing else is published.")
-    ] = "",
+    version: Annotated[str, Option("--version", metavar="next|vN", help="Version of the template.")] = "next",
+    sha256: Annotated[str, Option("--sha256", metavar="HEX", help="Checksum that an https source must have.")] = "",
     insecure_no_checksum: Insecure = False,
-    dry_run: Annotated[bool, Option("--dry-run", help="Read, judge and report, but keep nothing.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Convert, check and report, but keep nothing.")] = False,
     json: Json = False,
 ) -> None:
-    """Make a template from SOURCE and print its id.
+    """Turn a source into a template and print its id.
 
-    Standard output holds the template's id alone (with --output its path), with --json its record; everything else
-    goes to standard error. Where checks find errors nothing is published. --pin-file moves a pin once it is.
+    Standard output is the template's id (with --output its path, with --json its record); everything else goes to
+    standard error. If a check finds an error, nothing is published. --pin-file sets a pin to the published template.
     """
     from lxcast.cli.report import build_report
     from lxcast.jobs.build import build as cast

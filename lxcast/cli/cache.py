@@ -1,4 +1,4 @@
-"""The commands about what a build finds again: cache list, cache prune."""
+"""The commands `cache list` and `cache prune`."""
 
 from typing import Annotated
 
@@ -12,15 +12,15 @@ from lxcast.settings import Settings, StorageOptions, in_groups, select
 _HEX = 12
 """Digits of a digest that a table shows, as many as Docker does."""
 
-group("cache", "Show and clear what a build finds again.", example="lxcast cache list")
+group("cache", "Show and clear the build cache.", example="lxcast cache list")
 
 
 @command("cache list", *in_groups("storage", "access"), example="lxcast cache list --storage /var/lib/vz")
 def list_(console: Console, settings: Settings, json: Json = False) -> None:
-    """List what a build does not make or fetch again.
+    """List what a build can reuse.
 
-    That are the templates of the storage whose records name the digests of their source and of the rules, and the
-    downloads in the user's cache folder. A template leaves the list when it is removed from the storage.
+    These are the templates of the storage whose records have the digests of source and rules, and the downloads in the
+    user's cache directory. Removing a template from the storage removes it from the list.
     """
     from lxcast.sources.download_cache import list_downloads
     from lxcast.storages.open import open_storage
@@ -56,18 +56,18 @@ def list_(console: Console, settings: Settings, json: Json = False) -> None:
 def prune(
     console: Console,
     days: Annotated[
-        int, Option("--days", metavar="N", help="Remove downloads that no build used for so many days; 0: all. [30]")
+        int, Option("--days", metavar="N", help="Remove downloads that no build used for N days; 0: all.")
     ] = 30,
     json: Json = False,
 ) -> None:
-    """Remove downloads that no build used for a while, and print their files.
+    """Remove old downloads and print their files.
 
-    Templates stay: what is in a storage is removed there.
+    Templates are not removed: use `lxcast prune`.
     """
     from lxcast.sources import download_cache
 
     if days < 0:
-        raise UsageError(f"--days {days}: should be a whole number from 0 on")
+        raise UsageError(f"--days {days}: expected a whole number from 0")
     removed = download_cache.prune(days)
     if json:
         console.document({"removed": [{"file": str(each.path), "size": each.size} for each in removed]})

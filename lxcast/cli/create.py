@@ -1,4 +1,4 @@
-"""`lxcast create`."""
+"""The command `create`."""
 
 import json as json_module
 from dataclasses import asdict
@@ -50,7 +50,7 @@ def create(
     port: Annotated[int, Option("--port", metavar="PORT", min=0, max=65535, help="TCP port that must answer.")] = 0,
     json: Json = False,
 ) -> None:
-    """Create a container from a template, start it and verify that it runs.
+    """Create a container from a template and verify that it runs.
 
     Standard output holds the container's id. A container of this name from the same template is a success; from another
     template it is a conflict. After a failure nothing is left, except with --keep.

@@ -1,4 +1,4 @@
-"""`lxcast destroy`."""
+"""The command `destroy`."""
 
 from dataclasses import asdict
 from typing import Annotated
@@ -17,9 +17,9 @@ def destroy(
     apply: Annotated[bool, Option("--apply", help="Remove it. Default: only show what would be removed.")] = False,
     json: Json = False,
 ) -> None:
-    """Remove a container that lxcast created: its record here and its notes there must agree.
+    """Remove a container that lxcast created (--apply; else show it).
 
-    By default nothing is removed.
+    Its record here and its notes on the node must agree.
     """
     from lxcast.jobs.destroy import destroy as run
 

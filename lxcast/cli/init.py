@@ -1,4 +1,4 @@
-"""The commands that write files to start from: init packer, init make."""
+"""The commands `init packer` and `init make`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,9 +6,9 @@ from typing import Annotated
 from lxcast.cli.command import Argument, Json, Option, command, group
 from lxcast.cli.console import Console
 
-group("init", "Write files to start from into a repository of yours.", example="lxcast init packer images")
+group("init", "Create starter files in your repository.", example="lxcast init packer images")
 
-Folder = Annotated[Path, Argument(metavar="DIR", help="The folder that they go to; made where it is not there.")]
+Folder = Annotated[Path, Argument(metavar="DIR", help="Directory for the files; created if it does not exist.")]
 
 
 def _complete(incomplete: str) -> list[str]:
@@ -32,10 +32,10 @@ def packer(
     ] = "debian-12",
     json: Json = False,
 ) -> None:
-    """Write a golden image for Packer into DIR/IMAGE.
+    """Write the files of a golden image for Packer to DIR/IMAGE.
 
-    What is there with the same content stays; where a file has other content, nothing is written and the exit code
-    is 7. Standard output has the files that are new.
+    Existing files are never replaced: if one has other content, nothing is written and the exit code is 7. Standard
+    output lists the new files.
     """
     from lxcast.jobs.starter import write_packer
 
@@ -47,22 +47,22 @@ def packer(
 
 @command("init make", example="lxcast init make .")
 def make(console: Console, folder: Folder, json: Json = False) -> None:
-    """Write lxcast.mk, make targets that build, check and list images, into DIR.
+    """Write lxcast.mk, make targets that build, check and list images, to DIR.
 
-    What is there with the same content stays; where it has other content, nothing is written and the exit code is 7.
-    Standard output has the file if it is new.
+    An existing file is never replaced: if it has other content, nothing is written and the exit code is 7. Standard
+    output has the file if it is new.
     """
     from lxcast.jobs.starter import MAKEFILE, write_make
 
     _tell(console, write_make(folder), folder / MAKEFILE, json)
     console.progress.say(
-        f"a Makefile takes it by a line: include {folder / MAKEFILE}; IMAGES is the images' folder, unsaid images"
+        f"add `include {folder / MAKEFILE}` to your Makefile. IMAGES is the directory of the images (default: images)"
     )
 
 
 def _tell(console: Console, new: list[Path], what: Path, json: bool) -> None:
     if not new:
-        console.progress.say(f"{what} is there already, with the same content")
+        console.progress.say(f"{what} already exists with the same content")
     if json:
         console.document({"files": [str(path) for path in new]})
     else:

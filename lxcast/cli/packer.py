@@ -1,4 +1,4 @@
-"""`lxcast packer install`: the post-processor put where Packer looks for plugins."""
+"""The command `packer install`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,23 +6,22 @@ from typing import Annotated
 from lxcast.cli.command import Json, Option, command, group
 from lxcast.cli.console import Console
 
-group("packer", "What Packer needs of lxcast.", example="lxcast packer install")
+group("packer", "Install the Packer plugin.", example="lxcast packer install")
 
 
 @command("packer install", example="lxcast packer install")
 def packer_install(
     console: Console,
-    packer: Annotated[str, Option("--packer", metavar="PROGRAM", help="The Packer that is to find it.")] = "packer",
+    packer: Annotated[str, Option("--packer", metavar="PROGRAM", help="Packer program to use.")] = "packer",
     folder: Annotated[
         Path | None,
-        Option("--dir", metavar="DIR", help="Only write it there, for `packer plugins install --path`."),
+        Option("--dir", metavar="DIR", help="Write the plugin to DIR, for `packer plugins install --path`."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write the post-processor "lxcast" where Packer finds it, and print the file's path.
+    """Install the post-processor "lxcast" for Packer and print its path.
 
-    `packer version` tells where that is. The file names this installation of lxcast: run the command again when that
-    has moved or was updated.
+    The plugin refers to this installation of lxcast: run the command again after moving or updating lxcast.
     """
     from packer_post.install import install
 

@@ -23,7 +23,7 @@ Address = Annotated[
     str, Argument(metavar="ADDRESS", help="Such as local.lxc_rootfs_version, var.NAME or module.NAME.ARGUMENT.")
 ]
 
-group("pin", "Read and write pins, the values that name the template in use.", example="lxcast pin list .")
+group("pin", "Read and write pins.", example="lxcast pin list .")
 
 
 @command(

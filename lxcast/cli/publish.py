@@ -1,38 +1,39 @@
-"""The commands that speak to Proxmox: publish, doctor."""
+"""The command `publish`."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 from lxcast.cli.command import Argument, Json, Option, command
 from lxcast.cli.console import Console, columns
-from lxcast.settings import CheckOptions, Settings, StorageOptions, in_groups, select
+from lxcast.cli.remote import remote_storage
+from lxcast.settings import CheckOptions, Settings, in_groups, select
 
 
 @command(
     "publish",
     *in_groups("storage", "checks", "access", "nodes", "delivery"),
-    example="lxcast publish debian-12-v4.tar.zst --storage proxmox:pve1/local",
+    example="lxcast publish debian-12-v4.tar.zst --storage proxmox:pve1/local\n"
+    "lxcast publish debian-12-v4.tar.zst --storage proxmox:pve1/local --all-nodes",
 )
 def publish(
     console: Console,
-    file: Annotated[Path, Argument(metavar="FILE", help="A template; its name is what the storage lists.")],
+    file: Annotated[Path, Argument(metavar="FILE", help="The template file. It keeps its name.")],
     settings: Settings,
     no_check: Annotated[
-        bool, Option("--no-check", help="Send it without asking whether Proxmox would take it.")
+        bool, Option("--no-check", help="Upload it without checking whether Proxmox would accept it.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Upload a built template to a Proxmox storage and print its id.
+    """Upload a template to a Proxmox storage and print its id.
 
-    Where no storage is named it is `proxmox:`, which PM_NODE and PM_STORAGE name. The token is in the environment or in
-    the profile file. A name that is there with the same bytes is a success, with others a conflict: nothing is ever
-    replaced.
+    The default storage is `proxmox:`, which PM_NODE and PM_STORAGE specify. The token comes from the environment or the
+    profile file. Nothing is ever replaced: an existing template of that name with the same content is a success, with
+    other content a conflict.
     """
     from lxcast.jobs.publish import publish as put
     from lxcast.storages.open import open_storage
 
-    storage = open_storage(_storage(settings))
+    storage = open_storage(remote_storage(settings))
     published = put(
         file,
         storage,
@@ -64,50 +65,3 @@ def publish(
         raise published.error
     if not json:
         console.out(template)
-
-
-@command(
-    "doctor", *in_groups("storage", "access", "nodes", "delivery"), example="lxcast doctor --storage proxmox:pve1/local"
-)
-def doctor(console: Console, settings: Settings, json: Json = False) -> int:
-    """Look at everything that an upload needs, and send nothing.
-
-    The exit code is 9 where something forbids an upload.
-    """
-    from lxcast.errors import ApiError
-    from lxcast.storages.open import open_storage
-
-    found = open_storage(_storage(settings)).diagnose(console.progress)
-    if json:
-        keys = ("subject", "state", "message", "hint")
-        console.document(
-            {
-                "targets": [
-                    {
-                        "node": each.node,
-                        "storage": each.storage,
-                        "rows": [dict(zip(keys, row, strict=True)) for row in each.rows],
-                    }
-                    for each in found
-                ]
-            }
-        )
-    else:
-        lines = []
-        for each in found:
-            lines.append(each.location)
-            for subject, state, message, hint in each.rows:
-                lines.append(f"  {state:7}  {subject:11}  {message}")
-                lines += [f"{'':24}{line}" for line in hint.splitlines()]
-        console.out("\n".join(lines))
-    return ApiError.exit_code if any(each.failed for each in found) else 0
-
-
-def _storage(settings: Settings) -> StorageOptions:
-    """Return the options of the storage; `proxmox:` takes the place of a directory that no option names."""
-    from lxcast.storages.open import is_remote
-
-    options = select(StorageOptions, settings)
-    if "storage" in settings.given or is_remote(options.storage):
-        return options
-    return replace(options, storage="proxmox:")

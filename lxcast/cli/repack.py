@@ -1,4 +1,4 @@
-"""`lxcast repack`."""
+"""The command `repack`."""
 
 import json as js
 from pathlib import Path
@@ -16,15 +16,15 @@ from lxcast.settings import Settings, in_groups
 )
 def repack(
     console: Console,
-    files: Annotated[list[Path], Argument(metavar="FILE...", help="Archives, nested ones too.")],
+    files: Annotated[list[Path], Argument(metavar="FILE...", help="Archives, also ones that contain another archive.")],
     settings: Settings,
     json: Json = False,
 ) -> int:
-    """Make templates of old archives, beside them.
+    """Turn old archives into templates beside them.
 
-    FILE.tar.xz gives FILE-v1.tar.zst in its folder, FILE-v3.tar.xz the version after the newest. The root filesystem
-    that is nested in an archive is taken out of it. The originals stay. Standard output holds a line for each file that
-    became a template: its id, or its path outside of a storage. One that fails does not stop the others.
+    FILE.tar.xz becomes FILE-v1.tar.zst in the same directory, FILE-v3.tar.xz the version after the newest. A nested
+    archive is unwrapped. The originals are kept. Standard output has the id of each template, or its path outside of a
+    storage. A file that fails does not stop the others.
     """
     from lxcast.cli.report import build_report
     from lxcast.jobs.repack import repack as run

@@ -7,13 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from lxcast.cli.verbs import VERBS
 from tests.unit.cli.running import lxcast, lxcast_process
 
-COMMANDS = (
-    *("build", "check", "diff", "repack", "publish", "doctor", "list", "operations", "settings", "prune", "remove"),
-    *("create", "destroy"),
-    *("promote", "rollback", "pin", "cache", "init", "packer"),
-)
+COMMANDS = tuple(VERBS)
 GROUPS = ("pin", "cache", "init", "packer")
 PIN_COMMANDS = ("pin write", "pin set", "pin get", "pin list")
 OTHER_COMMANDS = ("cache list", "cache prune", "init packer", "init make", "packer install")
@@ -25,7 +22,7 @@ OTHER_COMMANDS = ("cache list", "cache prune", "init packer", "init make", "pack
 def test_each_help_says_what_it_does_and_has_an_example(command: str) -> None:
     told = lxcast(*command.split(), "--help")
     assert (told.returncode, told.stderr) == (0, "")
-    assert re.search(rf"Example:\n +(\w+=\w+ )?lxcast {command}", told.stdout)
+    assert re.search(rf"Examples?:\n +(\w+=\w+ )?lxcast {command}", told.stdout)
     for option in ("--quiet", "--verbose", "--debug", "--log-file"):
         assert option in told.stdout
 
@@ -44,7 +41,7 @@ def test_the_help_of_build_lists_every_kind_of_source() -> None:
 def test_without_a_command_the_commands_are_listed() -> None:
     told = lxcast_process()
     assert told.returncode == 0
-    listed = re.findall(r"^  (\w+)  +(.*)$", told.stdout.partition("Commands:")[2], re.MULTILINE)
+    listed = re.findall(r"^  (\w+)  +(.*)$", told.stdout.partition("Build:")[2], re.MULTILINE)
     assert tuple(name for name, _ in listed) == COMMANDS
     assert not [about for _, about in listed if about.endswith("...")], "a first line is too long for the list"
 
@@ -64,9 +61,9 @@ def test_the_version_is_told() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["bild"], "No such command 'bild'"),
-        (["settings", "--jsn"], "No such option: --jsn"),
-        (["build", "x"], "Missing option '--name'"),
+        (["bild"], "no such command 'bild'; did you mean build?"),
+        (["settings", "--jsn"], "no such option: --jsn"),
+        (["build", "x"], "missing option '--name'"),
         (["settings", "--quiet", "--debug"], "--quiet excludes --verbose and --debug"),
         (["settings", "--log-file", "/proc/none/log"], "--log-file /proc/none/log cannot be written: No such file"),
         (["list", "--storage", "nowhere"], "the storage 'nowhere' is no existing folder"),
@@ -184,7 +181,7 @@ def test_the_operations_are_told_as_the_rows_declare_them() -> None:
     document = json.loads(lxcast("operations", "--json").stdout)
     keys = next(row for row in document["cleanup"] if row["id"] == "ssh-host-keys")
     assert (keys["default"], keys["drop"][0]) == (True, "etc/ssh/ssh_host_*")
-    assert "folder" in next(row for row in document["cleanup"] if row["id"] == "apt-cache")["spares"]
+    assert "directory" in next(row for row in document["cleanup"] if row["id"] == "apt-cache")["spares"]
     text = lxcast("operations").stdout
     rows = [row["id"] for table in ("cleanup", "fit", "checks") for row in document[table]]
     assert [line.split()[0] for line in text.splitlines() if line.startswith("  ")] == rows

@@ -1,4 +1,4 @@
-"""The commands that list something: list, operations, settings."""
+"""The command `list`."""
 
 import time
 from dataclasses import asdict
@@ -6,20 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 from lxcast.cli.command import Json, command
 from lxcast.cli.console import Console, columns
-from lxcast.model import conceal
 from lxcast.progress import age, amount
-from lxcast.settings import SETTINGS, Settings, StorageOptions, in_groups, load, select, show
+from lxcast.settings import Settings, StorageOptions, in_groups, select
 
 if TYPE_CHECKING:
     from lxcast.storages.storage import StoredTemplate
 
 
-@command("list", *in_groups("storage", "access", "nodes"), example="lxcast list --storage /var/lib/vz")
+@command(
+    "list",
+    *in_groups("storage", "access", "nodes"),
+    example="lxcast list --storage /var/lib/vz\nlxcast list --storage proxmox:pve1/local --all-nodes",
+)
 def list_(console: Console, settings: Settings, json: Json = False) -> None:
     """List the templates of a storage.
 
-    Of a Proxmox storage the records on this machine tell the digests: those of what was uploaded elsewhere are unknown.
-    The containers that were made from a template are what the logs of its nodes still tell.
+    For a Proxmox storage, the digests come from the records on this machine; those of templates that were uploaded from
+    elsewhere are unknown. The containers made from a template come from the task logs of the nodes.
     """
     from lxcast.storages.open import open_storage
 
@@ -64,38 +67,3 @@ def _row(template: "StoredTemplate") -> tuple[str, ...]:
         template.template_id,
         ", ".join(str(each.vmid) for each in template.containers or ()) or "unknown",
     )
-
-
-@command("operations", example="lxcast operations --json")
-def operations(console: Console, json: Json = False) -> None:
-    """List the cleanup, fit and check rows.
-
-    They are what `--enable`, `--disable` and `--allow` name.
-    """
-    from lxcast.cli.tables import operations_as_json, operations_as_text
-
-    if json:
-        console.document(operations_as_json())
-    else:
-        console.out(operations_as_text())
-
-
-@command("settings", example="LXCAST_POLICY=golden lxcast settings")
-def settings(console: Console, json: Json = False) -> None:
-    """Show each setting and where it came from."""
-    found = load()
-    for name in found.unknown_variables:
-        console.progress.warn(f"the environment variable {name} is no setting's")
-    if json:
-        rows = [
-            {
-                "name": row.name,
-                "value": conceal(found.text(row.name)) if row.kind == "url" else found.values[row.name],
-                "origin": found.origins[row.name],
-                "env": row.env,
-            }
-            for row in SETTINGS
-        ]
-        console.document({"settings": rows})
-    else:
-        console.out(columns([(row.name, show(found.values[row.name]), found.origins[row.name]) for row in SETTINGS]))
