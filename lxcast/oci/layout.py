@@ -133,6 +133,13 @@ def names_more_images(blobs: Blobs) -> bool:
     return False
 
 
+def has_docker_images(blobs: Blobs) -> bool:
+    """Return whether manifest.json describes images: other programs use the name, too."""
+    with suppress(ArchiveError):
+        return bool(_docker_images(blobs))
+    return False
+
+
 def find_in_docker_archive(blobs: Blobs, ref: str, platform: Platform | None, place: str) -> Image:
     """Return the image of a `docker save` archive that `ref` (a tag or id, "" for the only one) chooses.
 

@@ -73,6 +73,8 @@ class DirectoryBlobs:
         try:
             file = Path(os.path.realpath(self._root / path))
             return file if file.is_relative_to(self._root) and file.is_file() else None
+        except ValueError:  # half a surrogate pair or a NUL, which JSON can contain and paths cannot
+            return None
         except OSError as error:
             raise SourceError(f"{self.name}: cannot read {path:.200}: {error.strerror}") from error
 

@@ -13,7 +13,14 @@ from pathlib import Path
 from lxcast.compression import Peeked, Prefetch, decompress, sniff
 from lxcast.errors import ArchiveError, SourceError
 from lxcast.model import ImageConfig
-from lxcast.oci.layout import Image, Layer, find_in_docker_archive, find_in_layout, names_more_images
+from lxcast.oci.layout import (
+    Image,
+    Layer,
+    find_in_docker_archive,
+    find_in_layout,
+    has_docker_images,
+    names_more_images,
+)
 from lxcast.oci.merge import DIRECTORY, LINK, SYMLINK, WHITEOUT, Attributes, Entry, Merge, Plan
 from lxcast.oci.platform import Platform
 from lxcast.record import Origin
@@ -54,7 +61,7 @@ def open_if_image(path: Path, platform: str, name: str = "") -> "ImageSource | N
     blobs: Blobs | None = DirectoryBlobs(path) if is_directory(path) else list_archive(path, name, images_only=True)
     if blobs is None:
         return None
-    saved = blobs.size("manifest.json") is not None
+    saved = blobs.size("manifest.json") is not None and has_docker_images(blobs)
     if _is_layout(blobs) and not (saved and names_more_images(blobs)):
         return _layout(blobs, path, "", platform, name)
     # A root filesystem may have a manifest.json, too.
