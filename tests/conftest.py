@@ -29,7 +29,9 @@ _NOT_THEIRS = (
         "XZ_",
         "ZSTD_",
     ),
+    "PYTHONDONTWRITEBYTECODE",  # else each start of a command compiles lxcast again
     *("PYTHONUNBUFFERED", "PYTHONWARNINGS", "PYTHONOPTIMIZE", "PYTHONDEVMODE", "PYTHONIOENCODING", "PYTHONUTF8"),
+    "PYTHONDONTWRITEBYTECODE",  # each start of a command would compile lxcast again
 )
 
 for name in [*os.environ]:
