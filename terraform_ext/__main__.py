@@ -5,6 +5,7 @@ import signal
 import sys
 
 from lxcast.errors import ApiError, LxcastError, PinError, UsageError
+from lxcast.references.files import MAX_BYTES
 from terraform_ext.answer import answer
 from terraform_ext.query import parse
 
@@ -65,7 +66,7 @@ def main() -> int:
             raise UsageError(
                 "there are arguments, and the query comes on standard input", hint="try: lxcast-data --help"
             )
-        result = answer(parse(sys.stdin.buffer.read() if sys.stdin else b""))
+        result = answer(parse(sys.stdin.buffer.read(MAX_BYTES + 1) if sys.stdin else b""))
     except LxcastError as error:
         print(layout(error), file=sys.stderr)  # noqa: T201 - the program's voice
         return 1

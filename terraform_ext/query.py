@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from lxcast.errors import UsageError, join_problems
 from lxcast.identifiers import FORMS, NODE, SHA256, VERSION
 from lxcast.references.entries import unique_keys
+from lxcast.references.files import MAX_BYTES
 
 KEYS = {
     "name": 'the name that the template was built with, as in name = "debian-12"',
@@ -120,6 +121,8 @@ def _contradictions(query: Query) -> Iterator[str]:
 
 def _members(text: bytes) -> dict[str, object]:
     """Return the members of the one JSON object that `text` is."""
+    if len(text) > MAX_BYTES:
+        raise UsageError(f"standard input has more than {MAX_BYTES} bytes", hint="a query has a handful of short keys")
     try:
         members = json.loads(text, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:

@@ -1,8 +1,8 @@
 """Addresses of values in HCL: names joined by dots, as Terraform writes references.
 
-A name that holds more than letters, digits, "_" and "-" stands as ["NAME"], an element of a list as [N], and so does
-one of several blocks of the same header: `module.web.disk[1].size`. The parameter files of Packer and Terraform name
-their variables at the top; a block's type and labels come first elsewhere.
+A name with more than letters, digits, "_" and "-" is written as ["NAME"], an element of a list as [N], and so is one
+of several blocks with the same header: `module.web.disk[1].size`. An address starts with a block's type and labels;
+in files that set variables, with the variable's name.
 """
 
 import json
@@ -19,11 +19,11 @@ _PART = re.compile(r'(?P<dot>\.)?(?:(?P<name>[\w-]+)|\[(?P<number>\d+)\]|\[(?P<q
 
 @dataclass(frozen=True, slots=True)
 class Nth:
-    """Which of the blocks of one header in one body is meant, from 0; an address may leave it out."""
+    """Which of the blocks with one header in one body, from 0; an address may leave it out."""
 
     number: int
     shown: bool
-    """There is more than one."""
+    """Whether there is more than one."""
 
 
 Step = str | int | Nth
@@ -31,7 +31,7 @@ Step = str | int | Nth
 
 
 def parse_address(text: str) -> tuple[str, ...]:
-    """Return the names and numbers of an address, the numbers as text; UsageError says where it cannot be read."""
+    """Return the names and numbers of an address, numbers as strings; UsageError says where it is invalid."""
     parts: list[str] = []
     position = 0
     while position < len(text) or not parts:
@@ -39,7 +39,7 @@ def parse_address(text: str) -> tuple[str, ...]:
         bracket = match is not None and match["name"] is None
         if match is None or bool(match["dot"]) != (bool(parts) and not bracket):
             raise UsageError(
-                f"the address {text!r} cannot be read from character {position + 1} on",
+                f"the address {text!r} is invalid from character {position + 1} on",
                 hint='write it as local.lxc_rootfs_version, module.web.template, disks[0].size or local.ids["a.b"]',
             )
         parts.append(_unquoted(match["quoted"], text) if match["quoted"] else match["name"] or match["number"])
@@ -51,7 +51,7 @@ def _unquoted(quoted: str, text: str) -> str:
     try:
         return str(json.loads(quoted))
     except ValueError as error:
-        raise UsageError(f"the address {text!r}: {quoted} is no quoted name", hint="quote it as JSON does") from error
+        raise UsageError(f"the address {text!r}: invalid quoted name {quoted}", hint="quote it as in JSON") from error
 
 
 def show_address(path: Sequence[Step]) -> str:
@@ -70,7 +70,7 @@ def show_address(path: Sequence[Step]) -> str:
 
 
 def below(path: Sequence[Step], names: Sequence[str]) -> Sequence[Step] | None:
-    """Return what of a path comes after the names, None where it does not begin with them."""
+    """Return the part of a path behind the names, None if it does not start with them."""
     if not names:
         return path
     if not path:
@@ -83,7 +83,7 @@ def below(path: Sequence[Step], names: Sequence[str]) -> Sequence[Step] | None:
 
 
 def split_target(text: str) -> tuple[Path, str]:
-    """Split FILE or FILE:ADDRESS; a colon may be part of the file's name where that file is there."""
+    """Split FILE or FILE:ADDRESS; a colon may be part of the name of an existing file."""
     if Path(text).is_file():
         return Path(text), ""
     colons = [match.start() for match in re.finditer(":", text)]

@@ -1,5 +1,6 @@
 """python-hcl2 as a second opinion on an edit: the tokens that its grammar reads in a file."""
 
+import fcntl
 import os
 from functools import lru_cache
 from importlib.metadata import version
@@ -46,20 +47,26 @@ def _parser() -> Any:
     from lark import Lark
 
     cache = os.environ.get("XDG_CACHE_HOME") or f"{os.environ.get('HOME') or Path.home()}/.cache"
-    table = Path(cache) / "lxcast" / f"hcl2-{version('python-hcl2')}-lark-{version('lark')}.table"
-    written = table if table.exists() else table.with_suffix(f".{os.getpid()}")
+    directory = Path(cache) / "lxcast"
+    table = directory / f"hcl2-{version('python-hcl2')}-lark-{version('lark')}.table"
     try:
-        table.parent.mkdir(parents=True, exist_ok=True)
-        parser = Lark.open(
+        directory.mkdir(parents=True, exist_ok=True)
+        if not table.exists() and not os.access(directory, os.W_OK):
+            return None
+        lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # lark writes the table in place
+        return Lark.open(
             "hcl2.lark",
             parser="lalr",
-            cache=str(written),
+            cache=str(table),
             rel_to=hcl2.parser.__file__,
             propagate_positions=True,
             postlex=PostLexer(),
         )
-        if written is not table:
-            written.replace(table)  # so that no other process reads half a table
     except OSError:
         return None
-    return parser
+    finally:
+        os.close(lock)

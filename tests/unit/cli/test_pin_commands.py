@@ -68,3 +68,41 @@ def test_a_refusal_is_a_message_a_hint_and_a_code(folder: Path) -> None:
     assert told.returncode == 11
     assert told.stderr.startswith("lxcast: error: more.tf:2:8: local.id is a template string")
     assert 'main.tf:2: local.version = "v3"' in told.stderr
+
+
+UNSEEN = {
+    "tofu/main.tofu": 'locals {\n  t = "local:vztmpl/debian-12-v3.tar.zst"\n}\n',
+    "terragrunt/terragrunt.hcl": 'inputs = {\n  t = "local:vztmpl/debian-12-v3.tar.zst"\n}\n',
+    "json/main.tf.json": '{"locals": {"t": "local:vztmpl/debian-12-v3.tar.zst"}}\n',
+    "caller/main.tf": 'module "web" {\n  source = "./m"\n  v      = "v3"\n}\n',
+    "unknown/main.tf": 'locals {\n  t = "local:vztmpl/debian-12-${var.v}.tar.zst"\n}\n',
+    "env.hcl": 'locals {\n  version = "v3"\n}\n',
+}
+MODULE = 'variable "v" {}\nlocals {\n  t = "local:vztmpl/debian-12-${var.v}.tar.zst"\n}\n'
+
+
+@pytest.mark.parametrize("name", UNSEEN)
+def test_prune_keeps_a_template_that_any_kind_of_file_uses_or_may_use(name: str, folder: Path) -> None:
+    for path, text in ((name, UNSEEN[name]), ("caller/m/main.tf", MODULE)):
+        if path == name or name.startswith("caller"):
+            (folder / "env" / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "env" / path).write_text(text)
+    told = lxcast("prune", "--keep", "1", "--pins", "env", "--apply", cwd=folder)
+    assert told.returncode == 0, told.stderr
+    assert (folder / "storage/template/cache/debian-12-v3.tar.zst").exists()
+    assert "pinned by env/" in told.stdout
+    if name in ("unknown/main.tf", "env.hcl"):
+        assert "may be pinned by" in told.stdout
+
+
+def test_a_literal_of_every_kind_of_file_is_read_and_set(folder: Path) -> None:
+    for name, address in (
+        ("tofu/main.tofu", "local.t"),
+        ("json/main.tf.json", "local.t"),
+        ("env.hcl", "local.version"),
+    ):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(UNSEEN[name])
+        assert lxcast("promote", "debian-12", "--to", f"{name}:{address}", cwd=folder).returncode == 0
+        assert "v4" in lxcast("pin", "get", name, address, cwd=folder).stdout
+        assert (folder / name).read_text() == UNSEEN[name].replace("v3", "v4")

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from lxcast.errors import UsageError
 from lxcast.references.address import Nth, Step, below, parse_address, show_address, split_target
+from lxcast.references.hcl import parse
 
 NAMES = st.text(st.characters(codec="utf-8"), max_size=8) | st.from_regex(r"[a-z_][a-z0-9_.-]{0,8}", fullmatch=True)
 IN_BLOCK = st.tuples(
@@ -66,3 +67,22 @@ def test_a_colon_in_a_file_name_is_part_of_it_where_that_file_is(tmp_path: Path)
     assert split_target(str(odd)) == (odd, "")
     assert split_target("none.tf:local.v") == (Path("none.tf"), "local.v")
     assert split_target("none.tf") == (Path("none.tf"), "")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "address"),
+    [
+        ("main.tf", 'variable "v" {\n  default = "x"\n}\n', "var.v"),
+        ("main.tf", 'variable "o" {\n  default = { a = "x" }\n}\n', "var.o.a"),
+        ("prod.tfvars", 'v = "x"\n', "var.v"),
+        ("prod.tfvars.json", '{"v": "x"}', "var.v"),
+        ("main.tf", 'resource "docker_image" "web" {\n  name = "x"\n}\n', "docker_image.web.name"),
+        ("main.tf", 'resource "docker_image" "web" {\n  name = "x"\n}\n', "resource.docker_image.web.name"),
+        ("main.tf", 'module "web" {\n  v = "x"\n}\n', "module.web.v"),
+        ("main.tf", 'data "external" "d" {\n  query = { v = "x" }\n}\n', "data.external.d.query.v"),
+        ("main.tf.json", '{"resource": {"a": {"b": {"c": [{"d": "x"}]}}}}', "a.b.c[0].d"),
+        ("main.tf.json", '{"variable": {"v": {"default": "x"}}}', "var.v"),
+    ],
+)
+def test_an_address_is_accepted_as_terraform_writes_references(name: str, text: str, address: str) -> None:
+    assert parse(text.encode(), Path(name)).find(address).value == "x"

@@ -191,3 +191,34 @@ def test_no_library_and_nothing_of_the_storages_is_loaded_for_a_pin(folder: Path
     # hashlib, ssl and hcl2's grammar are what makes a start slow; the others together double the time to this answer.
     slow = {"lxcast.storages", "hashlib", "ssl", "hcl2", "subprocess"}
     assert not (slow | {"dataclasses", "inspect", "pathlib", "argparse", "typing", "textwrap"}) & set(loaded)
+
+
+def test_a_variant_is_asked_for_by_name_and_never_chosen_silently(folder: Path) -> None:
+    content = json.loads((folder / DEFAULT).read_text())
+    entry = content["lxc_templates"].pop("debian-12")
+    content["lxc_templates"] = {
+        "debian-12/minimal": entry | {"variant": "minimal"},
+        "debian-12/full": entry | {"variant": "full", "template_id": "local:vztmpl/debian-12-full-v4.tar.zst"},
+    }
+    (folder / DEFAULT).write_text(json.dumps(content))
+    text = " ".join(refusal(NAMED, cwd=folder).split())
+    assert "several variants of 'debian-12': 'full', 'minimal'" in text
+    answer = result({**NAMED, "variant": "full"}, cwd=folder)
+    assert (answer["variant"], answer["file"]) == ("full", "debian-12-full-v4.tar.zst")
+    assert "no pin for the variant ''" in " ".join(refusal({**NAMED, "variant": ""}, cwd=folder).split())
+    del content["lxc_templates"]["debian-12/full"]
+    (folder / DEFAULT).write_text(json.dumps(content))
+    assert result(NAMED, cwd=folder)["variant"] == "minimal", "the only one"
+
+
+def test_a_pin_file_that_is_a_pipe_or_huge_is_refused_at_once(folder: Path) -> None:
+    os.mkfifo(folder / "pipe.auto.tfvars.json")
+    assert "not a regular file" in refusal({**NAMED, "pin_file": "pipe.auto.tfvars.json"}, cwd=folder)
+    (folder / "huge.auto.tfvars.json").write_text('{"x": "' + "x" * 5_000_000 + '"}')
+    assert "expected at most" in " ".join(refusal({**NAMED, "pin_file": "huge.auto.tfvars.json"}, cwd=folder).split())
+
+
+def test_any_number_of_unknown_keys_is_a_short_message(folder: Path) -> None:
+    text = refusal({**NAMED, **{f"key{number}": "x" for number in range(50_000)}}, cwd=folder)
+    assert "and 49980 more" in text
+    assert len(text) < 5_000
