@@ -23,6 +23,9 @@ NODE = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
 VERSION = r"v[1-9][0-9]{0,8}"
 SHA256 = r"[0-9a-f]{64}"
 
+SECRET_NAME = "|".join(("token", "secret", "passw", "passphrase", "credential", "private_?key", "api_?key"))
+"""Matches names of variables and settings that hold secrets (case-insensitive)."""
+
 FORMS = {
     "version": (f"({VERSION})?", "v and a number"),
     "variant": (r"([A-Za-z0-9][A-Za-z0-9_.-]*)?", "letters, digits, '_', '.', '-', a letter or digit first"),

@@ -241,7 +241,12 @@ def _check(plan: SourcePlan, conversion: Conversion, progress: Progress) -> list
 def _subject(plan: SourcePlan, conversion: Conversion) -> checks.Subject:
     dhcp = plan.options.content.network == "dhcp"
     return checks.Subject(
-        conversion.survey, arch=plan.options.checks.arch, init=plan.init, process=plan.source.config, dhcp=dhcp
+        conversion.survey,
+        arch=plan.options.checks.arch,
+        init=plan.init,
+        process=plan.source.config,
+        dhcp=dhcp,
+        image=FORMATS[plan.options.output.format].layer != "",
     )
 
 

@@ -16,10 +16,10 @@ from lxcast.rootfs.additions import parse_additions
 from lxcast.rootfs.checks import CHECKS, SCAN_ROOTS, Init, reads, scan
 from lxcast.rootfs.cleanup import Cleanup, Operation
 from lxcast.rootfs.container import systemd
-from lxcast.rootfs.distribution import machine
+from lxcast.rootfs.distribution import LINKED_FILES, machine
 from lxcast.rootfs.fit import Fit, FitOptions, Fitting
 from lxcast.rootfs.fits import FITS
-from lxcast.rootfs.globs import Matcher
+from lxcast.rootfs.globs import Matcher, literal
 from lxcast.rootfs.init import is_written
 from lxcast.rootfs.operations import OPERATIONS
 from lxcast.rootfs.pipeline import Pipeline, Repairs
@@ -181,8 +181,9 @@ def convert(
     If a later member requires changes to an earlier one the source is read again. Raises SourceError if it cannot be.
     """
     repairs = Repairs()
+    linked: tuple[str, ...] = ()
     for attempt in (1, 2):
-        survey = Survey(reads(CHECKS) + _fit_reads(rules), scan, SCAN_ROOTS)
+        survey = Survey((*reads(CHECKS), *_fit_reads(rules), *linked), scan, SCAN_ROOTS)
         cleanup, fitting = Cleanup(rules.operations, rules.remove), Fitting(rules.fits, rules.fit_options)
         output = _Output(file, options, archive, progress)
         pipeline = Pipeline(
@@ -190,7 +191,7 @@ def convert(
             fitting,
             survey,
             Writer(output.take),
-            interests=rules.interests(),
+            interests=[*rules.interests(), *linked],
             made=rules.fit_options.epoch,
             clamp=rules.clamp,
             repairs=repairs,
@@ -200,14 +201,15 @@ def convert(
         with archive.members(rules.limits) as members:
             found = pipeline.run(members)
         output.finish()
-        if not found:
+        linked = tuple(map(literal, survey.unread_texts(LINKED_FILES))) if attempt == 1 and archive.rereadable else ()
+        if not found and not linked:
             digest = f"sha256:{output.diff_id.hexdigest()}"
             sha256 = output.sha256.hexdigest() if file else ""
             return Conversion(survey, cleanup.report(), fitting.report(), digest, sha256, output.size)
         if attempt == 2 or not archive.rereadable:
             break
         repairs = found
-        progress.say("reading the source again: it repeats paths, or links to files that cleanup removes")
+        progress.say("reading the source again: links lead to files that came before them, or paths are repeated")
         if file:
             file.clear()
     if archive.rereadable:

@@ -62,8 +62,7 @@ def publish(
             hint="the file was damaged or replaced: build it again, or remove the record if the file is right",
         )
     if check:
-        init = "app" if record and record.hints.get("init") == "app" else ""
-        checked = check_archive(path, options, progress, init=init)
+        checked = check_archive(path, options, progress)
         if failure := checks.to_error(checked.findings, str(path)):
             raise failure
         for finding in checked.findings:

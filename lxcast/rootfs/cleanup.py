@@ -33,6 +33,8 @@ class Operation:
     drop: tuple[str, ...] = ()
     truncate: tuple[str, ...] = ()
     types: tuple[bytes, ...] = ()
+    xattrs: tuple[str, ...] = ()
+    """Prefixes of extended attributes that are removed from every member."""
     spares: tuple[bytes, ...] = ()
 
 
@@ -64,6 +66,8 @@ class Cleanup:
                 patterns.setdefault(pattern, {REG: truncate})
             self._types |= dict.fromkeys(row.types, drop)
         self._find = Matcher(patterns).find
+        self._xattrs = {prefix.encode(): row.id for row in rows for prefix in row.xattrs}
+        self._prefixes = tuple(self._xattrs)
         self._counts = {row.id: [0, 0] for row in rows}
 
     def action(self, path: bytes, type: bytes) -> Hit | None:
@@ -77,6 +81,16 @@ class Cleanup:
             if hit is not None:
                 return hit
         return self._types.get(type)
+
+    def strip(self, member: Member) -> None:
+        """Remove the extended attributes of `member` that a row removes, and count it."""
+        removed = [name for name in member.xattrs or () if name.startswith(self._prefixes)]
+        if not removed:
+            return
+        kept = {name: value for name, value in (member.xattrs or {}).items() if name not in removed}
+        member.xattrs, member.front = kept or None, None
+        row = next(row for prefix, row in self._xattrs.items() if removed[0].startswith(prefix))
+        self._counts[row][0] += 1
 
     def count(self, hit: Hit, member: Member) -> None:
         """Count `hit` for `member` in its original form. A file that is already empty is not counted as emptied."""

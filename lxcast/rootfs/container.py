@@ -3,11 +3,15 @@
 import re
 
 from lxcast.rootfs.survey import Survey
+from lxcast.tar.member import LNK, REG
 
 NESTING_SINCE = 242
 """The first systemd version for which Proxmox recommends nesting=1 (PVE/LXC/Setup/Base.pm, check_systemd_nesting)."""
 
 _SHARED_LIBRARY = re.compile(rb"(?:^|/)libsystemd-shared-(\d{1,5})[^/]*\.so$")
+
+_INTERPRETER = re.compile(rb"#![ \t]*([^ \t\n\0]*)")
+"""The interpreter as the kernel parses it (binfmt_script.c): a carriage return is part of the name."""
 
 GIB = 1 << 30
 
@@ -46,3 +50,20 @@ def root_disk(survey: Survey) -> int:
     """
     needed = (survey.unpacked_size + 4096 * survey.members) * 11 // 10 + GIB // 2
     return -(-needed // GIB)
+
+
+def start_problem(survey: Survey, path: bytes) -> str:
+    """Return why the kernel cannot execute the program at `path`; "" if it can."""
+    found = survey.resolve(path)
+    if found is None:
+        return "is missing"
+    if survey.type(found) not in (REG, LNK):
+        return "is not a file"
+    program = survey.executable(found)
+    if program is None:
+        return "is not executable"
+    interpreter = _INTERPRETER.match(program.head)
+    if interpreter and (not interpreter[1] or survey.executable(interpreter[1]) is None):
+        name = interpreter[1].decode("utf-8", "backslashreplace")
+        return f"is a script for the interpreter {name!r}, which is missing or not executable"
+    return ""

@@ -54,6 +54,14 @@ _MARKERS = (
 )
 
 
+LINKED_FILES = (
+    *(path for path, ostype in _MARKERS if ostype != "nixos"),
+    *("etc/os-release", "usr/lib/os-release", "etc/lsb-release"),
+    *("etc/passwd", "etc/group", "etc/shadow", "etc/inittab", "etc/ssh/sshd_config"),
+)
+"""Files that checks read wherever links lead from these paths (`Survey.unread_texts`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """Why Proxmox rejects a distribution (error) or warns about it, and the file concerned."""
@@ -167,6 +175,8 @@ def _first_line(survey: Survey, path: str) -> str:
             reason = f"is a link to {printable(target[1:])}, which Proxmox follows on the node, not in the container"
             raise _RejectedError(f"{reason}: make the link relative", path)
         raise _RejectedError("is missing: Proxmox reads the version from it", path)
+    if survey.text(path.encode()) is None:
+        raise _RejectedError("is a link to a file that lxcast could not read in one pass: use a source file", path)
     if not text:
         raise _RejectedError("is empty: Proxmox reads the version from it", path)
     return text.split("\n", 1)[0]
@@ -215,6 +225,8 @@ _DEBIAN_NAMES = {
 _DEVUAN_NAMES = {"jessie": 8, "ascii": 9, "beowulf": 10, "chimaera": 11, "daedalus": 12, "excalibur": 13}
 _DEBIAN_OLDEST, _DEBIAN_NEWEST = 4, 14
 _UBUNTU_OLDEST = 17
+_UBUNTU_EDITED = {"12.04": ("etc/udev/udev.conf", "etc/init/"), "14.04": ("etc/init/",)}
+_CENTOS_WITH_SYSTEMD = 7  # for older releases Proxmox edits rc.sysinit (PVE/LXC/Setup/CentOS.pm, template_fixup)
 _UBUNTU_KNOWN = re.compile(r"12\.04|14\.04|15\.04|15\.10|16\.04|16\.10|(1[7-9]|2[0-6])\.(04|10)", re.ASCII)
 
 
@@ -252,6 +264,7 @@ def _ubuntu(survey: Survey, _: dict[str, str]) -> _Result:
         raise _RejectedError("lacks a line such as DISTRIB_RELEASE=24.04, which Proxmox requires", path)
     version = float(match[1])
     if _UBUNTU_KNOWN.fullmatch(match[1]):
+        _require_paths(survey, _UBUNTU_EDITED.get(match[1], ()))
         return version, ""
     if version < _UBUNTU_OLDEST:
         raise _RejectedError(f"contains DISTRIB_RELEASE={match[1]}, which is too old for Proxmox", path)
@@ -267,6 +280,8 @@ def _centos(survey: Survey, _: dict[str, str]) -> _Result:
     version = float(match[1])
     if not 5 <= version < 11:
         raise _RejectedError(f"contains {line!r}: Proxmox supports releases 5 to 10", path)
+    if version < _CENTOS_WITH_SYSTEMD:
+        _require_paths(survey, ("etc/rc.d/rc.sysinit",))
     return version, ""
 
 
@@ -280,6 +295,32 @@ def _at_least(name: str, oldest: int) -> Callable[[Survey, dict[str, str]], _Res
         return version, ""
 
     return read_version
+
+
+def _fedora(survey: Survey, values: dict[str, str]) -> _Result:
+    version, warning = _at_least("Fedora", 22)(survey, values)
+    with_sysconfig = survey.type(survey.resolve(b"etc/sysconfig/network") or b"") in (REG, LNK)
+    if version <= 24 or (version <= 27 and with_sysconfig):
+        _require_release_line(survey)
+    return version, warning
+
+
+def _require_release_line(survey: Survey) -> None:
+    """Raise _RejectedError unless CentOS's network setup can read the release from inside the container."""
+    if not re.search(r"release\s+\d", survey.text(b"etc/redhat-release") or "", re.ASCII):
+        raise _RejectedError("lacks 'release N', which Proxmox's network setup reads", "etc/redhat-release")
+
+
+def _require_paths(survey: Survey, paths: tuple[str, ...]) -> None:
+    """Raise _RejectedError for a file that Proxmox edits, or a directory (final "/") that it writes to, if missing."""
+    for path in paths:
+        found = survey.resolve(path.encode())
+        types = (DIR,) if path.endswith("/") else (REG, LNK)
+        implied = path.endswith("/") and any(
+            each.startswith(path.encode()) for each in survey.paths_with(path.encode())
+        )
+        if not implied and (found is None or survey.type(found) not in types):
+            raise _RejectedError("is missing: Proxmox edits it in containers of such an old release", path.rstrip("/"))
 
 
 def _opensuse(_: Survey, values: dict[str, str]) -> _Result:
@@ -312,9 +353,7 @@ def _gentoo(survey: Survey, _: dict[str, str]) -> _Result:
 
 def _openeuler(survey: Survey, values: dict[str, str]) -> _Result:
     result = _at_least("openEuler", 24)(survey, values)
-    # The network setup is CentOS's, which reads the release from this file, inside the container.
-    if not re.search(r"release\s+\d", survey.text(b"etc/redhat-release") or "", re.ASCII):
-        raise _RejectedError("lacks 'release N', which Proxmox's network setup reads", "etc/redhat-release")
+    _require_release_line(survey)  # its network setup is CentOS's
     return result
 
 
@@ -322,7 +361,7 @@ _VERSIONS: dict[str, Callable[[Survey, dict[str, str]], _Result]] = {
     "centos": _centos,
     "debian": _debian,
     "devuan": _devuan,
-    "fedora": _at_least("Fedora", 22),
+    "fedora": _fedora,
     "gentoo": _gentoo,
     "openeuler": _openeuler,
     "opensuse": _opensuse,

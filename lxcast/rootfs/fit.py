@@ -7,7 +7,7 @@ their final form at the end, when the survey knows the distribution, init and un
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from posixpath import dirname, join, normpath
+from posixpath import dirname, join
 from typing import Literal
 
 from lxcast.errors import ArchiveError, UsageError
@@ -15,7 +15,7 @@ from lxcast.identifiers import one_line
 from lxcast.model import ImageConfig
 from lxcast.rootfs.additions import Addition, read_additions
 from lxcast.rootfs.globs import Matcher
-from lxcast.rootfs.survey import Survey
+from lxcast.rootfs.survey import Survey, follow
 from lxcast.tar.member import DIR, LNK, REG, SYM, Member, directory, printable, regular, symlink
 
 HELD_LIMIT = 64 * 1024
@@ -23,8 +23,6 @@ HELD_LIMIT = 64 * 1024
 
 ADD = "add"
 """The name of the additions in the report; no row has this identifier."""
-
-_LINKS_FOLLOWED = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,17 +171,14 @@ class Fitting:
         return member.type if member else self.survey.type(path)
 
     def resolve(self, path: bytes, *, chrooted: bool = True) -> bytes | None:
-        """Follow links as `Survey.resolve` does (`resolve_from_host` where not `chrooted`), held members included."""
-        for _ in range(_LINKS_FOLLOWED):
-            member = self.get(path)
-            if member is None:
-                return self.survey.resolve(path) if chrooted else self.survey.resolve_from_host(path)
-            if member.type != SYM:
-                return path
-            if member.link.startswith(b"/") and not chrooted:
-                return None
-            path = normpath(join(b"/", dirname(path), member.link)).lstrip(b"/")
-        return None
+        """Resolve `path` like `Survey.resolve` or `resolve_from_host`, including held and created members."""
+        return follow(path, self.type, self._link, chrooted=chrooted)
+
+    def _link(self, path: bytes) -> bytes | None:
+        member = self.get(path)
+        if member is None:
+            return self.survey.links.get(path)
+        return member.link if member.type == SYM else None
 
     def text(self, path: bytes) -> str | None:
         """Return the text of the file that `path` resolves to. Files that are not held must match the row's `reads`."""

@@ -24,6 +24,11 @@ _DEAD: _State = (None, frozenset())
 _CACHED = 16384  # directories whose state is kept
 
 
+def literal(path: bytes) -> str:
+    """Return the pattern that matches exactly this path and everything below it."""
+    return "".join(f"[{char}]" if char in "*?[{" else char for char in path.decode("utf-8", "surrogateescape"))
+
+
 def _component(text: str) -> Component:
     """Compile one component of a pattern."""
     if text == "**":
@@ -49,7 +54,7 @@ def _expression(text: str) -> str:
             end = text.find("]", at + 1)
             if end < 0:
                 raise UsageError(f"pattern component {text!r}: missing ']' after '['")
-            inside = text[at:end].replace("\\", "\\\\")
+            inside = text[at:end].replace("\\", "\\\\").replace("[", "\\[")
             out += f"[^{inside[1:]}]" if inside.startswith("!") else f"[{inside}]"
             at = end + 1
         else:

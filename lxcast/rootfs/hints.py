@@ -4,6 +4,7 @@ import re
 from contextlib import suppress
 from typing import Any
 
+from lxcast.identifiers import SECRET_NAME
 from lxcast.model import ImageConfig, Mount, Resources
 from lxcast.rootfs.checks import Subject
 from lxcast.rootfs.container import needs_nesting, root_disk
@@ -18,9 +19,7 @@ _TOOL_DEFAULTS = {"runc", "umoci-default"}
 """Default hostnames of `runc spec` and umoci."""
 
 # The value ends with a shell word, because a history line is a command that starts with its build arguments.
-_SECRET = re.compile(
-    r"(?i)\b(\w*(?:token|secret|passw|passphrase|credential|private_?key|api_?key)\w*=)('[^']*'|\"[^\"]*\"|\S+)"
-)
+_SECRET = re.compile(rf"(?i)\b(\w*(?:{SECRET_NAME})\w*=)('[^']*'|\"[^\"]*\"|\S+)")
 
 
 def container_hints(subject: Subject) -> dict[str, Any]:

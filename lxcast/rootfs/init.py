@@ -8,8 +8,9 @@ import re
 import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from posixpath import basename, join
-from shlex import quote
+from shlex import quote, split
 
 from lxcast.model import ImageConfig, Mount
 from lxcast.rootfs.survey import Survey
@@ -69,6 +70,18 @@ done
 def is_written(survey: Survey) -> bool:
     """Whether lxcast wrote the init of the root filesystem."""
     return (survey.text(PLACES[0]) or "").startswith(MARK)
+
+
+def environment_names(survey: Survey) -> list[str]:
+    """Return the names of the variables in a written init, whose start line is `env -i NAME=VALUE ... PROGRAM`."""
+    script = survey.text(PLACES[0]) or ""
+    line = re.search(r"^\texec .*?\s-i\s+\$reset\s(.*?)^}", script, re.MULTILINE | re.DOTALL)
+    try:
+        words = split(line[1]) if line else []
+    except ValueError:  # `su -c` quotes the whole command
+        words = re.findall(r"[A-Za-z_]\w*=", line[1]) if line else []
+    assignments = takewhile(re.compile(r"[A-Za-z_]\w*=").match, words)  # the first other word is the program
+    return [word.partition("=")[0] for word in assignments]
 
 
 def has_ifupdown(survey: Survey) -> bool:

@@ -288,6 +288,35 @@ OPERATIONS = (
         drop=(".dockerenv", ".dockerinit", "packer-files"),
     ),
     Operation(
+        "build-residue",
+        True,
+        "files of image builders and container backups",
+        "BuildKit's exporter writes attestations, which contain the build arguments, to the root directory. eStargz"
+        " marks layers with files. A backup by vzdump contains the configuration of the container: its name, addresses"
+        " and firewall rules. Proxmox writes /fastboot at each start.",
+        drop=(
+            "{provenance,sbom}{,[-.]*}.json",
+            "{.prefetch.landmark,.no.prefetch.landmark,stargz.index.json}",
+            "etc/vzdump",
+            "fastboot",
+        ),
+        spares=(DIR,),
+    ),
+    Operation(
+        "bookkeeping-xattrs",
+        True,
+        "extended attributes of overlay filesystems and rootless builders",
+        "They record whiteouts, origins and owners for the tool that built the layer: overlayfs, fuse-overlayfs,"
+        " containers storage, umoci and rootlesscontainers. tar would restore those in the user namespace.",
+        xattrs=(
+            "user.overlay.",
+            "trusted.overlay.",
+            "user.fuseoverlayfs.",
+            "user.containers.",
+            "user.rootlesscontainers",
+        ),
+    ),
+    Operation(
         "docker-apt",
         True,
         "Docker configuration of apt, dpkg and policy-rc.d",

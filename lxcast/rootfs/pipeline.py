@@ -102,7 +102,7 @@ class Pipeline:
         that differs in the second reading.
         """
         survey, writer, interest, clamp = self._survey, self._writer, self._interests.find, self._clamp
-        note, add, waiting = survey.note, writer.add, self._waiting
+        note, add, waiting, strip = survey.note, writer.add, self._waiting, self._cleanup.strip
         members.before_refill = writer.flush
         plain, unmatched = not self._repairs, b"/"
         # Not every archive has a member for the root directory, and an archive of a temporary directory gives it mode
@@ -110,6 +110,8 @@ class Pipeline:
         self._write(directory(b"", 0o755, self._made))
         for member in members:
             path = member.path
+            if member.xattrs:
+                strip(member)
             if not plain or member.type != REG or (waiting and path in waiting):
                 self._take(member)
                 continue

@@ -32,6 +32,49 @@ Scan = Callable[[bytes, memoryview], tuple[str, ...]]
 """(path, the first 64 KiB) -> identifiers of the findings."""
 
 
+def follow(
+    path: bytes,
+    type_of: Callable[[bytes], bytes | None],
+    link_of: Callable[[bytes], bytes | None],
+    *,
+    chrooted: bool = True,
+) -> bytes | None:
+    """Resolve `path` like the kernel (path_resolution(7)) in a filesystem that the two functions describe.
+
+    `chrooted` resolves for a process whose root is the filesystem; otherwise a link that leaves it gives None. Returns
+    None if a link dangles or loops, or if a component is not a directory. Directories without a member are accepted as
+    components.
+    """
+    resolved: list[bytes] = []
+    left = path.split(b"/")[::-1]
+    links = 0
+    while left:
+        part = left.pop()
+        if part == b"":
+            continue
+        if resolved and type_of(b"/".join(resolved)) not in (DIR, None):
+            return None
+        if part == b".":
+            continue
+        if part == b"..":
+            if not resolved and not chrooted:
+                return None
+            del resolved[-1:]
+            continue
+        target = link_of(b"/".join((*resolved, part)))
+        if target is None:
+            resolved.append(part)
+            continue
+        links += 1
+        if links > _LINKS_FOLLOWED or (target.startswith(b"/") and not chrooted):
+            return None
+        if target.startswith(b"/"):
+            resolved.clear()
+        left.extend(target.split(b"/")[::-1])
+    found = b"/".join(resolved)
+    return found if type_of(found) is not None else None
+
+
 @dataclass(frozen=True, slots=True)
 class Executable:
     """A regular file with an execute bit: its mode and first bytes (enough for an ELF machine or a shebang)."""
@@ -193,31 +236,16 @@ class Survey:
         return self._follow(path, chrooted=False)
 
     def _follow(self, path: bytes, *, chrooted: bool) -> bytes | None:
-        done: list[bytes] = []
-        left = path.split(b"/")[::-1]
-        links = 0
-        while left:
-            part = left.pop()
-            if part in (b"", b"."):
-                continue
-            if part == b"..":
-                if not done and not chrooted:
-                    return None
-                del done[-1:]
-                continue
-            here = b"/".join((*done, part))
-            target = self.links.get(here)
-            if target is None:
-                done.append(part)
-                continue
-            links += 1
-            if links > _LINKS_FOLLOWED or (target.startswith(b"/") and not chrooted):
-                return None
-            if target.startswith(b"/"):
-                done.clear()
-            left.extend(target.split(b"/")[::-1])
-        found = b"/".join(done)
-        return found if found in self._entries else None
+        return follow(path, self.type, self.links.get, chrooted=chrooted)
+
+    def unread_texts(self, paths: Iterable[str]) -> list[bytes]:
+        """Return the files that `paths` resolve to through links but whose content was not kept.
+
+        The target of a link is unknown until the link streams by, so these files need a second reading.
+        """
+        found = (self.resolve(path.encode()) for path in paths)
+        files = (path for path in found if path is not None and self.type(path) in (REG, LNK))
+        return sorted({first for path in files if (first := self.hard_links.get(path, path)) not in self.texts})
 
     def executable(self, path: bytes) -> Executable | None:
         """Return the executable that `path` resolves to through symbolic and hard links, or None."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lxcast.errors import UsageError
+from lxcast.identifiers import SECRET_NAME
 from lxcast.settings.table import BY_NAME, SETTINGS, Setting, Value
 from lxcast.settings.values import convert, did_you_mean, parse, show
 
@@ -21,7 +22,7 @@ Raw = TypeVar("Raw")
 TABLES = ("containers", "routes")
 """Tables of the settings file that `lxcast create` reads: profiles of containers by name, and the routing rules."""
 
-_SECRET = re.compile(r"token|secret|passw|passphrase|credential|private_?key|api_?key")
+_SECRET = re.compile(SECRET_NAME, re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ def _unknown_keys(path: Path, given: Mapping[str, object]) -> Iterator[str]:
     for name in given:
         if name in BY_NAME:
             continue
-        if _SECRET.search(name.lower()):
+        if _SECRET.search(name):
             yield (
                 f"{path}: {name}: a settings file must not contain secrets, because it is committed and copied; use "
                 "the environment or a separate file"

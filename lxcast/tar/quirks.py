@@ -9,6 +9,8 @@ class Quirks:
 
     unprefixed: int = 0
     """Members whose name lacks the "./": `--exclude './dev/*'` does not match them."""
+    unexcluded: set[bytes] = field(default_factory=set)
+    """Special files below dev whose name does not start with "./dev/", so that Proxmox's tar does not skip them."""
     absolute: list[bytes] = field(default_factory=list)
     """Names that begin with "/" or contain "..", as they are in the archive."""
     too_long: list[tuple[bytes, str]] = field(default_factory=list)

@@ -260,6 +260,8 @@ class Reader:
                     self._body = size
             fields.require(size, uid, gid, mtime)
             member.__init__(self._path(path), kind, mode, uid, gid, size, mtime, body=self)  # type: ignore[misc]
+            if self._quirks is not None and member.path.startswith(b"dev/") and not path.startswith(b"./dev/"):
+                self._quirks.unexcluded.add(member.path)
             if not member.path and kind != DIR:
                 raise ValueError("it takes the place of the root directory")
             if kind in (LNK, SYM) and (not link or 0 in link):

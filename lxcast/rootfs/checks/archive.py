@@ -24,8 +24,8 @@ def _devices(subject: Subject) -> Iterator[Finding]:
     for path in subject.survey.devices:
         if not path.startswith(b"dev/"):
             yield Finding("is a device node, which an unprivileged container cannot create", path)
-        elif subject.survey.quirks.unprefixed:
-            yield Finding("is a device node whose name lacks the './' with which Proxmox would skip it", path)
+        elif path in subject.survey.quirks.unexcluded:
+            yield Finding("is a device node whose name does not start with './dev/', so Proxmox does not skip it", path)
 
 
 def _big_ids(subject: Subject) -> Iterator[Finding]:
@@ -63,6 +63,14 @@ def _forward_links(subject: Subject) -> Iterator[Finding]:
         if survey.type(target) == DIR:
             where = "is a directory"
         yield Finding(f"is a hard link to {printable(target)}, which {'is itself' if target == path else where}", path)
+
+
+def _links_to_dev(subject: Subject) -> Iterator[Finding]:
+    quirks = subject.survey.quirks
+    for path, target in subject.survey.hard_links.items():
+        skipped = target.startswith(b"dev/") and target not in quirks.unexcluded and not quirks.unprefixed
+        if skipped and not path.startswith(b"dev/"):
+            yield Finding(f"is a hard link to {printable(target)}, which Proxmox does not unpack", path)
 
 
 def _through_links(subject: Subject) -> Iterator[Finding]:
@@ -219,6 +227,18 @@ ARCHIVE = (
         hint=(
             "create the archive again with the target first and nothing left out; `lxcast build FILE` reorders members"
         ),
+    ),
+    Check(
+        id="links-to-dev",
+        group="proxmox",
+        heading="Hard links to members below dev",
+        why=(
+            "Proxmox passes --exclude './dev/*' to tar, so the target of such a link is not unpacked. tar fails with "
+            "'Cannot hard link', and the container is not created."
+        ),
+        find=_links_to_dev,
+        archive=True,
+        hint="run `lxcast build FILE`, which keeps the content under the name of the link",
     ),
     Check(
         id="through-links",

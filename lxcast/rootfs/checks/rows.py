@@ -28,6 +28,8 @@ class Subject:
     """The process of the image or bundle, which starts if there is no init."""
     dhcp: bool = False
     """Whether a written init configures eth0 with DHCP."""
+    image: bool = False
+    """Whether Proxmox unpacks an OCI image and starts the image's process."""
 
     @property
     def managed(self) -> bool:

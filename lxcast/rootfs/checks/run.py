@@ -18,7 +18,9 @@ from lxcast.rootfs.checks.rows import Check, Finding, Group, Init, Level, Subjec
 from lxcast.rootfs.checks.secrets import SECRETS
 from lxcast.rootfs.checks.setup import SETUP
 from lxcast.rootfs.checks.sshd import SSH
+from lxcast.rootfs.checks.started import STARTED
 from lxcast.rootfs.checks.wrapping import WRAPPING, wrapping
+from lxcast.tar.member import printable
 
 __all__ = [
     "CHECKS",
@@ -37,7 +39,7 @@ __all__ = [
     "validate",
 ]
 
-CHECKS: tuple[Check, ...] = (*WRAPPING, *ARCHIVE, *BOOT, *SETUP, *IDENTITY, *SSH, *SECRETS, *ENVIRONMENT)
+CHECKS: tuple[Check, ...] = (*WRAPPING, *ARCHIVE, *BOOT, *STARTED, *SETUP, *IDENTITY, *SSH, *SECRETS, *ENVIRONMENT)
 """Every check, in the order in which findings are reported."""
 
 POLICIES = {
@@ -50,6 +52,10 @@ _LENIENT: frozenset[Group] = frozenset({"ssh", "secrets", "environment"})
 
 _LISTED = 20
 """Findings of one check that are listed: a wrong owner on 100,000 members is one mistake."""
+
+
+_NAMED = 3
+"""Paths that an error lists for findings with the same message."""
 
 
 def reads(checks: Iterable[Check] = CHECKS) -> tuple[str, ...]:
@@ -123,10 +129,19 @@ def to_error(findings: Iterable[Finding], what: str) -> CheckError | None:
     if not failing:
         return None
     lines = [f"{what} has {len(failing)} {'error' if len(failing) == 1 else 'errors'}:"]
-    for index, finding in enumerate(failing):
-        lines.append(f"  {finding.sentence}")
-        following = failing[index + 1 : index + 2]
-        if finding.hint and not (following and following[0].hint == finding.hint):
-            lines.append(f"    {finding.hint}")
+    merged: dict[tuple[str, str, str], list[str]] = {}
+    for finding in failing:
+        path = [] if finding.path is None else [printable(finding.path)]
+        merged.setdefault((finding.check, finding.message, finding.hint), []).extend(path)
+    keys = list(merged)
+    for index, (check, message, hint) in enumerate(keys):
+        paths = merged[check, message, hint]
+        others = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+        where = ", ".join(paths[:_NAMED]) + others
+        lines.append(f"  {check}: {where + ': ' if where else ''}{message}")
+        following = keys[index + 1 : index + 2]
+        if hint and not (following and following[0][2] == hint):
+            lines.append(f"    {hint}")
     names = dict.fromkeys(finding.check for finding in failing)
-    return CheckError("\n".join(lines), hint=f"to pass one knowingly: --allow {next(iter(names))}=REASON")
+    allow = " ".join(f"--allow {name}=REASON" for name in names)
+    return CheckError("\n".join(lines), hint=f"correct the errors as shown; to build anyway: {allow}")

@@ -111,6 +111,26 @@ def _private_keys(subject: Subject) -> Iterator[Finding]:
         yield Finding(f"line {line}: {what}", path)
 
 
+_RESIDUE = {
+    b"etc/vzdump/pct.conf": "the configuration of a container in a backup",
+    b"etc/vzdump/pct.fw": "the firewall rules of a container in a backup",
+    b"etc/vzdump/vps.conf": "the configuration of an OpenVZ container in a backup",
+    b"stargz.index.json": "the index of an eStargz layer",
+    b".prefetch.landmark": "a marker of an eStargz layer",
+    b".no.prefetch.landmark": "a marker of an eStargz layer",
+}
+_ATTESTATION = re.compile(rb"(?:provenance|sbom)(?:[-.][^/]*)?\.json")
+
+
+def _residue(subject: Subject) -> Iterator[Finding]:
+    survey = subject.survey
+    for path, what in _RESIDUE.items():
+        if survey.type(path) not in (None, DIR):
+            yield Finding(f"is {what}", path)
+    for path in (path for path in survey.paths_with(b".json") if _ATTESTATION.fullmatch(path)):
+        yield Finding("is an attestation of BuildKit, which contains the build arguments", path)
+
+
 def _credential(id: str, what: str) -> Callable[[Subject], Iterator[Finding]]:
     def find(subject: Subject) -> Iterator[Finding]:
         for path, _, line in _verdicts(subject, id):
@@ -184,6 +204,18 @@ SECRETS = (
         ),
         find=_private_keys,
         hint="delete the file in the image, replace the key, and install keys when a container starts",
+    ),
+    Check(
+        id="build-residue",
+        group="secrets",
+        heading="No files of image builders and container backups",
+        why=(
+            "BuildKit's attestations in the root directory contain the build arguments, which can be secret. The "
+            "configuration in a backup by vzdump contains the name, the addresses and the firewall rules of a "
+            "container."
+        ),
+        find=_residue,
+        hint="run `lxcast repack FILE`, which leaves them out",
     ),
     *(
         Check(

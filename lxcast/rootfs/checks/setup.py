@@ -2,18 +2,43 @@
 
 import re
 from collections.abc import Iterator
+from posixpath import join
 
 from lxcast.rootfs.checks.rows import Check, Finding, Level, Subject
 from lxcast.rootfs.container import root_disk
 from lxcast.rootfs.distribution import READS, Distribution, detect
 from lxcast.rootfs.survey import Survey
-from lxcast.tar.member import DIR, LNK, REG, printable
+from lxcast.tar.member import DIR, LNK, REG, SYM, printable
 
 DEFAULT_DISK = 4
 """Default size of a root disk in GiB (PVE/API2/LXC.pm)."""
 
-_WRITTEN = (b"etc/hostname", b"etc/hosts", b"etc/resolv.conf")
+_WRITTEN = (b"etc/hostname", b"etc/hosts", b"etc/resolv.conf", b"fastboot")
 """Files that Proxmox writes when it creates a container and at every start (PVE/LXC/Setup/Base.pm)."""
+
+_UBUNTU_NETWORKD, _FEDORA_NETWORKD, _CENTOS_NETWORK_MANAGER = 17.10, 25, 10
+
+_CREATED = {
+    "ifupdown": (b"etc/network",),
+    "networkd": (b"etc/systemd/network",),
+    "NetworkManager": (b"etc/NetworkManager/system-connections",),
+    "network-scripts": (b"etc/sysconfig/network-scripts",),
+    "ifcfg": (b"etc/sysconfig/network",),
+}
+"""Directories in which Proxmox writes the network configuration; it creates missing ones."""
+
+_NETWORK_FILES = {
+    "ifupdown": (b"etc/network/interfaces",),
+    "networkd": (b"etc/systemd/network/eth0.network",),
+    "NetworkManager": (b"etc/NetworkManager/system-connections/eth0.nmconnection",),
+    "network-scripts": (b"etc/sysconfig/network-scripts/ifcfg-eth0",),
+    "ifcfg": (b"etc/sysconfig/network/ifcfg-eth0",),
+}
+"""Files of the network configuration that Proxmox writes for the usual interface eth0."""
+
+_PRESETS = (b"etc/systemd/system-preset",)
+_WITH_PRESETS = frozenset({"archlinux", "centos", "fedora", "ubuntu"})
+"""ostypes for which Proxmox writes 00-pve.preset whatever the init is (setup_init in PVE/LXC/Setup/*.pm)."""
 
 _CRONTABS = b"etc/cron.d/"
 _CRONTAB = re.compile(_CRONTABS + rb"[A-Za-z0-9_-]+")
@@ -52,17 +77,63 @@ def _blocked_files(subject: Subject) -> Iterator[Finding]:
     survey = subject.survey
     if not subject.managed:
         return
-    for path in _WRITTEN:
+    distribution = detect(survey)
+    kind = _network_kind(distribution.ostype, distribution.version)
+    for path in (*_WRITTEN, *_NETWORK_FILES.get(kind, ()), *_host_key_files(survey)):
         parent, _, name = path.rpartition(b"/")
-        ignored = survey.type(parent + b"/" + _IGNORE + name) is not None
-        if survey.type(path) == DIR and not ignored:
+        real, ignore = (join(survey.resolve(parent) or parent, each) for each in (name, _IGNORE + name))
+        if survey.type(real) == DIR and survey.type(ignore) is None:
             yield Finding("is a directory, but Proxmox writes a file there", path)
+    for path in (*_CREATED.get(kind, ()), *(_PRESETS if distribution.ostype in _WITH_PRESETS else ())):
+        blocking = _blocking(survey, path)
+        if blocking is not None:
+            yield Finding(f"is not a directory, but Proxmox creates files in {printable(path)}", blocking)
     for path in survey.paths_with(_CRONTABS):
         if _CRONTAB.fullmatch(path):
             found = survey.resolve(path)
             if found is None or survey.type(found) not in (REG, LNK):
-                kind = "is a dangling link" if found is None else "is not a file"
-                yield Finding(f"{kind}, but Proxmox reads every crontab there", path, hint="remove it in the image")
+                what = "is a dangling link" if found is None else "is not a file"
+                yield Finding(f"{what}, but Proxmox reads every crontab there", path, hint="remove it in the image")
+
+
+def _host_key_files(survey: Survey) -> list[bytes]:
+    """Return the SSH host keys that Proxmox writes, which it does if /etc/ssh exists (PVE/LXC/Setup.pm)."""
+    if survey.resolve(b"etc/ssh") is None:
+        return []
+    names = (b"etc/ssh/ssh_host_%s_key" % kind for kind in (b"rsa", b"ecdsa", b"ed25519"))
+    return [name + suffix for name in names for suffix in (b"", b".pub")]
+
+
+def _blocking(survey: Survey, path: bytes) -> bytes | None:
+    """Return the first component of `path` at which a directory cannot exist or be created; None if there is none."""
+    parts = path.split(b"/")
+    for depth in range(1, len(parts) + 1):
+        current = b"/".join(parts[:depth])
+        parent = survey.resolve(b"/".join(parts[: depth - 1])) or b"/".join(parts[: depth - 1])
+        if survey.type(join(parent, parts[depth - 1])) is None:
+            return None
+        found = survey.resolve(current)
+        if found is None or survey.type(found) != DIR:
+            return current
+    return None
+
+
+def _network_kind(ostype: str, version: float) -> str:
+    """Return the network configuration that Proxmox writes (setup_network in PVE/LXC/Setup/*.pm)."""
+    match ostype:
+        case "debian" | "devuan" | "alpine":
+            return "ifupdown"
+        case "ubuntu":
+            return "networkd" if version >= _UBUNTU_NETWORKD else "ifupdown"
+        case "fedora":
+            return "networkd" if version >= _FEDORA_NETWORKD else "NetworkManager"
+        case "archlinux":
+            return "networkd"
+        case "centos" | "openeuler":
+            return "NetworkManager" if version >= _CENTOS_NETWORK_MANAGER else "network-scripts"
+        case "opensuse":
+            return "ifcfg"
+    return ""
 
 
 def _root_home(subject: Subject) -> Iterator[Finding]:
@@ -76,11 +147,26 @@ def _root_home(subject: Subject) -> Iterator[Finding]:
         if match is None:
             yield Finding("has no home directory for root", b"etc/passwd")
             return
+        if not match[1]:
+            yield Finding(
+                "has an empty home directory for root", b"etc/passwd", hint="usermod -d /root root in the image"
+            )
+            return
         home = match[1].strip("/").encode()
-    found = survey.resolve(home)
-    # Proxmox accepts a link, whatever its target.
-    if home and (found is None or survey.type(found) != DIR) and home not in survey.links:
-        yield Finding("is root's home but not a directory", home)
+    found = survey.resolve(home) if home else b""
+    if found is None or (home and survey.type(found) != DIR):
+        what = "a dangling link" if found is None and survey.type(home) == SYM else "not a directory"
+        yield Finding(f"is root's home but {what}", home)
+        return
+    ssh = join(found, b".ssh")
+    real = survey.resolve(ssh)
+    if survey.type(ssh) is not None and (real is None or survey.type(real) != DIR):
+        yield Finding("is not a directory, but Proxmox writes root's SSH keys there", ssh, hint=_REMOVE)
+    elif real is not None and survey.type(real + b"/authorized_keys") == DIR:
+        yield Finding("is a directory, but Proxmox writes a file there", real + b"/authorized_keys", hint=_REMOVE)
+
+
+_REMOVE = "remove it in the image"
 
 
 def _wanted(found: Distribution) -> tuple[str, ...]:
@@ -115,9 +201,10 @@ def _network(subject: Subject) -> Iterator[Finding]:
     wanted = _wanted(found)
     if not wanted or any(_has(subject.survey, manager) for manager in wanted):
         return
-    # Debian's systemd package includes networkd, and Proxmox's preset disables it.
-    disabled = ("systemd-networkd",) if found.ostype == "debian" else ()
-    others = [name for name in _MANAGERS if name not in disabled and _has(subject.survey, name)]
+    # Debian's systemd package includes networkd, which Proxmox's preset disables. Alpine's BusyBox includes ifup, which
+    # nothing starts without OpenRC.
+    inactive = {"debian": ("systemd-networkd",), "alpine": ("ifupdown",)}.get(found.ostype, ())
+    others = [name for name in _MANAGERS if name not in inactive and _has(subject.survey, name)]
     missing = f"Proxmox configures {found.ostype} containers through {' or '.join(wanted)}, which is missing"
     if subject.starts_program:
         yield Finding(f"no network inside the container: {missing}", level="warning", hint=_HOST_MANAGED)
@@ -184,12 +271,13 @@ SETUP = (
         group="proxmox",
         heading="Files that Proxmox cannot write or read",
         why=(
-            "Proxmox writes hostname, hosts and resolv.conf and changes the minutes in root's crontabs. Container "
-            "creation fails if one of these is a directory, or a crontab is a dangling link (PVE/LXC/Setup/Base.pm). A "
-            "missing file is not a problem."
+            "Proxmox writes hostname, hosts, resolv.conf, SSH host keys and the network configuration, creates their "
+            "directories, and changes the minutes in root's crontabs. Container creation or start fails if one of the "
+            "files is a directory, one of the directories is not one, or a crontab is a dangling link "
+            "(PVE/LXC/Setup.pm, PVE/LXC/Setup/*.pm). A missing file is not a problem."
         ),
         find=_blocked_files,
-        hint="remove the directory in the image; a mount during the build can leave one",
+        hint="remove it in the image; a mount during the build can leave a directory",
         reads=READS,
     ),
     Check(

@@ -14,7 +14,7 @@ from lxcast.testing import Cluster
 from tests.image_files import Layout, tarred
 from tests.unit.cli.proxmox import access, held
 from tests.unit.cli.running import archive, lxcast
-from tests.unit.rootfs.filesystems import minimal_debian, program, without
+from tests.unit.rootfs.filesystems import minimal_debian, program, replaced, without
 
 APP = {
     "Entrypoint": ["/usr/bin/dash", "-c"],
@@ -124,7 +124,8 @@ def test_the_same_source_gives_the_same_bytes_and_another_config_other_ones(app:
 def test_an_init_is_started_where_no_other_process_is_named(
     config: dict[str, Any], more: tuple[str, ...], started: dict[str, Any], signal: str | None, tmp_path: Path
 ) -> None:
-    template = build(image(tmp_path / "image", minimal_debian(), config), tmp_path / "out", *more)
+    passwd = regular(b"etc/passwd", b"root:x:0:0::/root:/bin/sh\nwww:x:33:33::/srv:/bin/sh\n")
+    template = build(image(tmp_path / "image", replaced(minimal_debian(), passwd), config), tmp_path / "out", *more)
     _, written, _ = inside(template)
     assert written["config"] == started | ({"StopSignal": signal} if signal else {})
 

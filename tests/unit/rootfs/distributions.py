@@ -265,6 +265,7 @@ ALPINE = Distribution(
         "alpine-base": {"etc/securetty": "console\n"},
         "openrc": {
             "sbin/openrc": ELF,
+            "sbin/openrc-run": ELF,
             "etc/rc.conf": '#rc_parallel="NO"\n#rc_sys=""\n#rc_ulimit="-u 30"\n',
             **{f"etc/init.d/{name} 755": _RC for name in ("bootmisc", "hostname", "killprocs", "savecache")},
             **{f"etc/runlevels/{level}/": "" for level in ("boot", "default", "nonetwork", "shutdown", "sysinit")},

@@ -3,7 +3,7 @@ import pytest
 from lxcast.errors import UsageError
 from lxcast.rootfs.cleanup import Cleanup, Hit
 from lxcast.rootfs.operations import OPERATIONS
-from lxcast.tar.member import BLK, CHR, DIR, FIFO, LNK, REG, SYM, regular
+from lxcast.tar.member import BLK, CHR, DIR, FIFO, LNK, REG, SYM, Member, regular
 
 ROWS = {row.id: row for row in OPERATIONS}
 
@@ -117,6 +117,11 @@ registrations
 docker-residue
     drop     .dockerenv .dockerinit packer-files/ packer-files/x
     spare    etc/.dockerenv root/packer-files/ .profile
+build-residue
+    drop     provenance.json provenance-linux_amd64.json sbom.spdx.json sbom-x.json sbom.x.json
+    drop     .prefetch.landmark .no.prefetch.landmark stargz.index.json fastboot etc/vzdump/pct.conf
+    spare    etc/vzdump/ opt/provenance.json sbomx.json sbom.txt
+bookkeeping-xattrs
 docker-apt
     drop     usr/sbin/policy-rc.d etc/apt/apt.conf.d/docker-clean etc/apt/apt.conf.d/docker-no-languages
     drop     etc/dpkg/dpkg.cfg.d/docker-apt-speedup
@@ -249,3 +254,42 @@ def test_a_removal_outside_the_root_is_refused() -> None:
 def test_identifiers_are_unique_and_no_row_is_without_reason() -> None:
     assert len(ROWS) == len(OPERATIONS)
     assert [row.id for row in OPERATIONS if not (row.heading and row.why.endswith("."))] == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        b"provenance.json",
+        b"provenance-linux_amd64.json",
+        b"sbom.spdx.json",
+        b"sbom-scanner.spdx.json",
+        b"stargz.index.json",
+        b".prefetch.landmark",
+        b".no.prefetch.landmark",
+        b"etc/vzdump/pct.conf",
+        b"etc/vzdump/pct.fw",
+        b"fastboot",
+    ],
+)
+def test_files_of_image_builders_and_backups_are_left_out(path: bytes) -> None:
+    cleanup = Cleanup(OPERATIONS)
+    assert cleanup.action(path, REG) == Hit("build-residue", "drop")
+    assert cleanup.action(b"usr/share/" + path, REG) is None
+
+
+def test_bookkeeping_attributes_of_overlay_and_rootless_builders_are_removed() -> None:
+    cleanup = Cleanup(OPERATIONS)
+    kept = {b"user.mine": b"1", b"security.capability": b"2"}
+    residue = (
+        b"user.overlay.opaque",
+        b"trusted.overlay.origin",
+        b"user.rootlesscontainers",
+        b"user.containers.override_stat",
+    )
+    member = Member(b"usr/x", xattrs={**kept, **dict.fromkeys(residue, b"y")})
+    cleanup.strip(member)
+    assert member.xattrs == kept
+    only = Member(b"usr/y", xattrs={b"user.fuseoverlayfs.opaque": b"y"})
+    cleanup.strip(only)
+    assert only.xattrs is None
+    assert cleanup.report()["bookkeeping-xattrs"] == {"members": 2, "bytes": 0}

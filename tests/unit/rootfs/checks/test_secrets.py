@@ -212,6 +212,7 @@ def test_credentials_are_found_with_file_and_line(id: str, path: str, text: str)
 
 def test_every_kind_of_credential_has_a_positive_case() -> None:
     groups = {"root-password", "user-passwords", "authorized-keys", "human-users", "home-files", "private-keys"}
+    groups.add("build-residue")
     assert {id for id, _, _ in CREDENTIALS} | groups == {check.id for check in SECRETS}
 
 
@@ -262,3 +263,9 @@ def test_several_secrets_in_one_file_are_told_each() -> None:
 
 def test_the_rows_are_part_of_the_table() -> None:
     assert set(SECRETS) <= set(CHECKS)
+
+
+@pytest.mark.parametrize("path", ["etc/vzdump/pct.conf", "etc/vzdump/pct.fw", "provenance.json", "sbom.spdx.json"])
+def test_files_of_backups_and_image_builders_are_found(path: str) -> None:
+    assert told(file(path, "x")) == [("build-residue", path)]
+    assert told(directory(b"etc/vzdump"), file("usr/share/provenance.json", "x")) == []
