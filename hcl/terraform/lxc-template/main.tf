@@ -15,6 +15,7 @@ data "external" "template" {
   program = var.program
   query = { for key, value in {
     name     = var.name
+    variant  = var.variant
     version  = var.template_version
     pin_file = var.pin_file
     storage  = var.storage

@@ -3,6 +3,12 @@ variable "name" {
   description = "The name that the template was built with."
 }
 
+variable "variant" {
+  type        = string
+  default     = null
+  description = "The variant that the template was built with. Required if the name has several; an empty string is the template without one."
+}
+
 variable "template_version" {
   type        = string
   default     = null
