@@ -10,16 +10,15 @@ from pathlib import Path
 
 from lxcast.errors import PinError
 from lxcast.references.address import Step
+from lxcast.references.bindings import MOST, each_bindings, loop_bindings
 from lxcast.references.entries import VARIABLE
 from lxcast.references.files import read_file
 from lxcast.references.functions import call
 from lxcast.references.hcl import Document
 from lxcast.references.json_syntax import parse_json
-from lxcast.references.syntax import Attribute, Block, Body, Node
+from lxcast.references.nodes import Attribute, Block, Body, Node
 from lxcast.references.values import NOTHING, UNKNOWN, Origin, Text, Value, concat, listed, union
 
-_MOST = 100
-"""Members of a for_each or a `for` that are looked at one by one."""
 _DEEPEST = 12
 _STEPS = 300_000
 """Expressions that one search evaluates; later ones have an unknown value."""
@@ -132,6 +131,8 @@ class Configuration:
         kind = node.kind
         if kind in ("string", "number", "bool"):
             return Value((Text(node.value, (Origin(here.document, here.path, node),)),))
+        if kind == "template" and len(node.parts) == 1:
+            return self.evaluate(node.parts[0], here)  # an interpolation alone keeps its type
         if kind in ("template", "heredoc"):
             return concat([self._piece(part, here) for part in node.parts]) if node.parts else Value((Text(""),))
         if kind == "list":
@@ -361,30 +362,11 @@ class Configuration:
         elif node := attribute(body, "count"):
             count = self.evaluate(node, here.at("count"))
             numbers = [int(text.text) for text in count.texts if text.text.isdigit()]
-            indexes = [Value((Text(str(number)),)) for number in range(min(max(numbers, default=0), _MOST))]
+            indexes = [Value((Text(str(number)),)) for number in range(min(max(numbers, default=0), MOST))]
             index = union(indexes) if indexes and count.is_known else UNKNOWN
             yield here.bound({"count": Value((), {"index": index})})
         else:
             yield here
-
-
-def each_bindings(collection: Value, name: str) -> Iterator[dict[str, Value]]:
-    """Yield what `each`, or a dynamic block's iterator, is for the members of a collection."""
-    members = list(collection.members.items())[:_MOST]
-    for key, value in members:
-        # A set has its members as keys; a list is a set here, since Terraform loops over no list.
-        names = value if key.isdigit() and value.texts else Value((Text(key),))
-        yield {name: Value((), {"key": names, "value": value})}
-    if not collection.is_known or len(collection.members) > _MOST:
-        yield {name: UNKNOWN}
-
-
-def loop_bindings(collection: Value, names: Sequence[str]) -> Iterator[dict[str, Value]]:
-    """Yield what the variables of a `for` are for the members of a collection."""
-    for key, value in list(collection.members.items())[:_MOST]:
-        yield {names[0]: Value((Text(key),)), names[-1]: value}
-    if not collection.is_known or len(collection.members) > _MOST:
-        yield dict.fromkeys(names, UNKNOWN)
 
 
 def is_own_program(program: Value) -> bool:

@@ -19,8 +19,9 @@ from lxcast.errors import PinError
 from lxcast.references.address import below, parse_address
 from lxcast.references.grammar import tokens
 from lxcast.references.json_syntax import parse_json
+from lxcast.references.nodes import Body, HclSyntaxError, Node
 from lxcast.references.slots import Place, Slot, body_places, json_body, make_slot, quote, value_places
-from lxcast.references.syntax import NUMBER, Body, HclSyntaxError, Node, parse_body
+from lxcast.references.syntax import NUMBER, parse_body
 
 CONFIGURATIONS = (".tf", ".tofu", ".tf.json", ".tofu.json")
 PACKER = (".pkr.hcl", ".pkr.json")

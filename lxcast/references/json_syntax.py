@@ -3,7 +3,8 @@
 import re
 from json.decoder import scanstring  # type: ignore[attr-defined]
 
-from lxcast.references.syntax import HclSyntaxError, Node, parse_template
+from lxcast.references.nodes import HclSyntaxError, Node
+from lxcast.references.syntax import parse_template
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _SCALAR = re.compile(r"true|false|null|-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")

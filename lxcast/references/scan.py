@@ -8,11 +8,12 @@ from pathlib import Path
 
 from lxcast.identifiers import MAX_VOLID, stem_of, suffix_of
 from lxcast.references.address import Nth, Step, show_address
-from lxcast.references.configuration import Configuration, Here, attribute, attributes, each_bindings, is_own_program
+from lxcast.references.bindings import each_bindings
+from lxcast.references.configuration import Configuration, Here, attribute, attributes, is_own_program
 from lxcast.references.entries import DEFAULT, VARIABLE
 from lxcast.references.hcl import Document
+from lxcast.references.nodes import Attribute, Block, Body, Node
 from lxcast.references.slots import body_places, reference_nodes
-from lxcast.references.syntax import Attribute, Block, Body, Node
 from lxcast.references.values import ANYTHING, NOTHING, UNKNOWN, Text, Value
 
 _PROSE = {

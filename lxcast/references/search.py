@@ -11,10 +11,10 @@ from lxcast.references.configuration import Assignment, Budget, Configuration, H
 from lxcast.references.entries import VARIABLE, PinEntry
 from lxcast.references.files import read_file
 from lxcast.references.hcl import CONFIGURATIONS, PACKER, VALUES, Document, parse
+from lxcast.references.nodes import Attribute, Block, Body, Node
 from lxcast.references.pin_file import is_pin_file, parse_pins
 from lxcast.references.scan import Found, Scan, is_version, place_found
 from lxcast.references.slots import Slot, reference_nodes
-from lxcast.references.syntax import Attribute, Block, Body, Node
 from lxcast.references.values import ANYTHING
 
 _TESTS = (".tftest.hcl", ".tofutest.hcl", ".tftest.json", ".tofutest.json", ".tfmock.hcl", ".tfmock.json")

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from lxcast.references.address import Nth, Step, show_address
-from lxcast.references.syntax import Attribute, Block, Body, Node
+from lxcast.references.nodes import Attribute, Block, Body, Node
 
 _LITERALS = ("string", "number", "bool")
 _KINDS = {*_LITERALS, "null", "template", "heredoc", "list", "object"}

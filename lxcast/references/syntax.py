@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from lxcast.references.nodes import Attribute, Block, Body, HclSyntaxError, Node, unescape, unescape_text
+
 _GAP = re.compile(r"(?:[ \t\r]+|/\*.*?\*/|(?:#|//)[^\n]*)*", re.DOTALL)
 _WIDE_GAP = re.compile(r"(?:[ \t\r\n]+|/\*.*?\*/|(?:#|//)[^\n]*)*", re.DOTALL)
 _SPACES = " \t\r\n/#"
@@ -24,68 +26,8 @@ _BINARY = re.compile(r"==|!=|>=|<=|&&|\|\||[-+*/%<>](?!\{)")
 _FOR = re.compile(r"for(?=[ \t\r\n/#])")
 _IF = re.compile(r"if\b")
 _DIRECTIVE = re.compile(r"if\b|else\b|endif\b|for\b|endfor\b")
-_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\U([0-9a-fA-F]{8})|\\(.)|([$%])\4\{", re.DOTALL)
-_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
 _DEEPEST = 80
 """Levels of nesting that are read: below the interpreter's limit on recursion."""
-
-
-class Node(NamedTuple):
-    """An expression with its span in the text."""
-
-    kind: str
-    """string, number, bool, null, template, heredoc, list, object, reference, access, call, conditional, for, any."""
-    start: int
-    end: int
-    value: str = ""
-    """Of a literal without quotes and escapes; of a call the function's name; of a `for` what it makes."""
-    parts: tuple["Node", ...] = ()
-    """Of a template its pieces, of an object keys and values in turn, of a list its items, of a call its arguments.
-
-    Of a reference its names and indexes; of an access the value, then names and indexes; of a `for` collection, value,
-    key and condition; else everything that is nested in it."""
-    names: tuple[str, ...] = ()
-    """Of a `for` its variables."""
-
-
-class Body(NamedTuple):
-    """A file's or a block's attributes and blocks, in order."""
-
-    items: tuple["Attribute | Block", ...]
-
-
-class Attribute(NamedTuple):
-    """NAME = VALUE."""
-
-    name: str
-    value: Node
-
-
-class Block(NamedTuple):
-    """A type with labels, and a body."""
-
-    header: tuple[str, ...]
-    body: Body
-
-
-class HclSyntaxError(ValueError):
-    """Text that is not HCL, and where."""
-
-    def __init__(self, position: int, problem: str) -> None:
-        super().__init__(problem)
-        self.position = position
-
-
-def unescape(text: str) -> str:
-    """Return what a quoted string without interpolations holds (spec.md, "Template Literals")."""
-    return _ESCAPE.sub(_unescaped, text) if "\\" in text or "{" in text else text
-
-
-def _unescaped(match: re.Match[str]) -> str:
-    code = int(match[1] or match[2] or "110000", 16)
-    if code < 0x110000:
-        return chr(code)
-    return match[4] + "{" if match[4] else _ESCAPES.get(match[3], match[0])
 
 
 def parse_body(text: str) -> Body:
@@ -101,11 +43,6 @@ def parse_template(text: str) -> Node:
     if all(piece.kind == "string" for piece in pieces):
         return Node("string", 0, len(text), "".join(piece.value for piece in pieces))
     return Node("template", 0, len(text), parts=pieces)
-
-
-def unescape_text(text: str) -> str:
-    """Return a piece of a heredoc or of a JSON string: only "$${" and "%%{" are escapes there."""
-    return text.replace("$${", "${").replace("%%{", "%{") if "{" in text else text
 
 
 class _Template(NamedTuple):

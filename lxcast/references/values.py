@@ -6,7 +6,7 @@ from itertools import islice, product
 
 from lxcast.references.address import Step
 from lxcast.references.hcl import Document
-from lxcast.references.syntax import Node
+from lxcast.references.nodes import Node
 
 ANYTHING = "*"
 """Stands for an unknown part of a string; neither ids nor file names of templates can hold it."""

@@ -115,6 +115,19 @@ def test_a_template_id_is_seen_in_every_kind_of_file(name: str, text: str, addre
             {"live/terragrunt.hcl": 'terraform {\n  source = "../m"\n}\ninputs = {\n  v = "v1"\n}\n', "m/a.tf": DECLARED},
             "inputs.v",
         ),
+        (
+            {"a.tf.json": '{"resource": {"a": {"b": {"for_each": "${toset([local.v])}", "t": "local:vztmpl/web-${each.key}.tar.zst"}}}, "locals": {"v": "v1"}}'},
+            "local.v",
+        ),
+        (
+            {"a.tf": 'variable "c" {}\nresource "a" "b" {\n  for_each = { for x in var.c : x.n => x if x.on }\n  t = "local:vztmpl/web-${merge(local.d, each.value).v}.tar.zst"\n}\nlocals {\n  d = {}\n}\n',
+             "x.tfvars": 'c = [{ n = "a", on = true, v = "v1" }]\n'},
+            "c[0].v",
+        ),
+        (
+            {"a.tf": 'resource "a" "b" {\n  count = 1\n  t = "local:vztmpl/web-${local.l[count.index]}.tar.zst"\n}\nlocals {\n  l = ["v1"]\n}\n'},
+            "local.l[0]",
+        ),
         ({"a.pkr.hcl": 'local "v" {\n  expression = "v1"\n}\n' + TEMPLATE % "local.v"}, "local.v"),
         ({"a.tf": TEMPLATE % "local.v", "b.tf.json": '{"locals": {"v": "v1"}}'}, "local.v"),
         ({"a.tf.json": '{"locals": {"v": "v1", "t": "local:vztmpl/web-${local.v}.tar.zst"}}'}, "local.v"),
