@@ -100,7 +100,7 @@ class _Work:
     def explain(self, error: BaseException) -> str:
         """Return what the user is told of a failure."""
         if isinstance(error, Interrupted):
-            return f"cancelled; nothing half-made is left\n{error.hint}".rstrip()
+            return f"cancelled; nothing incomplete is left\n{error.hint}".rstrip()
         if not self._held:
             return _told(error)
         return f"{_told(error)}\n{Request(self._arguments.build).resumption(self._held)}"

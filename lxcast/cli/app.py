@@ -16,7 +16,7 @@ def run(arguments: Sequence[str]) -> int:
     except LxcastError as error:
         return console.fail(error, error.message, error.hint, error.exit_code)
     except Interrupted as interrupt:
-        console.progress.error(f"interrupted by {interrupt}; nothing half-made is left")
+        console.progress.error(f"interrupted by {interrupt}; nothing incomplete is left")
         if interrupt.hint:
             console.progress.hint(interrupt.hint)
         return interrupt.exit_code

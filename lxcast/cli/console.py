@@ -1,4 +1,4 @@
-"""One run's standard output and error, and the one place that turns what went wrong into a message and an exit code."""
+"""Standard output and standard error of one run."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from lxcast.progress import DEBUG, NORMAL, Progress, open_progress, safe
 
 
 class Console:
-    """Where a run is heard; `json` says that standard output is to hold one JSON document, also of an error."""
+    """The output of a run. With `json`, standard output has one JSON document, also for an error."""
 
     def __init__(self, *, as_json: bool = False) -> None:
         self.json = as_json
@@ -25,28 +25,28 @@ class Console:
 
     @property
     def progress(self) -> Progress:
-        """What the jobs speak to; made when it is first asked for, with the options that hold then."""
+        """The progress that jobs report to; created at first use, with the options set by then."""
         if self._progress is None:
             self._progress = open_progress(self.level, self.log_file)
         return self._progress
 
     @property
     def interactive(self) -> bool:
-        """Whether a person reads standard error and wants more than warnings."""
+        """Whether standard error is a terminal, and more than warnings are shown."""
         return self.level >= NORMAL and sys.stderr is not None and sys.stderr.isatty()
 
     def out(self, text: str) -> None:
         """Write lines to standard output, control characters escaped.
 
-        Raises SystemExit(141) where nobody reads any longer, and LxcastError where the output cannot take them.
+        Raises SystemExit(141) if the reader closed it, and LxcastError if it cannot be written.
         """
         try:
             encoding = sys.stdout.encoding or "utf-8"
-            # As standard error does: in a locale that lacks a name's characters the rest of the answer still comes.
+            # As standard error does: characters that the locale lacks do not stop the rest of the output.
             sys.stdout.write(safe(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
             sys.stdout.flush()
         except OSError as error:
-            # What is left in the buffer must not raise again when the interpreter closes it.
+            # The rest of the buffer must not raise again when the interpreter closes it.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             if isinstance(error, BrokenPipeError):
                 sys.exit(141)
@@ -55,14 +55,14 @@ class Console:
             raise LxcastError(f"standard output cannot be written: {error}") from error
 
     def document(self, content: dict[str, Any], error: Exception | None = None) -> None:
-        """Write a JSON document with its schema number; where there is an error raise that, which is told with it."""
+        """Write a JSON document with its schema number; with an error, raise it, and `fail` writes both."""
         if error:
             self._done = content
             raise error
         self.out(json.dumps({"schema": 1, **content}, indent=2))
 
     def fail(self, error: Exception, message: str, hint: str, exit_code: int) -> int:
-        """Tell what failed and what to do next; return the exit code."""
+        """Print an error and its hint; return the exit code."""
         talk = self._talk()
         talk.error(message)
         if hint:
@@ -74,23 +74,23 @@ class Console:
         return exit_code
 
     def crash(self, error: Exception) -> int:
-        """Tell of an exception that nobody foresaw; the traceback is for --debug and the log file."""
+        """Print an unexpected exception; the traceback goes to --debug and the log file."""
         import traceback
 
         talk = self._talk()
         talk.debug("".join(traceback.format_exception(error)).rstrip())
-        hint = "this is a fault of lxcast itself: please report it to the project"
+        hint = "this is a bug in lxcast: please report it to the project"
         if self.level < DEBUG:
-            hint += ", with what `--debug` prints"
+            hint += ", with the output of `--debug`"
         return self.fail(error, f"unexpected {type(error).__name__}: {error}", hint, 1)
 
     def close(self) -> None:
-        """Leave the terminal tidy."""
+        """Clear the progress bar."""
         if self._progress is not None:
             self._progress.close()
 
     def _talk(self) -> Progress:
-        """Return what errors are told to, also where the log file is the error."""
+        """Return the progress for errors, even if the log file is the error."""
         try:
             return self.progress
         except LxcastError:

@@ -46,7 +46,7 @@ def publish(
     if len(rows) > 1:
         console.progress.say(columns([("NODE", "STATE", "WHY"), *rows]))
     else:
-        present = "is there already with these bytes" if rows[0][1] == "present" else "is published"
+        present = "already exists with the same content" if rows[0][1] == "present" else "is published"
         console.progress.say(f"{template} {present}")
     if json:
         results = [

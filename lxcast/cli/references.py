@@ -33,7 +33,7 @@ def show_move(console: Console, move: "Move", *, check: bool, written: bool, jso
         console.out(change.diff())
     where = f"{change.path}: {move.address}"
     if not change.changed:
-        console.progress.say(f"{where} is {move.new} already")
+        console.progress.say(f"{where} is already {move.new}")
     elif written:
         console.progress.say(f"{where}: {move.old or 'nothing'} -> {move.new}")
     else:

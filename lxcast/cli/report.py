@@ -1,4 +1,4 @@
-"""What came of a build or a check, as people read it."""
+"""The report of a build or a check, for people."""
 
 from typing import TYPE_CHECKING
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 def build_report(built: "Built", *, published: bool = True) -> str:
-    """Return what was left out, changed and allowed, and what came of it."""
+    """Return what was removed, changed and allowed, and the result."""
     lines = []
     cleanup = {row: each for row, each in built.cleanup.items() if each["members"]}
     if cleanup:
         members, size = (sum(each[key] for each in cleanup.values()) for key in ("members", "bytes"))
-        lines.append(f"left out or emptied: {members} members, {amount(size)}")
+        lines.append(f"removed or emptied: {members} files, {amount(size)}")
         lines.append(
             columns([(f"  {row}", f"{each['members']}", amount(each["bytes"])) for row, each in cleanup.items()])
         )
@@ -26,14 +26,14 @@ def build_report(built: "Built", *, published: bool = True) -> str:
     record = built.record
     content = f"{record.members} members, {amount(record.unpacked_size)}"
     if not published:
-        lines.append(f"dry run, nothing is kept: {content} unpacked")
+        lines.append(f"dry run, no template was written: {content} unpacked")
     elif built.reused:
         lines.append(
-            f"{built.volid} was made of the same {record.source.kind} {record.source.digest} by the same settings: "
-            "nothing was converted (--no-reuse converts it again)"
+            f"nothing changed: {built.volid} was built from the same {record.source.kind} {record.source.digest} with "
+            "the same settings (--no-reuse builds it again)"
         )
     elif built.unchanged:
-        lines.append(f"{built.volid} has this content already: nothing was published")
+        lines.append(f"nothing changed: {built.volid} has the same content")
     else:
         lines.append(f"{built.volid}: {content} in {amount(record.size)}")
     return "\n".join(lines)

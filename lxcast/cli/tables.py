@@ -33,11 +33,11 @@ def operations_as_text() -> str:
     checks = [(f"  {check.id}", check.group, check.heading) for check in CHECKS]
     return "\n".join(
         [
-            "cleanup: what is left out or emptied (--enable, --disable)",
+            "cleanup: removes or empties files (--enable, --disable)",
             columns(cleanup),
-            "fit: what is changed or added for Proxmox (--enable, --disable)",
+            "fit: changes or adds files for Proxmox (--enable, --disable)",
             columns(fit),
-            "checks: what Proxmox would refuse or a template should not carry (--allow CHECK=REASON)",
+            "checks: find what Proxmox would refuse, and what a template should not contain (--allow CHECK=REASON)",
             columns(checks),
         ]
     )

@@ -48,8 +48,8 @@ def write(folder: Path, sources: Mapping[str, Traversable]) -> list[Path]:
         there = {path: path.read_bytes() for path in texts if path.exists()}
     if other := [path for path, text in there.items() if text != texts[path]]:
         raise ConflictError(
-            "\n".join(f"{path} is there with other content" for path in other),
-            hint="nothing was written; name another folder, or move the files away and compare",
+            "\n".join(f"{path} already exists with other content" for path in other),
+            hint="nothing was written; name another directory, or move the files away",
         )
     new = [path for path in texts if path not in there]
     try:
@@ -64,7 +64,7 @@ def write(folder: Path, sources: Mapping[str, Traversable]) -> list[Path]:
                 link_new(file.path, path)
     except FileExistsError as error:
         taken = error.filename2 or error.filename
-        raise ConflictError(f"{taken} is there already", hint="name another folder") from error
+        raise ConflictError(f"{taken} already exists", hint="name another directory") from error
     return new
 
 

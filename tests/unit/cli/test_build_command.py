@@ -57,7 +57,7 @@ def test_an_unchanged_source_is_the_version_that_is_there(tmp_path: Path, source
     assert build(tmp_path, source).returncode == 0
     told = build(tmp_path, source, "--if-changed")
     assert told.stdout == f"{VOLID}\n"
-    assert f"{VOLID} has this content already" in told.stderr
+    assert f"{VOLID} has the same content" in told.stderr
     assert build(tmp_path, source, LXCAST_IF_CHANGED="1").stdout == f"{VOLID}\n"
     assert build(tmp_path, source, "--no-if-changed", LXCAST_IF_CHANGED="1").stdout == VOLID.replace("v1", "v2") + "\n"
 
@@ -65,7 +65,7 @@ def test_an_unchanged_source_is_the_version_that_is_there(tmp_path: Path, source
 def test_a_dry_run_reports_and_keeps_nothing(tmp_path: Path, source: Path) -> None:
     told = build(tmp_path, source, "--dry-run")
     assert (told.returncode, told.stdout) == (0, "")
-    assert re.search(r"^dry run, nothing is kept: \d+ members, [\d.]+ k?B unpacked$", told.stderr, re.MULTILINE)
+    assert re.search(r"^dry run, no template was written: \d+ members, [\d.]+ k?B unpacked$", told.stderr, re.MULTILINE)
     assert not (tmp_path / "storage").exists()
 
 
@@ -176,7 +176,7 @@ def test_each_error_has_its_code_and_says_what_to_do(tmp_path: Path, name: str) 
     assert told.stderr.count("lxcast: error: ") == 1
     assert said in told.stderr
     assert "Traceback" not in told.stderr
-    assert "fault of lxcast" not in told.stderr
+    assert "bug in lxcast" not in told.stderr
     assert (told.returncode, told.stdout) == (code, "")
     assert stored(tmp_path) == []
 

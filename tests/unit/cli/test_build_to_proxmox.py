@@ -38,7 +38,7 @@ def build(server: Cluster, tmp_path: Path, source: Path, *more: str, **environ: 
         *more,
     )
     told = lxcast(*words, cwd=tmp_path, environ=access(server, tmp_path, **environ))
-    assert "fault of lxcast" not in told.stderr
+    assert "bug in lxcast" not in told.stderr
     return told
 
 
@@ -58,7 +58,7 @@ def test_an_image_that_the_storage_has_a_template_of_is_not_sent_again(server: C
     assert build(server, tmp_path, image).stdout == "local:vztmpl/web-v1.tar.zst\n"
     again = build(server, tmp_path, image)
     assert again.stdout == "local:vztmpl/web-v1.tar.zst\n"
-    assert re.search(r"was made of the same docker-archive sha256:\w+ by the same settings", again.stderr)
+    assert re.search(r"was built from the same docker-archive sha256:\w+ with the same settings", again.stderr)
     assert build(server, tmp_path, image, "--no-reuse").stdout == "local:vztmpl/web-v2.tar.zst\n"
     for number in (1, 2):
         (server.storages["local"].folder("pve") / f"web-v{number}.tar.zst").unlink()

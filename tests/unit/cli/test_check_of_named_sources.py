@@ -51,7 +51,7 @@ def test_what_proxmox_would_take_must_be_whole(several: Path, tmp_path: Path) ->
         (made / "index.json").write_text(json.dumps(broken))
         done = lxcast("check", f"oci-archive:{tarred(made, several)}:no shell")
         assert done.returncode == 4, done.stdout
-        assert "fault of lxcast" not in done.stderr
+        assert "bug in lxcast" not in done.stderr
 
 
 def test_an_archive_of_docker_save_is_refused_under_any_name(tmp_path: Path) -> None:

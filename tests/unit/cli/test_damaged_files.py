@@ -39,7 +39,7 @@ def commands(capsys: pytest.CaptureFixture[str], *lines: str) -> None:
     for line in lines:
         code = run(line.split())
         said = capsys.readouterr().err
-        assert "fault of lxcast" not in said, line
+        assert "bug in lxcast" not in said, line
         assert code in (0, 6, 7, 11), said
 
 
@@ -85,7 +85,7 @@ def test_what_a_record_suggests_and_no_pin_can_hold_is_told_before_the_pin_is_wr
     record.write_text(json.dumps({**json.loads(before[0]), "hints": {"disk_gb": "four"}}))
     try:
         assert run(["pin", "write", "web", "--version", "v2"]) == 6
-        assert 'web-v2.tar.zst: the record: hints: disk_gb is "four", not of its kind' in capsys.readouterr().err
+        assert 'web-v2.tar.zst: the record: hints: invalid disk_gb "four"' in capsys.readouterr().err
         assert pins.read_bytes() == before[1]
     finally:
         record.write_bytes(before[0])

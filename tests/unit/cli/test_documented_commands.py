@@ -60,7 +60,7 @@ def cluster(page: str, without: str = "") -> Iterator[Cluster]:
 
 def run(server: Cluster, tmp_path: Path, *words: str | Path) -> CompletedProcess[str]:
     told = lxcast(*words, cwd=tmp_path, environ=access(server, tmp_path))
-    assert "fault of lxcast" not in told.stderr
+    assert "bug in lxcast" not in told.stderr
     return told
 
 

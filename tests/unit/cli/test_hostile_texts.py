@@ -41,7 +41,7 @@ def test_no_text_of_an_archive_looks_like_a_line_of_ours(tmp_path: Path, member:
     require_plain(lxcast("check", file, "--log-file", tmp_path / "log"), (tmp_path / "log").read_text())
     built = lxcast("build", file, "--name", "web", "--output", tmp_path / "out", "-v")
     require_plain(built)
-    assert "fault of lxcast" not in built.stderr
+    assert "bug in lxcast" not in built.stderr
 
 
 def test_a_difference_is_one_line(tmp_path: Path) -> None:

@@ -197,7 +197,7 @@ def test_it_is_published_to_a_new_proxmox_and_refused_by_an_older_one(
     server.release = "9.0.11"
     done = lxcast(*said, cwd=tmp_path, environ=access(server, tmp_path))
     assert done.returncode == 9
-    assert "is Proxmox VE 9.0.11; an OCI archive, or any plain .tar, needs 9.1 or newer" in done.stderr
+    assert "runs Proxmox VE 9.0.11; an OCI archive, or any plain .tar, needs 9.1 or newer" in done.stderr
     assert held(server, "app-v1.tar") is None
     server.release = "9.1.2"
     done = lxcast(*said, cwd=tmp_path, environ=access(server, tmp_path))

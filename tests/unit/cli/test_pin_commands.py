@@ -24,7 +24,7 @@ def test_a_promotion_shows_the_difference_and_makes_it(folder: Path) -> None:
     assert lxcast("pin", "get", "main.tf", "local.version", cwd=folder).stdout == "v4\n"
     again = lxcast("promote", "debian-12", "--version", "v4", "--to", "main.tf:local.version", cwd=folder)
     assert (again.returncode, again.stdout) == (0, "")
-    assert again.stderr == "main.tf: local.version is v4 already\n"
+    assert again.stderr == "main.tf: local.version is already v4\n"
 
 
 @pytest.mark.parametrize(("option", "code"), [("--dry-run", 0), ("--check", 1)])

@@ -40,7 +40,7 @@ def destroy(server: Cluster, vmid: int, node: str = "pve") -> None:
 
 def run(server: Cluster, tmp_path: Path, *words: str | Path, **environ: str) -> CompletedProcess[str]:
     told = lxcast(*words, "--records", tmp_path / "records", cwd=tmp_path, environ=access(server, tmp_path, **environ))
-    assert "fault of lxcast" not in told.stderr
+    assert "bug in lxcast" not in told.stderr
     return told
 
 

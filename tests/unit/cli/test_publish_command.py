@@ -24,7 +24,7 @@ ROLE = ("Datastore.AllocateTemplate", "Datastore.Audit", "Sys.Audit", "Sys.Acces
 def publish(server: Cluster, tmp_path: Path, file: Path, *more: str | Path, **environ: str) -> CompletedProcess[str]:
     told = lxcast("publish", file, *more, cwd=tmp_path, environ=access(server, tmp_path, **environ))
     everything = told.stdout + told.stderr
-    assert "fault of lxcast" not in everything
+    assert "bug in lxcast" not in everything
     assert server.token.secret not in everything
     return told
 

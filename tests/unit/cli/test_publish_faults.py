@@ -37,7 +37,7 @@ def ended(process: subprocess.Popen[str], code: int, said: str) -> str:
     out, talk = process.communicate(timeout=240)
     assert re.search(said, talk), talk
     assert process.returncode == code, talk
-    assert "fault of lxcast" not in talk
+    assert "bug in lxcast" not in talk
     assert ("hint: " in talk) == (code != 0)
     return out
 
@@ -282,7 +282,7 @@ def test_a_task_that_dies_after_its_work_leaves_it_to_the_nodes_checksum(
         "failed on the node: the task ended without a status; .*\nhint: run the same command again: the node compares"
     )
     ended(start(server, tmp_path, "publish", template), 9, told)
-    assert ended(start(server, tmp_path, "publish", template), 0, "is there already") == f"local:vztmpl/{NAME}\n"
+    assert ended(start(server, tmp_path, "publish", template), 0, "already exists") == f"local:vztmpl/{NAME}\n"
 
 
 def test_a_proxy_that_has_had_enough_is_asked_again(server: Cluster, tmp_path: Path, template: Path) -> None:

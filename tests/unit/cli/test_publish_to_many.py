@@ -39,7 +39,7 @@ def publish(
 ) -> CompletedProcess[str]:
     signed = {f"LXCAST_{verb}_URL": f"{web.url}/templates/{{file}}?{SIGNATURE}&op={verb}" for verb in ("PUT", "GET")}
     told = lxcast("publish", file, *more, cwd=tmp_path, environ=access(server, tmp_path, **{**signed, **environ}))
-    assert "fault of lxcast" not in told.stderr
+    assert "bug in lxcast" not in told.stderr
     assert "c0ffee" not in told.stdout + told.stderr
     return told
 

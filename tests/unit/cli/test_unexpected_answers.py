@@ -75,7 +75,7 @@ def test_whatever_a_question_is_answered_the_command_ends_in_its_own_words(
     answer = data.draw(st.one_of(JSON, mutated(real)))
     code = told(server, answer, path, LOOKING[path])
     said = capsys.readouterr().err
-    assert "fault of lxcast" not in said
+    assert "bug in lxcast" not in said
     assert code in (0, 9), said
     if not isinstance(answer, type(real)):
         assert code == 9 or "warning: " in said
@@ -95,7 +95,7 @@ def test_whatever_a_task_tells_the_publish_ends_in_its_own_words(
     code = run(["publish", "web-v2.tar.zst", "--no-check"])
     server.faults.answers.clear()
     said = capsys.readouterr().err
-    assert "fault of lxcast" not in said
+    assert "bug in lxcast" not in said
     assert code in (0, 7, 9, 10), said
     server.tasks.wait()
     (server.storages["local"].folder("pve") / "web-v2.tar.zst").unlink(missing_ok=True)
@@ -109,7 +109,7 @@ def test_an_upload_that_is_answered_by_no_task_is_looked_up(
     path = "/nodes/pve/storage/local/upload"
     assert told(server, answer, path, ["publish", "web-v2.tar.zst", "--no-check"], "POST") == 9
     said = capsys.readouterr().err
-    assert "not a task id" in said or "broke off and left nothing in proxmox:pve/local" in said
+    assert "not a task id" in said or "was interrupted and left nothing in proxmox:pve/local" in said
     assert "not a task id" in said or f"unexpected reply to POST {path}: expected a string at data, got" in said
 
 

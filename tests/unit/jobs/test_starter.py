@@ -48,8 +48,8 @@ def test_files_of_the_user_stay_and_all_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConflictError) as error:
         write_packer(tmp_path, "alpine")
     assert error.value.message.splitlines() == [
-        f"{folder / 'README.md'} is there with other content",
-        f"{folder / 'provision.sh'} is there with other content",
+        f"{folder / 'README.md'} already exists with other content",
+        f"{folder / 'provision.sh'} already exists with other content",
     ]
     assert contents(folder) == {"provision.sh": b"mine", "README.md": b"mine, too"}
 
@@ -63,7 +63,7 @@ def test_an_unknown_image_is_an_error_that_names_the_known(tmp_path: Path) -> No
 
 def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "images").write_text("")
-    with pytest.raises(ConflictError, match="images is there already"):
+    with pytest.raises(ConflictError, match="images already exists"):
         write_make(tmp_path / "images")
     with pytest.raises(StorageError, match="Not a directory"):
         write_packer(tmp_path / "images", "alpine")
