@@ -37,7 +37,9 @@ def create(
         ),
     ] = "",
     image: Annotated[str, Option("--image", metavar="WHAT", help="The same as WHAT.")] = "",
-    backend: Annotated[str, Option("--backend", metavar="NAME", help="proxmox. Default: what is possible.")] = "",
+    backend: Annotated[
+        str, Option("--backend", metavar="NAME", help="proxmox or lxc. Default: what is possible.")
+    ] = "",
     container_profile: Annotated[
         str, Option("--container-profile", metavar="NAME", help="Table [containers.NAME] of the settings file.")
     ] = "",
@@ -77,7 +79,7 @@ def create(
     if dry_run:
         console.out(_plan_as_json(created) if json else _plan_as_text(created))
         if created.plan:
-            refuse(created.plan)
+            refuse(created.plan, created.record.backend)
         return
     if created.unchanged:
         console.progress.say(f"{name} exists already (container {created.record.id}) from {created.record.template_id}")

@@ -1,6 +1,6 @@
 """What every backend does: plan, create, start, inspect and destroy containers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -66,6 +66,16 @@ class Plan:
     def errors(self) -> list[Finding]:
         """The findings that forbid the create."""
         return [each for each in self.findings if each.state == "error"]
+
+
+_ONLY_PROXMOX = ("nameserver", "searchdomain", "timezone", "tags", "pool", "notes", "startup", "protection", "ssh_keys")
+
+
+def unsupported(spec: ContainerSpec, tool: str) -> Iterator[Finding]:
+    """Yield a warning for each option that only Proxmox has."""
+    for name in _ONLY_PROXMOX:
+        if getattr(spec, name):
+            yield Finding("options", "warning", f"{tool} has no option for {name}: it is ignored")
 
 
 class Backend(Protocol):

@@ -37,7 +37,7 @@ OPTIONS: tuple[Setting, ...] = (
         "nets",
         "list",
         (),
-        f"Network interface, such as bridge={BRIDGE},ip=192.0.2.5/24,gw=192.0.2.1. Default: one on {BRIDGE} by DHCP.",
+        f"Network interface, such as bridge={BRIDGE},ip=192.0.2.5/24,gw=192.0.2.1, or none. Default: one by DHCP.",
         "KEY=VALUE,...",
         "net",
     ),
@@ -156,6 +156,8 @@ def _set(spec: ContainerSpec, option: str, value: Any) -> ContainerSpec:
             raise ValueError("expected STORAGE or STORAGE:GB")
         return replace(spec, disk_storage=storage, disk_gb=int(size) if colon else spec.disk_gb)
     if option == "nets":
+        if value == ("none",):
+            return replace(spec, networks=())
         managed = any(each.host_managed for each in spec.networks)
         nets = [parse_network(each, number, host_managed=managed) for number, each in enumerate(value)]
         return replace(spec, networks=tuple(nets))

@@ -1,5 +1,8 @@
 """Templates and backends for containers: what a user names, and which backend creates it."""
 
+import os
+import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -8,15 +11,18 @@ from pathlib import Path
 from lxcast.containers.backend import Backend
 from lxcast.containers.ledger import ContainerRecord
 from lxcast.errors import PinError, StorageError, UsageError
-from lxcast.identifiers import split_volid
+from lxcast.identifiers import split_volid, stem_of, suffix_of
 from lxcast.model import Version
 from lxcast.progress import Progress
-from lxcast.record import Record
+from lxcast.proxmox.profile import VARIABLES
+from lxcast.record import Record, parse_record
 from lxcast.settings import Settings, StorageOptions, build_options, select
 from lxcast.storages.open import is_remote, open_storage
 from lxcast.storages.storage import StoredTemplate
 
-BACKENDS = ("proxmox",)
+BACKENDS = ("proxmox", "lxc")
+
+_VIRTUAL_MACHINES = ("vm", "qemu", "kvm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +37,46 @@ class Template:
     path: Path | None = None
 
 
-def find_template(what: str, name: str, settings: Settings, progress: Progress, *, dry_run: bool) -> Template:
+def choose_backend(name: str, settings: Settings) -> tuple[str, str]:
+    """Return the backend of that name, else the one that is possible here, and why it was chosen. Raises UsageError."""
+    if name in _VIRTUAL_MACHINES:
+        raise UsageError(
+            "virtual machines are not supported: a container template has no kernel and no boot loader",
+            hint=f"--backend is one of: {', '.join(BACKENDS)}",
+        )
+    if name not in ("", *BACKENDS):
+        raise UsageError(f"unknown backend {name!r}", hint=f"one of: {', '.join(BACKENDS)}")
+    if name:
+        return name, f"--backend {name}"
+    if is_remote(settings.text("storage")):
+        return "proxmox", f"the storage is {settings.text('storage')}"
+    if settings.text("profile") or settings.text("api_url") or any(os.environ.get(each) for each in _API):
+        return "proxmox", "a Proxmox API is set"
+    if os.geteuid() == 0 and shutil.which("lxc-start"):
+        return "lxc", "lxc-start is installed"
+    raise UsageError(
+        "no backend is possible here: no Proxmox API is set, and plain LXC needs root and lxc-start",
+        hint="set PM_API_URL and a token (lxcast doctor), or choose one by --backend",
+    )
+
+
+_API = VARIABLES["api_url"][0]
+
+
+def find_template(
+    what: str, name: str, backend: str, settings: Settings, progress: Progress, *, dry_run: bool
+) -> Template:
     """Return the template that WHAT names: a volid, NAME, NAME:vN, pin:FILE#NAME, or a source, which is built first.
 
     A source gets `name` as the name of its template. In a dry run nothing is built, so a source must have a template.
     Raises UsageError, PinError, StorageError, ApiError, and what a build raises.
     """
-    settings = _with_remote_storage(settings)
+    settings = _with_remote_storage(settings) if backend == "proxmox" else settings
     options = select(StorageOptions, settings)
     if what.startswith("pin:"):
         what = _pinned(what.removeprefix("pin:"))
+    elif backend != "proxmox" and (local := _local_file(Path(what))):
+        return local
     storage = open_storage(options)
     _, file = split_volid(what)
     if file:
@@ -52,7 +88,9 @@ def find_template(what: str, name: str, settings: Settings, progress: Progress, 
             )
         return _template(found)
     named, colon, version = what.partition(":")
-    if not colon or version.removeprefix("v").isdigit():
+    is_name = "/" not in what and (not colon or version.removeprefix("v").isdigit())
+    # A path wins over a template of the same name; a directory storage may not exist before the first build.
+    if is_name and not Path(what).exists() and (is_remote(options.storage) or storage.workspace.is_dir()):
         listing = storage.templates()
         if any(each.name == named for each in listing.templates):
             number = Version(int(version.removeprefix("v"))) if colon else None
@@ -68,9 +106,8 @@ def find_template(what: str, name: str, settings: Settings, progress: Progress, 
     for warning in built.warnings:
         progress.warn(warning)
     listed = storage.templates().find(built.record.file)
-    return Template(
-        built.record.template_id, built.record, built.record.size, listed.node if listed else "", built.path
-    )
+    node, path = (listed.node, listed.path) if listed else ("", built.path)
+    return Template(built.record.template_id, built.record, built.record.size, node, path)
 
 
 def _with_remote_storage(settings: Settings) -> Settings:
@@ -98,18 +135,23 @@ def _pinned(text: str) -> str:
     return pins[name].template_id
 
 
+def _local_file(path: Path) -> Template | None:
+    """Return the template that a path names, if its record is next to it."""
+    record = path.parent / f"{stem_of(path.name)}.json"
+    if not suffix_of(path.name) or not path.is_file() or not record.is_file():
+        return None
+    found = parse_record(record.read_bytes(), str(record))
+    return Template(found.template_id or f"local:vztmpl/{path.name}", found, found.size, path=path.absolute())
+
+
 @contextmanager
-def open_backend(
-    name: str, template: Template, settings: Settings, progress: Progress
-) -> Iterator[tuple[Backend, str]]:
-    """Open the backend that creates a container, and return it with the reason for the choice. Raises UsageError."""
-    if name in ("vm", "qemu", "kvm"):
-        raise UsageError(
-            "virtual machines are not supported: a container template has no kernel and no boot loader",
-            hint=f"--backend is one of: {', '.join(BACKENDS)}",
-        )
-    if name not in ("", *BACKENDS):
-        raise UsageError(f"unknown backend {name!r}", hint=f"one of: {', '.join(BACKENDS)}")
+def open_backend(name: str, template: Template, settings: Settings, progress: Progress) -> Iterator[Backend]:
+    """Open the backend that creates a container. Raises UsageError."""
+    if name == "lxc":
+        from lxcast.containers.lxc import LxcContainers
+
+        yield LxcContainers(template.path, socket.gethostname(), progress.debug)
+        return
     from lxcast.containers.proxmox import ProxmoxContainers
     from lxcast.proxmox.client import Client, load_profile
 
@@ -117,15 +159,14 @@ def open_backend(
     profile = load_profile(options.profile, options.api_url, options.ca_file, options.fingerprint)
     with Client(profile) as client:
         size = template.record.size if template.record else 0
-        reason = "--backend proxmox" if name else "the template is on a Proxmox node"
-        yield ProxmoxContainers(client, template.node, size, progress.debug), reason
+        yield ProxmoxContainers(client, template.node, size, progress.debug)
 
 
 @contextmanager
 def open_recorded(record: ContainerRecord, settings: Settings, progress: Progress) -> Iterator[Backend]:
     """Open the backend of a container that exists. Raises UsageError."""
     template = Template(record.template_id, None, 0, record.node)
-    with open_backend(record.backend, template, settings, progress) as (backend, _):
+    with open_backend(record.backend, template, settings, progress) as backend:
         if backend.location != record.location:
             raise UsageError(
                 f"{record.name} is at {record.location}, the settings name {backend.location}",

@@ -11,13 +11,16 @@ from lxcast import __version__
 from lxcast.containers.backend import Backend, Existing, Plan
 from lxcast.containers.ledger import ContainerLedger, ContainerRecord
 from lxcast.containers.options import Explained, convert_profile, make_spec
-from lxcast.containers.spec import ContainerSpec, spec_of
+from lxcast.containers.spec import BRIDGE, ContainerSpec, Network, spec_of
 from lxcast.errors import ApiError, ConflictError, ContainerError, LxcastError, UsageError
 from lxcast.interrupt import Interrupted
-from lxcast.jobs.containers import Template, find_template, open_backend
+from lxcast.jobs.containers import Template, choose_backend, find_template, open_backend
 from lxcast.model import moment, rfc3339
 from lxcast.progress import Progress
 from lxcast.settings import Settings, Value
+
+LXC_BRIDGE = "lxcbr0"
+"""The bridge that LXC makes by default."""
 
 _UPTIME = 1
 """Seconds that a container must have been up, as its host counts them."""
@@ -63,12 +66,13 @@ def create(what: str, options: CreateOptions, settings: Settings, progress: Prog
     Raises UsageError, ConflictError, ApiError and ContainerError, and what a build raises. A failure leaves no
     container behind, except with `keep`; a container that this run did not create is never touched.
     """
-    template = find_template(what, options.name, settings, progress, dry_run=options.dry_run)
+    backend_name, reason = choose_backend(options.backend, settings)
+    template = find_template(what, options.name, backend_name, settings, progress, dry_run=options.dry_run)
     profile = _profile(options.profile, settings)
     hints = template.record.hints if template.record else {}
     spec, explained = make_spec(_suggest(template), hints, options.name, profile, options.values, options.profile)
-    with open_backend(options.backend, template, settings, progress) as (backend, reason):
-        spec = _without_root_hints(spec, explained, backend, progress)
+    with open_backend(backend_name, template, settings, progress) as backend:
+        spec = _adapt(spec, explained, backend, progress)
         ledger = ContainerLedger(backend.location)
         record = ContainerRecord(
             name=options.name,
@@ -90,7 +94,7 @@ def create(what: str, options: CreateOptions, settings: Settings, progress: Prog
                 record = replace(previous or record, id=existing.id, node=existing.node, marker=existing.marker)
                 return Created(record, spec, explained, None, reason, unchanged=True)
             plan = backend.plan(spec)
-            refuse(plan)
+            refuse(plan, backend.name)
             for finding in plan.findings:
                 if finding.state in ("warning", "unchecked"):
                     progress.warn(finding.message)
@@ -98,11 +102,12 @@ def create(what: str, options: CreateOptions, settings: Settings, progress: Prog
             return Created(done, spec, explained, plan, reason)
 
 
-def refuse(plan: Plan) -> None:
-    """Raise ApiError with every problem of a plan; return if there is none."""
+def refuse(plan: Plan, backend: str) -> None:
+    """Raise one error with every problem of a plan; return if there is none."""
     if errors := plan.errors:
         hints = dict.fromkeys(each.hint for each in errors if each.hint)
-        raise ApiError("\n".join(each.message for each in errors), hint="\n".join(hints))
+        kind = ApiError if backend == "proxmox" else ContainerError
+        raise kind("\n".join(each.message for each in errors), hint="\n".join(hints))
 
 
 def _profile(name: str, settings: Settings) -> dict[str, Value]:
@@ -129,13 +134,20 @@ def _suggest(template: Template) -> ContainerSpec:
     return ContainerSpec(ostemplate=template.volid, hostname="", disk_gb=disk_gb, is_image=is_image)
 
 
-def _without_root_hints(
-    spec: ContainerSpec, explained: list[Explained], backend: Backend, progress: Progress
-) -> ContainerSpec:
-    """Return the spec without hints that only root may set, each with a warning: nobody asked for them explicitly."""
-    if backend.name != "proxmox":
-        return spec
+def _adapt(spec: ContainerSpec, explained: list[Explained], backend: Backend, progress: Progress) -> ContainerSpec:
+    """Return the spec with the defaults and hints that the backend can use; explicit options stay as they are."""
     origins = {each.option: each.origin for each in explained}
+    if backend.name != "proxmox":
+        names = {name for _, name in socket.if_nameindex()}
+        bridges = [each for each in (BRIDGE, LXC_BRIDGE) if each in names]
+        if "option" in origins["nets"] or "profile" in origins["nets"] or backend.name == "pct":
+            return spec
+        return replace(spec, networks=(Network(bridge=bridges[0]),) if bridges and backend.name == "lxc" else ())
+    return _without_root_hints(spec, origins, progress)
+
+
+def _without_root_hints(spec: ContainerSpec, origins: Mapping[str, str], progress: Progress) -> ContainerSpec:
+    """Return the spec without hints that only root may set, each with a warning: nobody asked for them explicitly."""
     dropped = [f"{key} = {value}" for key, value in spec.limits]
     if origins["mounts"] == "record's hints":
         dropped += [f"mount of {each.volume}" for each in spec.mounts if each.is_bind]
