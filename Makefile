@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # A test or a demo must never reach a real Proxmox server because the caller's shell holds its credentials.
 CLEAN_ENV := env $(foreach name,$(filter PM_% PROXMOX_VE_% TF_VAR_pm_%,$(.VARIABLES)),-u $(name))
+# Two workers, each of which runs whole files. The share of product lines that run has a floor, in a complete run only.
+ALL_TESTS := -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report= --cov-fail-under=92
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
@@ -34,7 +36,14 @@ check: setup ## formatting, lint, types, layers, docs
 .PHONY: test
 test: setup ## unit, property and integration tests; installs what the last need (root on Debian or Ubuntu), else skips them
 	$(CLEAN_ENV) scripts/setup-integration --optional
-	$(CLEAN_ENV) $(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(CLEAN_ENV) $(BIN)/python -m pytest $(or $(PYTEST_ARGS),$(ALL_TESTS))
+
+.PHONY: test-lowest
+test-lowest: setup ## the unit tests with the lowest version of each dependency that pyproject.toml allows
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-lowest
+	$(BIN)/uv pip compile --quiet --resolution lowest-direct --python $(BIN)/python pyproject.toml -o .venv-lowest/lowest.txt
+	$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python -r .venv-lowest/lowest.txt hypothesis pytest
+	$(CLEAN_ENV) .venv-lowest/bin/python -W ignore -m pytest -q tests/unit $(PYTEST_ARGS)
 
 .PHONY: demo
 demo: setup ## a Docker-built Debian 12 becomes a template in ./storage; prints its id

@@ -41,7 +41,7 @@ def test_a_target_sets_up_first_and_clears_the_credentials_of_proxmox(line: str)
     setup, main = planned.splitlines()[0], planned.splitlines()[-1]
     assert setup.endswith("scripts/setup-venv .venv")
     assert {"PM_PASS", "PROXMOX_VE_API_TOKEN"} <= set(re.findall(r"-u (\w+)", main))
-    assert main.endswith({"make demo": "scripts/demo", "make test": ".venv/bin/python -m pytest "}[line])
+    assert {"make demo": "scripts/demo", "make test": ".venv/bin/python -m pytest -n 2"}[line] in main
 
 
 @pytest.mark.parametrize("terraform_like", [EITHER], indirect=True)
