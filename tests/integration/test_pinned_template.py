@@ -4,8 +4,8 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -152,47 +152,32 @@ def test_the_two_ways_of_the_how_to_give_the_same_plan(root: Root, file: str) ->
 
 
 def test_an_interrupt_leaves_no_program_behind(root: Root) -> None:
-    """Ctrl-C reaches all processes of the terminal; the pin file is a pipe with nothing in it, so the program waits."""
-    (root.folder / "slow").mkdir()
-    pipe = root.folder / "slow" / "pins.tfvars.json"
-    os.mkfifo(pipe)
-    held = os.open(pipe, os.O_RDWR)
-    root.write(MAIN.replace('"debian-12"\n}', '"debian-12"\n  pin_file = "slow/pins.tfvars.json"\n}'))
-    running = subprocess.Popen(
-        [root.terraform.path, "plan", "-no-color"],
-        cwd=root.folder,
-        env={**os.environ, **root.terraform.env, **root.env},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        until = time.monotonic() + 240
-        while not readers(pipe):
-            assert time.monotonic() < until
-            assert running.poll() is None
-            time.sleep(0.05)
-        os.killpg(running.pid, signal.SIGINT)
-        shown, _ = running.communicate(timeout=240)
-        until = time.monotonic() + 60
-        while readers(pipe):  # which nobody else would end, as the pipe is held open
-            assert time.monotonic() < until
-            time.sleep(0.05)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(running.pid, signal.SIGKILL)
-        os.close(held)
+    """Ctrl-C reaches all processes of the terminal; the program waits for a server that never replies."""
+    root.write(MAIN.replace('"debian-12"\n}', '"debian-12"\n  storage = "proxmox:pve/local"\n}'))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(240)
+        token = {"PM_API_TOKEN_ID": "root@pam!test", "PM_API_TOKEN_SECRET": "00000000-0000-0000-0000-000000000000"}
+        address = {"PM_API_URL": f"https://127.0.0.1:{server.getsockname()[1]}"}
+        running = subprocess.Popen(
+            [root.terraform.path, "plan", "-no-color"],
+            cwd=root.folder,
+            env={**os.environ, **root.terraform.env, **root.env, **token, **address},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            connection, _ = server.accept()
+            os.killpg(running.pid, signal.SIGINT)
+            shown, _ = running.communicate(timeout=240)
+            connection.settimeout(60)
+            with connection, contextlib.suppress(ConnectionResetError):
+                while connection.recv(1 << 16):  # until the program ends
+                    pass
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
     assert running.returncode == 1
     assert "interrupt" in shown.lower()
     assert "Traceback" not in shown
-
-
-def readers(pipe: Path) -> list[str]:
-    """The other processes that have it open."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if process.name != str(os.getpid()) and pipe in [each.readlink() for each in process.glob("fd/*")]:
-                found.append(process.name)
-    return found
