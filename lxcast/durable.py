@@ -113,13 +113,13 @@ def lock(fd: int) -> bool | None:
     return True
 
 
-def sweep(folder: Path) -> list[Path]:
-    """Remove the temporary files whose writers are dead and return what they were.
+def sweep(directory: Path, pattern: str = f"{_PREFIX}*{_SUFFIX}") -> list[Path]:
+    """Remove the files, by default the temporary ones, whose writers are dead; return their paths.
 
-    Where the filesystem knows no locks nothing is removed: the writer may be alive.
+    If the filesystem has no locks nothing is removed: the writer may be alive.
     """
     swept = []
-    for path in sorted(folder.glob(f"{_PREFIX}*{_SUFFIX}")):
+    for path in sorted(directory.glob(pattern)):
         with suppress(OSError):
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:

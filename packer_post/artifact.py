@@ -38,7 +38,8 @@ def source_of(host: Client) -> str:
             f"the artifact is of {kind or 'no known kind'}, which lxcast cannot read",
             hint=f"it reads those of: {'; '.join((*FILES.values(), *IMAGES.values()))}. artifice names any file",
         )
-    files = [str(file) for file in host.call("Artifact.Files") or []]
+    # The docker builder with `discard` has an artifact without a file: no empty name may become a path.
+    files = [str(file) for file in host.call("Artifact.Files") or [] if file]
     if len(files) != 1:
         raise SourceError(
             f"the artifact of {kind} has {len(files)} files, where one is wanted: {', '.join(files) or 'none'}",
@@ -59,7 +60,8 @@ def generated_data(host: Client) -> dict[str, Any]:
 def template_artifact(built: Built, record_file: Path | None, inherited: dict[str, Any]) -> Artifact:
     """Return the template as Packer's artifact; its id is the volid, outside of a storage the file's path.
 
-    On a Proxmox storage it has no file on this machine.
+    Its file is on this machine also for a template in a Proxmox storage: Packer's `checksum`, `manifest` and
+    `provenance` read it. Only a template that was reused without a conversion has none there.
     """
     record, path = built.record, built.path.absolute() if built.path else None
     beside = path.with_name(stem_of(record.file) + ".json") if path else None

@@ -92,7 +92,9 @@ class _Work:
                     f"{UNKNOWN} stands in {names}: Packer does not know a value of build there",
                     hint="only the first post-processor of a chain, and those behind one that tells, know build.*",
                 )
-            self.built = make_template(self._source, arguments.options, arguments.record_file, self._progress)
+            self.built = make_template(
+                self._source, arguments.options, arguments.record_file, self._progress, keep_file=True
+            )
         self._held = ""
         pin_built(self.built.record, arguments.options(), self._progress)
         return self.built

@@ -12,16 +12,23 @@ from lxcast.settings import BuildOptions
 
 
 def make_template(
-    source: str, options: Callable[[], BuildOptions], record_file: Path | None, progress: Progress
+    source: str,
+    options: Callable[[], BuildOptions],
+    record_file: Path | None,
+    progress: Progress,
+    *,
+    keep_file: bool = False,
 ) -> Built:
     """Build the template, write the record file, and say what the user should look at; raises what these raise.
 
     The options are asked for after an old record file is gone: what an earlier build wrote must not be taken for
-    this one's, whatever is wrong with them.
+    this one's, whatever is wrong with them. With `keep_file` the file of a template in a remote storage stays on this
+    machine until this process ends.
     """
     if record_file:
-        record_file.unlink(missing_ok=True)
-    built = build(source, options(), progress)
+        with durable.explained(record_file):
+            record_file.unlink(missing_ok=True)
+    built = build(source, options(), progress, keep_file=keep_file)
     if record_file:
         _write_record(record_file, built)
     for warning in built.warnings:

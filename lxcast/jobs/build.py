@@ -82,8 +82,8 @@ class SourcePlan(BuildPlan):
 def build(source: str, options: BuildOptions, progress: Progress, *, keep_file: bool = False) -> Built:
     """Make a template of a source and publish it.
 
-    The pin file is only checked: `promote.pin_built` sets the pin. With `keep_file` a remote storage leaves a copy of
-    the file at `Built.path`, for the caller to remove. Raises UsageError, PinError, SourceError, CheckError,
+    The pin file is only checked: `promote.pin_built` sets the pin. With `keep_file` the file stays at
+    `Built.path` until this process ends if the storage is remote. Raises UsageError, PinError, SourceError, CheckError,
     StorageError, ApiError and their children. The source is never changed, and a failure leaves nothing in the storage
     except a burnt version number if the content holds the version.
     """
@@ -277,6 +277,7 @@ def _publish(
             temporary=True,
             numbered=plan.claim is not None,
             keep=keep_file,
+            descriptor=file.fileno(),
         )
         published = storage.put(artifact, claim, progress)
     return replace(built, record=published.record or record, path=published.path, unchanged=published.unchanged)

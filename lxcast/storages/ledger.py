@@ -9,7 +9,6 @@ was claimed and burnt, or a template that was removed later: both stay taken.
 
 import os
 import re
-import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -26,8 +25,8 @@ from lxcast.storages.storage import METADATA_SUFFIX, Artifact, Claim, sidecar_na
 _KEPT = "files"
 """Subdirectory of the copies that `keep_copy` makes."""
 
-_KEPT_FOR = 7 * 86400
-"""Seconds after which a kept copy is left over: its user died."""
+_locked: list[int] = []
+"""Descriptors of the kept copies: their locks are held until this process ends, however it ends."""
 
 
 class LockedClaim(Claim):
@@ -206,18 +205,21 @@ class Ledger:
         return target
 
     def keep_copy(self, artifact: Artifact, file: str) -> Path:
-        """Keep the temporary file of a published artifact under its name until the caller removes it.
+        """Keep the temporary file of a published artifact under its name until this process ends.
 
-        Copies that were never removed are swept after a week.
+        Then its lock is gone, and the next `sweep` removes it: Packer kills its plugins without a chance to clean up.
         """
         directory = self.path(_KEPT)
         durable.make_directory(directory)
-        with durable.explained(directory):
-            for path in directory.iterdir():
-                if time.time() - path.stat().st_mtime > _KEPT_FOR:
-                    path.unlink()
+        with durable.explained(artifact.path):
+            _locked.append(os.dup(artifact.descriptor))
         durable.replace(artifact.path, directory / file)
         return directory / file
+
+    def sweep(self) -> None:
+        """Remove temporary files and kept copies whose processes have ended."""
+        durable.sweep(self.directory)
+        durable.sweep(self.path(_KEPT), "*")
 
     def kept(self, file: str, size: int) -> Path | None:
         """Return the kept copy of a template file, if there is one with this size."""

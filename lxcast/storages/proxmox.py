@@ -104,7 +104,7 @@ class ProxmoxStorage(Storage):
         for message in dict.fromkeys(row.message for each in self._found for row in each.rows if row.state == WARNING):
             progress.warn(message)
         durable.make_directory(self.workspace)
-        durable.sweep(self.workspace)
+        self._ledger.sweep()
         if error := self.templates().error():  # a number that a silent node has could be given again
             raise error
 

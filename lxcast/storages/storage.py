@@ -233,7 +233,9 @@ class Artifact:
     numbered: bool = False
     """Whether the content holds the version, so that no other number can be used."""
     keep: bool = False
-    """Whether a copy of a temporary file stays on this machine if the storage is remote."""
+    """Whether a temporary file stays on this machine, until this process ends, if the storage is remote."""
+    descriptor: int = -1
+    """Of a temporary file, which this process has open and locked."""
 
 
 @dataclass(frozen=True, slots=True)

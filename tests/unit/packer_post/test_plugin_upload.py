@@ -51,6 +51,36 @@ def test_the_address_is_an_argument_and_the_token_comes_from_the_environment(
     assert server.token.secret not in str(core.said)
 
 
+def test_the_local_file_of_an_uploaded_template_stays_until_the_chain_ends(
+    plugin: Path, folder: Path, server: Cluster
+) -> None:
+    """Packer's checksum, manifest and provenance post-processors read the artifact's files."""
+    env = access(server, folder)
+    kept = folder / "records/files"
+    for version in ("v1", "v2"):
+        with packer_core(plugin, cwd=folder, **env) as core:
+            core.configure(template_name="debian-12", storage="proxmox:a/local", records="records")
+            artifact = core.artifact(core.post_process(EXPORT)["StreamId"])
+            (file,) = artifact.call("Artifact.Files")
+            assert Path(file) == kept / f"debian-12-{version}.tar.zst"
+            assert Path(file).read_bytes() == held(server, Path(file).name)
+            state = artifact.call("Artifact.State", "generated_data")
+            assert state["TemplateFile"] == file
+            # What an earlier chain left, whose process has ended, is swept.
+            assert [path.name for path in kept.iterdir()] == [Path(file).name]
+
+
+@pytest.mark.parametrize("files", [[], [""], None], ids=str)
+def test_an_artifact_without_a_file_is_an_error_and_never_the_working_directory(
+    plugin: Path, folder: Path, files: object
+) -> None:
+    with packer_core(plugin, cwd=folder) as core:
+        core.configure(template_name="debian-12", storage="nfs=./nfs")
+        answer = core.post_process({**EXPORT, "Files": files})
+        assert "has 0 files" in answer["Err"]["Message"]
+    assert not (folder / "nfs").exists()
+
+
 def test_the_nodes_fetch_what_was_put(plugin: Path, folder: Path, server: Cluster) -> None:
     with WebServer() as web, packer_core(plugin, cwd=folder, **access(server, folder)) as core:
         web.signature = "Signature=c0ffee"
