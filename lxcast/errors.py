@@ -17,6 +17,9 @@ A message says what failed, on which object, with both values; the hint says wha
 (SIGHUP, Ctrl-C, SIGTERM) ends a command with 129, 130 or 143 and is no LxcastError.
 """
 
+import os
+from os import PathLike
+
 SHOWN = 20
 """Problems that one message lists at most."""
 
@@ -119,3 +122,16 @@ class ContainerError(LxcastError):
     """A container failed to start, failed its verification, or cannot be removed."""
 
     exit_code = 12
+
+
+def of_system(error: OSError) -> LxcastError:
+    """Return the error for a failure of the system that nothing else explained: the reason, and the file."""
+    reason = (error.strerror or str(error)).lower()
+    named = [
+        os.fsdecode(each) for each in (error.filename, error.filename2) if isinstance(each, str | bytes | PathLike)
+    ]
+    hint = "use a path that you may read and write, or run the command as another user"
+    return LxcastError(
+        f"{join_problems([' -> '.join(named)]) if named else 'the system reports'}: {reason}",
+        hint=hint if isinstance(error, PermissionError) else "",
+    )

@@ -4,7 +4,7 @@ import os
 import sys
 import traceback
 
-from lxcast.errors import LxcastError
+from lxcast.errors import LxcastError, of_system
 from lxcast.interrupt import Interrupted, raise_on_signals
 from lxcast.jobs.promote import pin_built
 from lxcast.progress import NORMAL, Lines, Progress
@@ -44,7 +44,9 @@ def main() -> int:
 
 
 def tell(error: Exception, progress: Progress) -> int:
-    """Say why the build failed, and return the exit status."""
+    """Report why the build failed, and return the exit status."""
+    if isinstance(error, OSError):
+        error = of_system(error)
     if not isinstance(error, LxcastError):
         progress.error("".join(traceback.format_exception(error)))
         return 1

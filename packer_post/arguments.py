@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lxcast import settings
-from lxcast.errors import UsageError
+from lxcast.errors import UsageError, join_problems
 from lxcast.jobs.build import plan_build
 from lxcast.settings import SETTINGS, BuildOptions, Setting, Value
 from packer_post.protocol.hcl_spec import Attribute
@@ -82,10 +82,10 @@ class Arguments:
             options = make_options(settings.load(), given)
             plan_build(options)
         except UsageError as error:
-            problems = (*self.problems, as_arguments(error.message))
-            raise UsageError("\n".join(problems), hint=as_arguments(error.hint)) from error
+            problems = [*self.problems, as_arguments(error.message)]
+            raise UsageError(join_problems(problems), hint=as_arguments(error.hint)) from error
         if self.problems:
-            raise UsageError("\n".join(self.problems))
+            raise UsageError(join_problems(list(self.problems)))
         return options
 
 

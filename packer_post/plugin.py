@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from lxcast.errors import LxcastError, UsageError
+from lxcast.errors import LxcastError, UsageError, of_system
 from lxcast.interrupt import Interrupted
 from lxcast.jobs.build import Built
 from lxcast.jobs.promote import pin_built
@@ -109,6 +109,8 @@ class _Work:
 
 
 def _told(error: BaseException) -> str:
+    if isinstance(error, OSError):
+        error = of_system(error)
     if isinstance(error, LxcastError):
         return as_arguments(safe(error.message + (f"\nhint: {error.hint}" if error.hint else "")))
     traceback.print_exception(error)  # standard error is seen with PACKER_LOG=1 alone

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lxcast import settings
-from lxcast.errors import UsageError
+from lxcast.errors import UsageError, join_problems
 from lxcast.settings import SETTINGS, BuildOptions, Setting, Settings, Value, convert_all, did_you_mean
 
 BUILD = (
@@ -82,7 +82,7 @@ class Request:
         except UsageError as error:
             problems += error.message.splitlines()
         if problems:
-            raise UsageError("\n".join(problems), hint="`lxcast-packer --help` lists variables and options")
+            raise UsageError(join_problems(problems), hint="`lxcast-packer --help` lists variables and options")
         return options
 
     def resumption(self, source: str) -> str:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 from lxcast import durable
@@ -46,7 +45,7 @@ def _write_record(file: Path, built: Built) -> None:
     with durable.explained(file.parent):
         file.parent.mkdir(parents=True, exist_ok=True)
     with durable.Temporary(file.parent) as temporary:
-        content = asdict(built.record) | {"path": str(built.path or "")}
+        content = json.loads(built.record.to_json()) | {"path": str(built.path or "")}
         temporary.write(json.dumps(content, indent=2).encode() + b"\n")
         temporary.sync()
         durable.replace(temporary.path, file)

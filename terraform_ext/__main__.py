@@ -4,7 +4,7 @@ import json
 import signal
 import sys
 
-from lxcast.errors import ApiError, LxcastError, PinError, UsageError
+from lxcast.errors import ApiError, LxcastError, PinError, UsageError, of_system
 from lxcast.references.files import MAX_BYTES
 from terraform_ext.answer import answer
 from terraform_ext.query import parse
@@ -67,8 +67,9 @@ def main() -> int:
                 "there are arguments, and the query comes on standard input", hint="try: lxcast-data --help"
             )
         result = answer(parse(sys.stdin.buffer.read(MAX_BYTES + 1) if sys.stdin else b""))
-    except LxcastError as error:
-        print(layout(error), file=sys.stderr)  # noqa: T201 - the program's voice
+    except (LxcastError, OSError) as error:
+        explained = of_system(error) if isinstance(error, OSError) else error
+        print(layout(explained), file=sys.stderr)  # noqa: T201 - the program's voice
         return 1
     print(json.dumps(result, separators=(",", ":")))  # noqa: T201 - the program's voice
     return 0

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from lxcast.cli.command import invoke
 from lxcast.cli.console import Console
-from lxcast.errors import LxcastError
+from lxcast.errors import LxcastError, of_system
 from lxcast.interrupt import Interrupted
 
 
@@ -20,6 +20,10 @@ def run(arguments: Sequence[str]) -> int:
         if interrupt.hint:
             console.progress.hint(interrupt.hint)
         return interrupt.exit_code
+    except OSError as error:
+        console.trace(error)
+        explained = of_system(error)
+        return console.fail(explained, explained.message, explained.hint, explained.exit_code)
     except Exception as error:
         return console.crash(error)
     finally:

@@ -9,7 +9,7 @@ from functools import cache, wraps
 from importlib import import_module
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 import typer.core
@@ -18,7 +18,7 @@ from typer import Argument, Option
 from lxcast import __version__
 from lxcast.cli.console import Console
 from lxcast.cli.verbs import ALIASES, VERBS
-from lxcast.errors import UsageError
+from lxcast.errors import UsageError, join_problems
 from lxcast.progress import DEBUG, QUIET, VERBOSE
 from lxcast.settings import BY_NAME, Setting, Value, convert_all, did_you_mean, load, parse_words, show
 
@@ -33,7 +33,7 @@ Insecure = Annotated[bool, Option("--insecure-no-checksum", help="Accept an http
 _Quiet = Annotated[bool, Option("--quiet", "-q", help="Show only warnings and errors.")]
 _Verbose = Annotated[bool, Option("--verbose", "-v", help="Show each step and its duration.")]
 _Debug = Annotated[bool, Option("--debug", help="Show everything, including tracebacks.")]
-_LogFile = Annotated[Path | None, Option("--log-file", metavar="FILE", help="Append everything to a file, with times.")]
+_LogFile = Annotated[str | None, Option("--log-file", metavar="FILE", help="Append everything to a file, with times.")]
 
 PANELS = {
     "source": "Source",
@@ -168,6 +168,7 @@ def command(
                 given["settings"] = load().over(options).only((*settings, *without_option))
             if rows:
                 given["values"] = _convert({each: given.pop(each) for each in rows}, rows)
+            given |= {each: _to_path(each, given[each]) for each in paths}
             return function(console, **given)
 
         own = [
@@ -175,8 +176,9 @@ def command(
             for each in list(signature(function).parameters.values())[1:]
             if each.name not in ("settings", "values")
         ]
+        paths = [each.name for each in own if _is_path(each)]
         parameters = [_keyword("context", Parameter.empty, typer.Context)]
-        parameters += [each.replace(kind=Parameter.KEYWORD_ONLY) for each in own]
+        parameters += [_as_words(each) if _is_path(each) else each.replace(kind=Parameter.KEYWORD_ONLY) for each in own]
         parameters += [_keyword(each, None, _option(BY_NAME[each])) for each in settings]
         parameters += [_keyword(each, None, _option(row)) for each, row in (rows or {}).items()]
         parameters += [_keyword(each, default, kind) for each, (default, kind) in _COMMON.items()]
@@ -188,6 +190,29 @@ def command(
         return function
 
     return register
+
+
+def _is_path(parameter: Parameter) -> bool:
+    return "Path" in str(get_args(parameter.annotation)[:1])
+
+
+def _as_words(parameter: Parameter) -> Parameter:
+    """Return a parameter of type Path as typer gets it: as a string, in which an empty path can be told from "."."""
+    kind, *more = get_args(parameter.annotation)
+    several = "list" in str(kind)
+    words: Any = list[str] if several else str
+    default = str(parameter.default) if isinstance(parameter.default, Path) else parameter.default
+    kind = words | None if "None" in str(kind) else words
+    annotation: Any = Annotated.__class_getitem__((kind, *more))  # type: ignore[attr-defined] # made at run time
+    return Parameter(parameter.name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _to_path(name: str, given: Any) -> Any:
+    """Return words as paths; UsageError for an empty one, which would be the working directory."""
+    words = given if isinstance(given, list) else [given]
+    if "" in words:
+        raise UsageError(f"the path of {name.replace('_', '-')} is empty", hint="for the working directory write .")
+    return [Path(each) for each in given] if isinstance(given, list) else None if given is None else Path(given)
 
 
 def group(name: str, about: str, *, example: str) -> None:
@@ -259,14 +284,14 @@ def _lxcast(
         typer.echo(context.get_help())
 
 
-def _listen(console: Console, *, quiet: bool, verbose: bool, debug: bool, log_file: Path | None) -> None:
+def _listen(console: Console, *, quiet: bool, verbose: bool, debug: bool, log_file: str | None) -> None:
     said = [level for level, flag in ((QUIET, quiet), (VERBOSE, verbose), (DEBUG, debug)) if flag]
     if quiet and len(said) > 1:
         raise UsageError("--quiet excludes --verbose and --debug")
     if said:
         console.level = max(said)
     if log_file is not None:
-        console.log_file = log_file
+        console.log_file = _to_path("log-file", log_file)
 
 
 def _keyword(name: str, default: object, annotation: Any) -> Parameter:
@@ -307,14 +332,20 @@ def _convert(given: Mapping[str, Any], rows: Mapping[str, Setting] = BY_NAME) ->
     written = {name: value for name, value in given.items() if value is not None}
     values = convert_all(written, parse_words, lambda row: row.option, problems, rows)
     if problems:
-        raise UsageError("\n".join(problems))
+        raise UsageError(join_problems(problems))
     return values
 
 
 def _rows(name: str) -> Iterable[str]:
-    """Return the rows of the tables that an option names, for the shell's completion."""
-    from lxcast.cli.tables import check_names, row_names
-
+    """Return the rows of the tables that an option takes, for the shell's completion."""
+    # Start-up time: each table by itself, and only when it is completed.
     if name == "allow":
-        return [f"{each}=" for each in check_names()]
-    return row_names(default=name == "disable") if name in ("enable", "disable") else ()
+        from lxcast.rootfs.checks import CHECKS
+
+        return [f"{row.id}=" for row in CHECKS]
+    if name not in ("enable", "disable"):
+        return ()
+    from lxcast.rootfs.fits import FITS
+    from lxcast.rootfs.operations import OPERATIONS
+
+    return [row.id for row in (*OPERATIONS, *FITS) if row.default == (name == "disable")]

@@ -75,14 +75,17 @@ class Console:
 
     def crash(self, error: Exception) -> int:
         """Print an unexpected exception; the traceback goes to --debug and the log file."""
-        import traceback
-
-        talk = self._talk()
-        talk.debug("".join(traceback.format_exception(error)).rstrip())
+        self.trace(error)
         hint = "this is a bug in lxcast: please report it to the project"
         if self.level < DEBUG:
             hint += ", with the output of `--debug`"
         return self.fail(error, f"unexpected {type(error).__name__}: {error}", hint, 1)
+
+    def trace(self, error: Exception) -> None:
+        """Show the traceback with --debug, and write it to the log file."""
+        import traceback  # start-up time
+
+        self._talk().debug("".join(traceback.format_exception(error)).rstrip())
 
     def close(self) -> None:
         """Clear the progress bar."""

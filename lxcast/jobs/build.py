@@ -126,7 +126,7 @@ def plan_build(options: BuildOptions, warn: Callable[[str], None] | None = None)
             return None
 
     attempt(lambda: checks.validate(options.checks.policy, options.checks.allow))
-    rules = attempt(lambda: Rules.chosen(options))
+    rules = attempt(lambda: Rules.chosen(options).for_version(options, None))
     attempt(lambda: Platform.parse(options.source.platform) if options.source.platform else None)
     storage = attempt(lambda: _open_storage(options, warn))
     attempt(lambda: _check_pin_file(options))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lxcast.errors import UsageError
+from lxcast.errors import SHOWN, UsageError, join_problems
 from lxcast.identifiers import SECRET_NAME
 from lxcast.settings.table import BY_NAME, SETTINGS, Setting, Value
 from lxcast.settings.values import convert, did_you_mean, parse, show
@@ -80,7 +80,7 @@ def load(directory: Path | None = None, environ: Mapping[str, str] | None = None
     for name, value in read_environment(SETTINGS, environ, problems).items():
         settings = settings.merged(name, value, BY_NAME[name].env)
     if problems:
-        raise UsageError("\n".join(problems), hint="`lxcast settings` lists the settings and their values")
+        raise UsageError(join_problems(problems), hint="`lxcast settings` lists the settings and their values")
     known = {row.env for row in SETTINGS}
     unknown = tuple(sorted(name for name in environ if name.startswith("LXCAST_") and name not in known))
     return replace(settings, unknown_variables=unknown)
@@ -154,13 +154,11 @@ def _read_file(path: Path, problems: list[str]) -> tuple[dict[str, Value], dict[
 
 
 def _unknown_keys(path: Path, given: Mapping[str, object]) -> Iterator[str]:
-    for name in given:
-        if name in BY_NAME:
-            continue
+    for number, name in enumerate(each for each in given if each not in BY_NAME):
         if _SECRET.search(name):
             yield (
                 f"{path}: {name}: a settings file must not contain secrets, because it is committed and copied; use "
                 "the environment or a separate file"
             )
         else:
-            yield f"{path}: {name}: unknown setting{did_you_mean(name, BY_NAME)}"
+            yield f"{path}: {name}: unknown setting{did_you_mean(name, BY_NAME) if number < SHOWN else ''}"

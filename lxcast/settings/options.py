@@ -10,7 +10,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lxcast.errors import UsageError
+from lxcast.errors import UsageError, join_problems
 from lxcast.model import Version
 from lxcast.settings.load import Settings, convert_all
 from lxcast.settings.table import BY_NAME, SETTINGS
@@ -134,7 +134,7 @@ def make_settings(given: Mapping[str, object]) -> Settings:
     known = {name: value for name, value in given.items() if name in BY_NAME}
     values = convert_all(known, convert, lambda row: row.option, problems)
     if problems:
-        raise UsageError("\n".join(problems))
+        raise UsageError(join_problems(problems))
     return Settings().over(values)
 
 
@@ -183,7 +183,7 @@ def build_options(
     if not re.fullmatch(r"next|v?[1-9][0-9]{0,8}", version, re.ASCII):
         problems.append(f"--version {version}: expected next, or a number such as v3")
     if problems:
-        raise UsageError("\n".join(problems))
+        raise UsageError(join_problems(problems))
     has_release_file = values["release_metadata"] or "release" in settings.values["enable"]  # type: ignore[operator] # a tuple
     return BuildOptions(
         naming=select(NamingOptions, settings, name=name),

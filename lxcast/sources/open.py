@@ -135,6 +135,8 @@ def open_for_check(source: str | Path, platform: str = "", sha256: str | None = 
 
     A Path is always a file or directory. Raises UsageError, SourceError and its children.
     """
+    if not source:
+        raise UsageError("the source is empty", hint="name a file or directory, or - for standard input")
     refuse_checksum(str(source), sha256)
     if source == "-":
         stdin = open_stdin()

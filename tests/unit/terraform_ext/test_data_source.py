@@ -164,6 +164,19 @@ def test_values_and_keys_of_any_length_give_a_short_answer(storage: Path) -> Non
     assert f"'{'y' * 60}'... is no key" in " ".join(text.split())
 
 
+@pytest.mark.parametrize("storage_name", ["a" * 300, "/" + "a" * 300, "nfs=/" + "a" * 300])
+def test_a_storage_whose_name_the_system_refuses_is_an_error_without_a_traceback(
+    storage: Path, storage_name: str
+) -> None:
+    text = refusal({"name": "debian-12", "version": "v2", "storage": storage_name})
+    assert "too long" in text.lower()
+    assert "Traceback" not in text
+
+
+def test_many_unknown_keys_give_a_short_answer(storage: Path) -> None:
+    assert len(refusal({f"key{number}": "x" for number in range(20_000)})) < 5000
+
+
 def test_lines_are_as_narrow_as_terraform_shows_them(storage: Path) -> None:
     for line in refusal({"password": "x", "version": "x" * 10}).splitlines():
         assert len(line) <= 75
