@@ -8,10 +8,7 @@ import os
 import re
 import shutil
 import socket
-import subprocess
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +16,7 @@ from lxcast.containers.backend import Existing, Finding, Plan, Say, State, unsup
 from lxcast.containers.ledger import ContainerRecord
 from lxcast.containers.render import lxc_settings
 from lxcast.containers.spec import ContainerSpec, MountPoint
+from lxcast.containers.tree import remove_tree, run, uptime
 from lxcast.containers.unpack import IdMap, delegated, missing_programs, unpack
 from lxcast.errors import ConflictError, ContainerError
 
@@ -135,7 +133,7 @@ class LxcContainers:
         log = self._path / record.id / "lxcast-start.log"
         log.unlink(missing_ok=True)
         words = ("--daemon", "--logfile", str(log), "--logpriority", "INFO")
-        done = _run(self._command("lxc-start", record.id, *words))
+        done = run(self._command("lxc-start", record.id, *words))
         if done.returncode:
             lines = log.read_text(errors="replace").splitlines()[-20:] if log.exists() else []
             raise ContainerError(
@@ -146,11 +144,11 @@ class LxcContainers:
     def inspect(self, record: ContainerRecord) -> State:
         """Return the state as LXC reports it."""
         settings = {"config": (self._path / record.id / "config").read_text(encoding="utf-8")}
-        done = _run(self._command("lxc-info", record.id, "--no-humanize", "--pid"))
+        done = run(self._command("lxc-info", record.id, "--no-humanize", "--pid"))
         if not done.stdout.strip().isdigit():
             return State(False, settings)
-        addresses = _run(self._command("lxc-info", record.id, "--no-humanize", "--ips")).stdout.split()
-        return State(True, settings, addresses, _uptime(int(done.stdout)))
+        addresses = run(self._command("lxc-info", record.id, "--no-humanize", "--ips")).stdout.split()
+        return State(True, settings, addresses, uptime(int(done.stdout)))
 
     def differences(self, spec: ContainerSpec, state: State) -> list[str]:
         """Return the lines of the configuration that differ from those that were written."""
@@ -168,18 +166,10 @@ class LxcContainers:
             if not empty and (found is None or found.marker != record.marker):
                 continue
             if found and not directory.name.startswith("."):
-                _run(self._command("lxc-stop", directory.name, "--timeout", str(_STOP)))
-                if _run(self._command("lxc-info", directory.name, "--no-humanize", "--pid")).stdout.strip().isdigit():
-                    _run(self._command("lxc-stop", directory.name, "--kill"))
-            config = directory / "config"
-            with suppress(FileNotFoundError):  # the marker goes last, so that a killed run can go on
-                for each in [each for each in directory.iterdir() if each != config]:
-                    if each.is_dir() and not each.is_symlink():
-                        shutil.rmtree(each)
-                    else:
-                        each.unlink()
-                config.unlink(missing_ok=True)
-                directory.rmdir()
+                run(self._command("lxc-stop", directory.name, "--timeout", str(_STOP)))
+                if run(self._command("lxc-info", directory.name, "--no-humanize", "--pid")).stdout.strip().isdigit():
+                    run(self._command("lxc-stop", directory.name, "--kill"))
+            remove_tree(directory, last="config")
 
     def _command(self, program: str, name: str, *words: str) -> list[str]:
         return [program, "--lxcpath", str(self._path), "--name", name, *words]
@@ -260,19 +250,3 @@ def _read(directory: Path) -> Existing | None:
 def interfaces() -> set[str]:
     """Return the network interfaces of this host; /sys/class/net may show those of another network namespace."""
     return {name for _, name in socket.if_nameindex()}
-
-
-def _uptime(pid: int) -> int:
-    """Return the seconds since a process started (proc_pid_stat(5), field 22)."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0
-    ticks = os.sysconf("SC_CLK_TCK")
-    return int(time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / ticks)
-
-
-def _run(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(  # noqa: S603 - an argument list of our own
-        [*command], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
-    )

@@ -20,7 +20,7 @@ from lxcast.settings import Settings, StorageOptions, build_options, select
 from lxcast.storages.open import is_remote, open_storage
 from lxcast.storages.storage import StoredTemplate
 
-BACKENDS = ("proxmox", "lxc")
+BACKENDS = ("proxmox", "lxc", "runc", "crun")
 
 _VIRTUAL_MACHINES = ("vm", "qemu", "kvm")
 
@@ -52,10 +52,11 @@ def choose_backend(name: str, settings: Settings) -> tuple[str, str]:
         return "proxmox", f"the storage is {settings.text('storage')}"
     if settings.text("profile") or settings.text("api_url") or any(os.environ.get(each) for each in _API):
         return "proxmox", "a Proxmox API is set"
-    if os.geteuid() == 0 and shutil.which("lxc-start"):
-        return "lxc", "lxc-start is installed"
+    for backend, program in (("lxc", "lxc-start"), ("runc", "runc"), ("crun", "crun")):
+        if os.geteuid() == 0 and shutil.which(program):
+            return backend, f"{program} is installed"
     raise UsageError(
-        "no backend is possible here: no Proxmox API is set, and plain LXC needs root and lxc-start",
+        "no backend is possible here: no Proxmox API is set, and LXC, runc and crun need root and their programs",
         hint="set PM_API_URL and a token (lxcast doctor), or choose one by --backend",
     )
 
@@ -151,6 +152,11 @@ def open_backend(name: str, template: Template, settings: Settings, progress: Pr
         from lxcast.containers.lxc import LxcContainers
 
         yield LxcContainers(template.path, socket.gethostname(), progress.debug)
+        return
+    if name in ("runc", "crun"):
+        from lxcast.containers.oci_runtime import RuntimeContainers
+
+        yield RuntimeContainers(name, template.path, socket.gethostname(), progress.debug)
         return
     from lxcast.containers.proxmox import ProxmoxContainers
     from lxcast.proxmox.client import Client, load_profile

@@ -147,6 +147,39 @@ def test_a_bundle_of_a_plain_program_runs_in_lxc_as_the_bundle_says(host: Host, 
     assert host.containers() == []
 
 
+@pytest.mark.parametrize("runtime", ["runc", "crun"])
+@pytest.mark.parametrize("mapped", [True, False], ids=["unprivileged", "privileged"])
+@pytest.mark.parametrize("init", ["auto", "app"])
+def test_a_bundle_of_a_plain_program_runs_in_an_oci_runtime(host: Host, runtime: str, mapped: bool, init: str) -> None:
+    if shutil.which(runtime) is None:
+        missing(f"no {runtime}")
+    name, bundle = f"web-{UNIQUE}", busybox(host.folder / "bundle")
+    host.env |= {"LXCAST_BUNDLES": str(host.folder / "bundles"), "LXCAST_INIT": init}
+    (host.folder / "shared").mkdir()
+    (host.folder / "shared").chmod(0o777)
+    words: list[str | Path] = ["create", bundle, "--name", name, "--backend", runtime]
+    words += ["--mount", f"{host.folder}/shared,mp=/scratch", *([] if mapped else ["--no-unprivileged"])]
+    try:
+        told = host.run(*words)
+        assert (told.returncode, told.stdout) == (0, f"{name}\n"), told.stderr
+        work = host.folder / "bundles" / name / "rootfs/srv/work"
+        assert wait_for(work / "state") == "ready\n"
+        assert (work / "args").read_text() == "".join(f"{each}|" for each in ARGUMENTS)
+        assert "GREETING=hello world" in (work / "environ").read_text().splitlines()
+        assert (work / "ids").read_text() == "1000:1000\n"
+        assert work.stat().st_uid == (101_000 if mapped else 1000)
+        again = host.run(*words)
+        assert (again.returncode, again.stdout) == (0, f"{name}\n"), again.stderr
+        subprocess.run([*host.enter, runtime, "kill", name, "TERM"], check=True)
+        assert wait_for(work / "signal") == "TERM\n"
+        removed = host.run("destroy", name, "--apply")
+        assert removed.returncode == 0, removed.stderr
+        assert [*(host.folder / "bundles").iterdir()] == []
+        assert subprocess.run([*host.enter, runtime, "state", name], capture_output=True).returncode != 0
+    finally:
+        subprocess.run([*host.enter, runtime, "delete", "--force", name], capture_output=True)
+
+
 def test_a_container_that_does_not_start_is_removed_and_its_log_shown(host: Host) -> None:
     bundle = busybox(host.folder / "bundle")
     (bundle / "rootfs/opt/app").write_text("#!/bin/sh\nexit 3\n")
