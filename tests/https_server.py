@@ -27,6 +27,8 @@ class FileServer:
         """After how many bytes of a body to break the connection, one for each of the next answers."""
         self.stalls = False
         """Whether to be silent, instead of breaking the connection, until the server ends."""
+        self.drips = 0.0
+        """Seconds before each single byte of a body."""
         self.stalling, self.ended = threading.Event(), threading.Event()
         self.statuses: list[int] = []
         """Statuses of the next answers, without the file."""
@@ -64,6 +66,10 @@ class FileServer:
         length = len(data) - start if self.length is None else self.length
         self.head(handler, status, headers | {"Content-Length": str(length)})
         cut = self.cuts.pop(0) if self.cuts else None
+        for at in range(start, len(data) if self.drips else start):
+            handler.wfile.write(data[at : at + 1])
+            if self.ended.wait(self.drips):
+                return
         handler.wfile.write(data[start:] if cut is None else data[start : start + cut])
         if cut is not None and self.stalls:
             handler.wfile.flush()

@@ -1,5 +1,6 @@
-"""A file on a server, asked for once: its status, its headers, and a body that is read while it comes."""
+"""One request for a file on a server: its status, its headers, and a body that streams."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -8,24 +9,38 @@ from lxcast.errors import SourceError
 from lxcast.http import RequestError, describe, get_file
 
 _REDIRECTS = 10
-_MOVED = "name the address where the file lies"
+_MOVED = "use the final URL of the file"
+_GATHER = 1.0  # seconds for which one reading waits for more bytes
 
 
 class Stream:
-    """The answer to a GET of a file. Made by `open_stream`."""
+    """The reply to a GET of a file. Created by `open_stream`."""
 
     def __init__(self, reply: Any) -> None:
         self.status, self.reason = reply.status_code, reply.reason or ""
         self.headers: Mapping[str, str] = reply.headers
         self._reply = reply
+        self._broken = ""
 
     def read(self, size: int) -> bytes:
-        """Return the next bytes as they were sent, b"" at the end; ConnectionError where the connection breaks."""
+        """Return the next bytes as they were sent, b"" at the end. Raises ConnectionError.
+
+        A slow server gives fewer bytes than `size`, so that its speed can be checked.
+        """
+        if self._broken:
+            raise ConnectionError(self._broken)
+        data = bytearray()
+        end = time.monotonic() + _GATHER
         try:
-            data: bytes = self._reply.raw.read(size, decode_content=False)
-        except Exception as error:  # urllib3's own, which is requests' to import, and what ssl raises
-            raise ConnectionError(describe(error)) from None
-        return data
+            while len(data) < size and (more := self._reply.raw.read1(size - len(data), decode_content=False)):
+                data += more
+                if time.monotonic() > end:
+                    break
+        except Exception as error:  # those of urllib3, which only lxcast/http.py may import, and of ssl
+            self._broken = describe(error)
+            if not data:
+                raise ConnectionError(self._broken) from None
+        return bytes(data)
 
     def close(self) -> None:
         """Close the connection."""
@@ -33,9 +48,9 @@ class Stream:
 
 
 def open_stream(url: str, name: str, headers: Mapping[str, str]) -> Stream:
-    """Ask for a file by GET, following redirects that stay with https; proxies are the environment's.
+    """Request a file by GET, following redirects to https URLs; proxies are those of the environment.
 
-    `name` stands for the URL in messages, since a URL may hold secrets. Raises ConnectionError where another try may
+    `name` stands for the URL in messages, since a URL may contain secrets. Raises ConnectionError if another try may
     help, else SourceError.
     """
     for _ in range(_REDIRECTS):
@@ -48,12 +63,12 @@ def open_stream(url: str, name: str, headers: Mapping[str, str]) -> Stream:
         reply.close()
         url = urljoin(url, reply.headers["Location"])
         if not url.startswith("https://"):
-            raise SourceError(f"{name}: leads to {redact_url(url)}, which is not https", hint=_MOVED)
+            raise SourceError(f"{name}: redirects to {redact_url(url)}, which is not https", hint=_MOVED)
     raise SourceError(f"{name}: is redirected more than {_REDIRECTS} times", hint=_MOVED)
 
 
 def redact_url(url: str) -> str:
-    """Return a URL without what may be secret in it: user, password, query and fragment."""
+    """Return a URL without its secrets: user, password, query and fragment."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}{'?***' if parts.query else ''}"

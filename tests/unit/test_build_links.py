@@ -19,6 +19,9 @@ from lxcast.jobs.check import check
 from lxcast.progress import Progress
 from lxcast.rootfs.checks import CHECKS
 from lxcast.settings import CheckOptions, make_build_options
+from lxcast.tar.member import regular, symlink
+from tests.unit.cli.running import archive as packed
+from tests.unit.rootfs.filesystems import minimal_debian
 
 Entry = tuple[str, str, str]
 """Name, kind (dir, file, link, symlink, fifo), content or target."""
@@ -187,6 +190,33 @@ def test_members_below_a_relative_link_are_built_where_tar_puts_them_and_check_a
     assert "lib/a" not in found
     checked = check(source, CheckOptions(policy="default", allow={}, arch=""), Progress())
     assert [each for each in checked.findings if b"lib" in (each.path or b"")] == []
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["target first", "link first"])
+@pytest.mark.parametrize(
+    ("links", "file"),
+    [
+        ([("etc/debian_version", "symlink", "../usr/lib/debian_version")], "usr/lib/debian_version"),
+        ([("etc/debian_version", "symlink", "alternatives/v")], "etc/alternatives/v"),
+        ([("etc/debian_version", "symlink", "../usr/etc/v"), ("usr/etc", "symlink", "share/d")], "usr/share/d/v"),
+        ([("etc/debian_version", "symlink", "v"), ("etc/v", "symlink", "../srv/version")], "srv/version"),
+    ],
+)
+def test_a_version_file_is_read_wherever_a_relative_link_leads(
+    tmp_path: Path, links: list[Entry], file: str, before: bool
+) -> None:
+    target: list[Entry] = [(file, "file", "12.7\n")]
+    base = [each for each in minimal_debian() if each.path != b"etc/debian_version"]
+    entries = [*target, *links] if before else [*links, *target]
+    members = [
+        (symlink if kind == "symlink" else regular)(name.encode(), text.encode()) for name, kind, text in entries
+    ]
+    path = tmp_path / "a.tar"
+    path.write_bytes(packed([*base, *members]))
+    options = CheckOptions(policy="default", allow={}, arch="")
+    assert [each for each in check(path, options, Progress()).findings if each.check == "distribution-version"] == []
+    record = built(path, tmp_path, allow={}).record
+    assert (record.ostype, record.release) == ("debian", "12")
 
 
 def test_a_long_chain_of_links_that_come_before_their_targets(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import random
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from email.utils import formatdate
@@ -87,7 +88,7 @@ def test_a_file_that_changed_meanwhile_is_never_joined(server: FileServer, etag:
     buffer = memoryview(bytearray(1000))
     assert download.readinto(buffer)
     server.files["/x"], server.etag = OTHER, '"2"' if etag else None
-    with pytest.raises(SourceError, match="the file changed while it was read"):
+    with pytest.raises(SourceError, match="the file changed during the download"):
         drain(download)
     download.close()
 
@@ -105,18 +106,18 @@ def test_a_file_that_became_shorter_changed(server: FileServer) -> None:
 
 def test_a_server_that_promises_more_than_it_has_is_an_error(server: FileServer) -> None:
     server.length, server.ranges = len(DATA) + 10, False
-    with pytest.raises(SourceError, match=rf"no answer after {len(DATA)} bytes: .*{len(DATA)}"):
+    with pytest.raises(SourceError, match=rf"no reply after {len(DATA)} bytes: .*{len(DATA)}"):
         read(server, patience=0.1)
 
 
 def test_passing_failures_are_passed_over_and_others_are_told(server: FileServer) -> None:
     server.statuses = [503, 429]
     assert read(server) == DATA
-    for status, said in ((404, "the server answers 404"), (403, "403")):
+    for status, said in ((404, "the server replied 404"), (403, "403")):
         server.statuses = [status]
         with pytest.raises(SourceError, match=said):
             read(server)
-    with pytest.raises(SourceError, match="the server answers 404") as caught:
+    with pytest.raises(SourceError, match="the server replied 404") as caught:
         read(server, "/none?token=hunter2")
     assert "hunter2" not in caught.value.message + caught.value.hint
     assert caught.value.message.startswith(f"{server.url}/none?***: ")
@@ -138,7 +139,7 @@ def test_redirects_stay_with_https_and_come_to_an_end(server: FileServer) -> Non
     assert read(server, "/a") == DATA
     for path, said in (
         ("/loop", "redirected more than"),
-        ("/plain", r"leads to http://h/x\?\*\*\*, which is not https"),
+        ("/plain", r"redirects to http://h/x\?\*\*\*, which is not https"),
     ):
         with pytest.raises(SourceError, match=said):
             read(server, path)
@@ -211,6 +212,24 @@ def test_the_environments_proxy_is_asked(server: FileServer, monkeypatch: pytest
     place = server.url.removeprefix("https://").encode()
     assert asked == len(Tunnel.asked) == 2
     assert all(line.startswith(b"CONNECT " + place) for line in Tunnel.asked)
+
+
+def test_a_server_that_drips_bytes_is_given_up(server: FileServer) -> None:
+    server.drips = 0.05
+    start = time.monotonic()
+    with pytest.raises(SourceError, match=r"too slow: \d+ bytes in .* s, expected at least 1024 bytes per second"):
+        read(server, patience=1.0)
+    assert time.monotonic() - start < 10
+
+
+def test_a_slow_reader_is_no_slow_server(server: FileServer) -> None:
+    download, found = Download(f"{server.url}/x", 0.5), b""
+    buffer = memoryview(bytearray(100))
+    for _ in range(10):
+        found += bytes(buffer[: download.readinto(buffer)])
+        time.sleep(0.2)
+    download.close()
+    assert found == DATA[: len(found)]
 
 
 def test_an_unknown_name_a_closed_port_and_a_failing_proxy(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,7 +163,7 @@ def test_an_archive_that_needs_two_readings_is_fetched_twice(server: FileServer,
 
 
 def test_what_the_server_refuses_leaves_nothing(server: FileServer, tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="the server answers 404"):
+    with pytest.raises(SourceError, match="the server replied 404"):
         cast(server, tmp_path, "ab" * 32)
     assert stored(tmp_path) == []
 
