@@ -26,7 +26,7 @@ class PinState:
     value: str
     """The literal there."""
     template: str
-    """The volid or file name that it makes up; "*" stands for parts that are not known."""
+    """The volid or file name that it makes up; "*" replaces unknown parts."""
     state: str
     """present, missing, other bytes, other storage, newest (it follows the newest), unresolved, or unknown."""
 

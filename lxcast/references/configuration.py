@@ -30,7 +30,7 @@ Assigned = Mapping[str, "Sequence[Assignment]"]
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """Where an expression stands, and what the names mean that only hold there: each, count, variables of a `for`."""
+    """The place of an expression, and the names that are bound there: each, count, the variables of a `for`."""
 
     document: Document
     path: tuple[Step, ...] = ()
@@ -159,7 +159,7 @@ class Configuration:
         return self._call(node, here) if node.kind == "call" else self._loop(node, here)
 
     def _piece(self, node: Node, here: Here) -> Value:
-        """Return a piece of a template; its fixed text is no literal of its own."""
+        """Return a piece of a template; its fixed text is not a literal."""
         return Value((Text(node.value),)) if node.kind == "string" else self.evaluate(node, here)
 
     def _object(self, node: Node, here: Here) -> Value:

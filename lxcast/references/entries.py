@@ -38,7 +38,7 @@ ANY: Entry = {}
 class PinEntry:
     """The entry of a template in a pin file: a Reference whose value is the entry, None if there is none.
 
-    `variant` None stands for the only variant of the name in the file, "" for the template without a variant.
+    `variant` None selects the only variant of the name in the file, "" for the template without a variant.
     """
 
     def __init__(self, path: FilePath, name: str, variant: str | None = None) -> None:

@@ -87,7 +87,7 @@ class _Reader:
         return Node("list", start, at + 1, parts=tuple(items)), at + 1
 
     def _separator(self, at: int, closing: str) -> int:
-        """Return where the next member starts, or the closing bracket stands."""
+        """Return where the next member starts, or where the closing bracket is."""
         at = _skip(self.text, at)
         if self.text.startswith(closing, at):
             return at

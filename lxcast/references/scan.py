@@ -41,7 +41,7 @@ class Found:
     value: str
     """The literal there."""
     template: str
-    """The volid, the file name or NAME-vN that it makes up; "*" stands for parts that are not known."""
+    """The volid, the file name or NAME-vN that it makes up; "*" replaces unknown parts."""
     sha256: str = ""
     """The digest that a pin file's entry has."""
     is_certain: bool = True

@@ -1,6 +1,6 @@
 """HCL's syntax as a tree, read without a library: what Terraform, OpenTofu, Packer and Terragrunt accept.
 
-The rules are those of HCL's specification (hclsyntax/spec.md) and scanner: a comment is a space wherever it stands,
+The rules are those of HCL's specification (hclsyntax/spec.md) and scanner: a comment counts as a space everywhere,
 a line break is one inside of parentheses, brackets and interpolations, and names may hold letters beyond ASCII.
 """
 

@@ -37,7 +37,7 @@ def test_a_promotion_shows_the_difference_and_makes_it(folder: Path) -> None:
         ["pin", "set", "main.tf", "local.version", "v4"],
     ],
 )
-def test_what_only_looks_changes_nothing(arguments: list[str], option: str, code: int, folder: Path) -> None:
+def test_dry_run_and_check_change_nothing(arguments: list[str], option: str, code: int, folder: Path) -> None:
     before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     told = lxcast(*arguments, option, cwd=folder)
     assert told.returncode == code

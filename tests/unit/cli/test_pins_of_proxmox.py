@@ -55,7 +55,7 @@ def test_a_pin_is_written_promoted_listed_and_rolled_back(server: Cluster, folde
     assert version(folder) == "v1"
 
 
-def test_what_was_published_from_elsewhere_is_judged_by_name_and_size(server: Cluster, folder: Path) -> None:
+def test_a_template_published_elsewhere_is_compared_by_name_and_size(server: Cluster, folder: Path) -> None:
     for number in ("v1", "v2"):
         assert ask(server, folder, "pin", "write", "web", "--version", number).returncode == 0
     elsewhere = ("--records", "none")

@@ -56,13 +56,13 @@ def test_a_literal_is_set_and_read_back(name: str, text: str, address: str, tmp_
     assert file.read_bytes() == text.replace("v3", "v10").encode()
 
 
-def test_a_pipe_is_no_file_to_read_a_value_of(tmp_path: Path) -> None:
+def test_a_pipe_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.tf")
     with pytest.raises(PinError, match="not a regular file"):
         get_value(tmp_path / "x.tf", "local.v")
 
 
-def test_without_writing_the_change_is_known_and_not_made(tmp_path: Path) -> None:
+def test_a_dry_run_shows_the_change_without_making_it(tmp_path: Path) -> None:
     file = write(tmp_path / "x.tfvars", 'v = "v3"\n')
     moved = set_value(file, "v", "v4", write=False)
     assert (moved.old, moved.new, moved.change.changed) == ("v3", "v4", True)
@@ -79,7 +79,7 @@ def test_without_writing_the_change_is_known_and_not_made(tmp_path: Path) -> Non
         ("sha256:" + "0" * 64, "sha256:" + "b" * 64),
     ],
 )
-def test_what_is_written_follows_what_stands_there(
+def test_the_new_value_has_the_kind_of_the_old_one(
     stands: str, becomes: str, storage: StorageOptions, tmp_path: Path
 ) -> None:
     file = write(tmp_path / "x.tfvars", f'v = "{stands}"\n')
@@ -88,7 +88,7 @@ def test_what_is_written_follows_what_stands_there(
     assert not promote("debian-12", "v4", f"{file}:v", storage).change.changed
 
 
-def test_a_number_gets_the_versions_number_and_a_field_what_was_named(storage: StorageOptions, tmp_path: Path) -> None:
+def test_a_number_gets_the_version_number_and_field_chooses_the_value(storage: StorageOptions, tmp_path: Path) -> None:
     file = write(tmp_path / "x.tfvars", 'lxc_version = 3\nsize = 0\nos = "x"\n')
     promote("debian-12", "", f"{file}:lxc_version", storage)
     promote("debian-12", "v4", f"{file}:size", storage, "size")
@@ -97,7 +97,7 @@ def test_a_number_gets_the_versions_number_and_a_field_what_was_named(storage: S
 
 
 @pytest.mark.parametrize(
-    ("text", "version", "said"),
+    ("text", "version", "expected"),
     [
         ("v = 3\n", "v4", "'3' is not a version"),
         ('v = "x"\n', "v4", "'x' is not a version, volid, file name or digest"),
@@ -107,8 +107,8 @@ def test_a_number_gets_the_versions_number_and_a_field_what_was_named(storage: S
         ('v = upper("v3")\n', "v4", "an expression"),
     ],
 )
-def test_a_promotion_that_cannot_be_is_told_and_changes_nothing(
-    text: str, version: str, said: str, progress: Progress, tmp_path: Path
+def test_a_refused_promotion_changes_nothing(
+    text: str, version: str, expected: str, progress: Progress, tmp_path: Path
 ) -> None:
     storage = tmp_path / "mnt"
     for number in (3, 4):
@@ -119,18 +119,18 @@ def test_a_promotion_that_cannot_be_is_told_and_changes_nothing(
     file = write(tmp_path / "x.tfvars", text)
     with pytest.raises(LxcastError) as caught:
         promote("debian-12", version, f"{file}:v", storage_options(str(storage)))
-    assert said in caught.value.message
+    assert expected in caught.value.message
     assert file.read_text() == text
 
 
 @pytest.mark.parametrize(
-    ("target", "field", "said"),
+    ("target", "field", "expected"),
     [("main.tf", "", "the address is missing"), (PIN_FILE, "sha256", "holds all fields")],
 )
-def test_a_target_that_cannot_be_one_is_refused(
-    target: str, field: str, said: str, storage: StorageOptions, tmp_path: Path
+def test_an_invalid_target_is_refused(
+    target: str, field: str, expected: str, storage: StorageOptions, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=expected):
         promote("debian-12", "v4", str(tmp_path / target), storage, field)
 
 
@@ -156,7 +156,7 @@ def test_a_rollback_restores_the_previous_value_and_a_second_one_takes_it_back(
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "expected"),
     [
         ("template", "debian-12-v3.tar.zst no longer exists"),
         ("record", "has no record"),
@@ -165,8 +165,8 @@ def test_a_rollback_restores_the_previous_value_and_a_second_one_takes_it_back(
         ("id", "is on the storage 'pve-nfs'"),
     ],
 )
-def test_a_rollback_to_what_the_storage_has_not_is_refused(
-    damage: str, said: str, storage: StorageOptions, tmp_path: Path
+def test_a_rollback_to_a_template_that_the_storage_lacks_is_refused(
+    damage: str, expected: str, storage: StorageOptions, tmp_path: Path
 ) -> None:
     file = tmp_path / PIN_FILE
     write_pin("debian-12", "v3", storage, file)
@@ -184,7 +184,7 @@ def test_a_rollback_to_what_the_storage_has_not_is_refused(
         record.write_text(record.read_text().replace("a" * 64, "c" * 64))
     with pytest.raises(StorageError) as caught:
         rollback("debian-12", file, storage_options(str(tmp_path / "nfs")) if damage == "id" else storage)
-    assert said in caught.value.message
+    assert expected in caught.value.message
     assert file.read_bytes() == before
 
 
@@ -195,7 +195,7 @@ def test_a_pin_without_a_previous_value_cannot_be_rolled_back(storage: StorageOp
         rollback("debian-12", file, storage)
 
 
-def test_a_pin_file_in_a_folder_that_is_not_there_is_told(storage: StorageOptions, tmp_path: Path) -> None:
+def test_a_pin_file_in_a_missing_directory_is_refused(storage: StorageOptions, tmp_path: Path) -> None:
     for write_it in (True, False):
         with pytest.raises(PinError, match="none is not a directory") as caught:
             write_pin("debian-12", "v4", storage, tmp_path / "none" / PIN_FILE, write=write_it)
@@ -220,7 +220,7 @@ def test_two_writers_of_one_pin_file_lose_nothing(tmp_path: Path) -> None:
     assert moved == [(name, "v5", "v4") for name in ("a1", "b1", "c1")]
 
 
-def test_the_pins_of_a_tree_are_found_with_what_the_storage_has(
+def test_the_pins_of_a_tree_are_listed_with_their_state(
     storage: StorageOptions, progress: Progress, tmp_path: Path
 ) -> None:
     tree = tmp_path / "envs"
@@ -252,7 +252,7 @@ def test_the_pins_of_a_tree_are_found_with_what_the_storage_has(
     assert states == {"unknown", "newest"}
 
 
-def test_a_pin_whose_template_has_other_bytes_is_told(
+def test_a_pin_of_a_template_with_other_bytes_is_listed_as_such(
     storage: StorageOptions, progress: Progress, tmp_path: Path
 ) -> None:
     tree = tmp_path / "envs"

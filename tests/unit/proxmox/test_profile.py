@@ -32,7 +32,7 @@ def test_an_address_is_read_in_every_form(text: str, url: str) -> None:
 @pytest.mark.parametrize(
     "text", ["ftp://pve1", "https://root:pw@pve1", "https://", "pve1:port", "pve 1", "https://a?b=c"]
 )
-def test_what_is_no_address_is_refused(text: str) -> None:
+def test_an_invalid_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the text is the caller's
         parse_url(text)
 

@@ -17,7 +17,7 @@ STEPS = st.lists(st.tuples(NAMES) | st.tuples(st.integers(0, 99)) | IN_BLOCK, ma
 
 
 @given(NAMES, STEPS)
-def test_what_is_printed_is_read_back_and_names_the_path(first: str, steps: list[tuple[Step, ...]]) -> None:
+def test_a_shown_address_is_parsed_back_to_its_path(first: str, steps: list[tuple[Step, ...]]) -> None:
     path = (first, *(step for each in steps for step in each))
     assert below(path, parse_address(show_address(path))) == ()
 
@@ -41,7 +41,7 @@ def test_addresses_are_read(text: str, names: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     "text", ["", ".", "a.", ".a", "a..b", "a b", "a[", "a[b]", 'a["b]', "a[-1]", 'a["\\q"]', "a.[0]"]
 )
-def test_what_is_no_address_is_refused(text: str) -> None:
+def test_an_invalid_address_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="the address"):
         parse_address(text)
 

@@ -45,7 +45,7 @@ def test_the_corpus_is_large_and_from_several_hands() -> None:
 
 
 @pytest.mark.parametrize("sample", [each for each in corpus() if each.address], ids=lambda sample: sample.name)
-def test_one_literal_of_a_file_changes_and_no_other_byte(sample: Sample) -> None:
+def test_one_literal_changes_and_no_other_byte(sample: Sample) -> None:
     document = parse(sample.data, Path(sample.name))
     if sample.refusal:
         with pytest.raises(PinError) as caught:
@@ -71,7 +71,7 @@ def test_each_value_of_a_random_file_is_changed_or_refused_with_a_reason(sample:
 
 
 @pytest.mark.parametrize(("name", "text"), UNREADABLE)
-def test_what_cannot_be_parsed_is_refused_with_line_and_column(name: str, text: str) -> None:
+def test_invalid_hcl_is_refused_with_line_and_column(name: str, text: str) -> None:
     with pytest.raises(PinError, match=r"^main\.tf:\d+:\d+: ") as caught:
         read(text)
     assert caught.value.hint, name
@@ -83,7 +83,7 @@ def test_bytes_that_are_not_utf_8_are_refused_with_line_and_column() -> None:
 
 
 @pytest.mark.parametrize("text", ["v3", "", 'a "quoted" \\ text', "é 日本 😀", "$ % {x}", "a$", "#no /* comment */"])
-def test_a_text_reads_back_as_it_was_given(text: str) -> None:
+def test_a_written_string_is_read_back_unchanged(text: str) -> None:
     document = read('v = "old" # "old"\n', "x.tfvars")
     after = document.replace(find_literal(document, "v"), text)
     assert find_literal(after, "v").value == text
@@ -104,7 +104,7 @@ def test_a_text_reads_back_as_it_was_given(text: str) -> None:
         ("false", ""),
     ],
 )
-def test_a_value_of_another_kind_is_refused(old: str, value: str) -> None:
+def test_a_value_of_another_type_is_refused(old: str, value: str) -> None:
     document = read(f"v = {old}\n", "x.tfvars")
     with pytest.raises(PinError, match="expected a") as caught:
         document.replace(find_literal(document, "v"), value)
@@ -126,7 +126,7 @@ def test_an_interpolated_text_names_the_literal_in_another_file(tmp_path: Path) 
     assert f'{tmp_path}/prod.tfvars:1: n = "ubuntu"' in hint
 
 
-def test_references_that_turn_in_a_circle_come_to_an_end() -> None:
+def test_circular_references_end() -> None:
     assert "only a literal" in refusal("locals {\n  a = local.b\n  b = local.a\n}\n", "local.a").hint
 
 
@@ -134,7 +134,7 @@ def test_references_that_turn_in_a_circle_come_to_an_end() -> None:
     ("address", "candidate"),
     [("local.o", 'local.o["a.b"].c[0] = "x"'), ("local.o.c", 'local.o["a.b"].c[0]'), ("locals.v", 'local.v = "v3"')],
 )
-def test_an_address_that_names_no_literal_lists_those_there_are(address: str, candidate: str) -> None:
+def test_an_address_without_a_literal_lists_candidates(address: str, candidate: str) -> None:
     text = 'locals {\n  o = { "a.b" = { c = ["x"] } }\n  v = "v3"\n}\n'
     assert candidate in refusal(text, address).hint
 
@@ -144,6 +144,6 @@ def test_many_candidates_are_cut_short() -> None:
     assert "and 2 more" in refusal(text, "local.l").hint
 
 
-def test_deep_nesting_is_no_traceback() -> None:
+def test_deep_nesting_is_refused() -> None:
     with pytest.raises(PinError, match="nested too deeply"):
         read("v = " + "[" * 3000 + "]" * 3000 + "\n", "x.tfvars")

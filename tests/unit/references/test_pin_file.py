@@ -119,7 +119,7 @@ def test_a_pin_keeps_the_program_that_proxmox_is_to_start() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hints", "said"),
+    ("hints", "expected"),
     [
         ([], "hints: expected an object, got []"),
         ({"nesting": 1}, "hints: invalid nesting 1"),
@@ -129,10 +129,10 @@ def test_a_pin_keeps_the_program_that_proxmox_is_to_start() -> None:
         ({"mounts": ["/srv"]}, 'hints: invalid mounts ["/srv"]'),
     ],
 )
-def test_hints_of_a_wrong_kind_are_told(hints: object, said: str) -> None:
+def test_hints_of_a_wrong_type_are_reported(hints: object, expected: str) -> None:
     content = json.loads(with_pin(b"", FILE, "debian-12", pin(3)))
     content["lxc_templates"]["debian-12"]["hints"] = hints
-    with pytest.raises(PinError, match=re.escape(f"{FILE}: debian-12: {said}")):
+    with pytest.raises(PinError, match=re.escape(f"{FILE}: debian-12: {expected}")):
         find_pin(json.dumps(content).encode(), FILE, "debian-12")
 
 
@@ -148,7 +148,7 @@ def test_the_format_comes_and_goes_with_its_template() -> None:
 
 
 @pytest.mark.parametrize("format", ["", 1, None, "a b"])
-def test_a_format_that_is_none_is_told(format: object) -> None:
+def test_an_invalid_format_is_reported(format: object) -> None:
     content = json.loads(with_pin(b"", FILE, "debian-12", pin(3)))
     content["lxc_templates"]["debian-12"]["format"] = format
     with pytest.raises(PinError, match=f"debian-12: format: expected a.*, got {json.dumps(format)}"):
@@ -169,7 +169,7 @@ def test_a_note_that_someone_added_to_an_entry_stays() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "expected"),
     [
         (b"{", "invalid JSON"),
         (b"[]", "expected a JSON object, got list"),
@@ -186,14 +186,14 @@ def test_a_note_that_someone_added_to_an_entry_stays() -> None:
         (b'{"lxc_templates": {"debian-12": "v3"}}', "debian-12 is not an object"),
     ],
 )
-def test_a_file_that_cannot_be_kept_whole_is_refused(data: bytes, said: str) -> None:
-    with pytest.raises(PinError, match=said) as caught:
+def test_a_file_that_would_lose_data_is_refused(data: bytes, expected: str) -> None:
+    with pytest.raises(PinError, match=expected) as caught:
         with_pin(data, FILE, "debian-12", pin(3))
     assert caught.value.message.startswith(str(FILE))
     assert caught.value.hint
 
 
-def test_everything_that_is_wrong_with_the_pins_is_told_at_once() -> None:
+def test_all_problems_of_the_pins_are_reported_at_once() -> None:
     content = json.loads(with_pin(with_pin(b"", FILE, "a", pin(1)), FILE, "b", pin(2)))
     content["lxc_templates"]["a"] |= {"size": "big", "sha256": "A" * 64, "template_id": "v3"}
     content["lxc_templates"]["b"] |= {"version": "3", "previous": {"arch": 1}}
@@ -213,13 +213,13 @@ def test_one_id_with_other_bytes_is_refused() -> None:
         with_pin(data, FILE, "debian-12", other)
 
 
-def test_a_name_that_is_not_there_lists_those_that_are() -> None:
+def test_a_missing_name_lists_the_existing_ones() -> None:
     with pytest.raises(PinError, match="has no pin for 'x'") as caught:
         find_pin(with_pin(b"", FILE, "debian-12", pin(3)), FILE, "x")
     assert caught.value.hint == "it has: debian-12"
 
 
 @pytest.mark.parametrize("name", ["main.tf", "templates.json", "templates.tfvars"])
-def test_a_name_that_no_tool_would_load_is_refused(name: str) -> None:
+def test_a_file_name_that_no_tool_loads_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="invalid name of a pin file"):
         with_pin(b"", Path(name), "debian-12", pin(3))

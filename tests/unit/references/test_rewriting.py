@@ -12,7 +12,7 @@ from lxcast.errors import PinError
 from lxcast.references.rewriting import edit
 
 
-def test_mode_and_owner_stay_and_a_link_still_leads_there(tmp_path: Path) -> None:
+def test_mode_owner_and_symbolic_link_are_kept(tmp_path: Path) -> None:
     real = tmp_path / "real" / "main.tf"
     real.parent.mkdir()
     real.write_bytes(b"old")
@@ -49,7 +49,7 @@ def test_an_unchanged_file_is_not_written(tmp_path: Path) -> None:
     assert (file.stat().st_ino, file.read_bytes()) == (inode, b"a")
 
 
-def test_a_file_that_something_else_changed_meanwhile_keeps_that_change(tmp_path: Path) -> None:
+def test_a_concurrent_change_by_another_program_is_kept(tmp_path: Path) -> None:
     file = tmp_path / "x.tf"
     file.write_bytes(b"a")
 
@@ -64,7 +64,7 @@ def test_a_file_that_something_else_changed_meanwhile_keeps_that_change(tmp_path
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "fifo", "loop", "missing folder"])
-def test_what_is_no_file_is_refused(kind: str, tmp_path: Path) -> None:
+def test_anything_but_a_regular_file_is_refused(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "x.tf"
     if kind == "folder":
         path.mkdir()
@@ -92,7 +92,7 @@ def test_two_writers_take_turns(tmp_path: Path) -> None:
     assert file.read_text() == "60"
 
 
-def test_a_writer_waits_for_the_lock_of_the_folder(tmp_path: Path) -> None:
+def test_a_writer_waits_for_the_lock_of_the_directory(tmp_path: Path) -> None:
     file = tmp_path / "x.tf"
     file.write_bytes(b"a")
     fd = os.open(tmp_path, os.O_RDONLY)

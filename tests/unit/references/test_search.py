@@ -183,7 +183,7 @@ def test_every_value_that_files_may_set_a_variable_to_counts(tmp_path: Path) -> 
         ({"a.tf": 'module "m" {\n  source           = "example/m/x"\n  template_version = "v1"\n}\n'}, "*-v1"),
     ],
 )
-def test_what_is_not_known_may_name_every_template_of_a_pattern(
+def test_an_unresolved_value_may_name_every_template_of_a_pattern(
     files: dict[str, str], pattern: str, tmp_path: Path
 ) -> None:
     (found,) = find(tmp_path, files)
@@ -207,7 +207,7 @@ def test_an_unused_version_may_be_that_of_a_file_that_includes_it(tmp_path: Path
         'locals {\n  a = "v1"\n  b = "api/${local.a}"\n}\n',
     ],
 )  # fmt: skip
-def test_prose_and_commands_are_no_pins(text: str, tmp_path: Path) -> None:
+def test_prose_and_commands_are_not_pins(text: str, tmp_path: Path) -> None:
     assert find(tmp_path, {"a.tf": text}) == []
 
 

@@ -79,7 +79,7 @@ def test_a_template_that_is_missing_or_of_another_size_is_told(folder: Path, ser
     assert "there are: local:vztmpl/debian-12-v3.tar.zst" in text
 
 
-def test_what_the_query_names_must_be_the_pins(folder: Path) -> None:
+def test_storage_and_version_of_the_query_must_match_the_pin(folder: Path) -> None:
     text = " ".join(refusal({**NAMED, "storage": "proxmox:pve/nfs"}, cwd=folder).split())
     assert "storage is proxmox:pve/nfs" in text
     assert "version is v5 in the query" in " ".join(refusal({**NAMED, "version": "v5"}, cwd=folder).split())

@@ -46,7 +46,7 @@ def test_the_pin_alone_answers_with_all_keys(folder: Path) -> None:
     assert (answer["verified"], answer["warnings"], answer["ctime"], answer["created"]) == ("pin", "[]", "", "")
 
 
-def test_what_is_an_object_in_a_record_is_one_in_a_pins_answer(folder: Path) -> None:
+def test_objects_of_a_record_are_objects_in_the_answer_of_a_pin(folder: Path) -> None:
     recorded, pinned = result({**NAMED, "storage": "./storage"}, cwd=folder), result(NAMED, cwd=folder)
     objects = {key for key, value in recorded.items() if value.startswith(("{", "["))}
     assert {"source", "hints", "warnings"} <= objects
@@ -72,7 +72,7 @@ def test_the_format_is_the_pins_own(folder: Path) -> None:
         assert result(NAMED, cwd=folder)["format"] == told
 
 
-def test_a_pin_of_another_format_than_the_records_is_told(folder: Path) -> None:
+def test_a_pin_with_another_format_than_the_record_is_reported(folder: Path) -> None:
     edited(folder, format="gz")
     assert "format is gz in" in refusal({**NAMED, "storage": "./storage"}, cwd=folder)
 
@@ -96,7 +96,7 @@ def test_version_and_digest_of_the_query_must_be_the_pins(folder: Path) -> None:
     assert "c" * 64 in text
 
 
-def test_latest_is_no_matter_of_a_pin(folder: Path) -> None:
+def test_latest_cannot_be_answered_from_a_pin(folder: Path) -> None:
     assert "only a folder knows" in " ".join(refusal({**NAMED, "version": "latest"}, cwd=folder).split())
     storage = {**NAMED, "version": "latest", "storage": "./storage"}
     assert "only a folder knows" in " ".join(refusal({**storage, "verify": "pin"}, cwd=folder).split())
@@ -109,7 +109,7 @@ def test_the_pin_chooses_the_record_of_a_storage(folder: Path) -> None:
     assert (answer["version"], answer["verified"], answer["members"]) == ("v4", "size", "12")
 
 
-def test_a_template_that_the_storage_has_lost_is_told_unless_the_pin_alone_is_asked(folder: Path) -> None:
+def test_a_template_that_the_storage_lost_is_reported_unless_only_the_pin_is_read(folder: Path) -> None:
     asked = {**NAMED, "storage": "./storage"}
     (folder / "storage/template/cache/debian-12-v4.tar.zst").write_bytes(b"half")
     assert "4 bytes" in " ".join(refusal(asked, cwd=folder).split())
@@ -118,14 +118,14 @@ def test_a_template_that_the_storage_has_lost_is_told_unless_the_pin_alone_is_as
     assert result({**asked, "verify": "pin"}, cwd=folder)["verified"] == "pin"
 
 
-def test_a_pin_and_a_record_that_differ_are_told_with_both_values(folder: Path) -> None:
+def test_differences_between_pin_and_record_are_reported_with_both_values(folder: Path) -> None:
     edited(folder, sha256="c" * 64, size=9)
     text = " ".join(refusal({**NAMED, "storage": "./storage"}, cwd=folder).split())
     for part in ("sha256 is", "a" * 64, "c" * 64, "size is 9", "8 in the template's record"):
         assert part in text
 
 
-def test_a_folder_that_the_pin_knows_by_another_id_is_told_how_to_name(folder: Path) -> None:
+def test_a_directory_with_another_id_in_the_pin_has_a_hint(folder: Path) -> None:
     edited(folder, template_id="pve-nfs:vztmpl/debian-12-v4.tar.zst")
     text = refusal({**NAMED, "storage": "./storage"}, cwd=folder)
     assert "where Proxmox knows the folder as pve-nfs: storage" in " ".join(text.split())
@@ -134,19 +134,19 @@ def test_a_folder_that_the_pin_knows_by_another_id_is_told_how_to_name(folder: P
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "expected"),
     [
         ({"sha256": "newer"}, "expected 64 hexadecimal digits"),
         ({"template_id": "debian-12"}, "expected a template's volid"),
         ({"size": "8"}, "expected a whole number"),
     ],
 )
-def test_a_pin_that_cannot_be_read_is_told(folder: Path, changes: dict[str, object], said: str) -> None:
+def test_an_invalid_pin_is_reported(folder: Path, changes: dict[str, object], expected: str) -> None:
     edited(folder, **changes)
-    assert said in " ".join(refusal(NAMED, cwd=folder).split())
+    assert expected in " ".join(refusal(NAMED, cwd=folder).split())
 
 
-def test_what_is_wrong_with_other_pins_does_not_matter(folder: Path) -> None:
+def test_problems_of_other_pins_do_not_matter(folder: Path) -> None:
     content = json.loads((folder / DEFAULT).read_text())
     content["lxc_templates"]["web"] = {"template_id": 3}
     (folder / DEFAULT).write_text(json.dumps(content))
@@ -165,7 +165,7 @@ def test_thirty_at_once_give_the_same_bytes(folder: Path) -> None:
     assert json.loads(answers.pop())["version"] == "v4"
 
 
-def test_no_library_and_nothing_of_the_storages_is_loaded_for_a_pin(folder: Path) -> None:
+def test_a_pin_is_answered_without_loading_libraries_or_storages(folder: Path) -> None:
     code = (
         "import sys; before = set(sys.modules)\n"
         "import runpy\n"
