@@ -12,10 +12,10 @@ def each_bindings(collection: Value, name: str) -> Iterator[dict[str, Value]]:
     """Yield what `each`, or a dynamic block's iterator, is for the members of a collection."""
     members = list(collection.members.items())[:MOST]
     for key, value in members:
-        # A set has its members as keys; a list is a set here, since Terraform loops over no list.
-        names = value if key.isdigit() and value.texts else Value((Text(key),))
+        # for_each takes a set, whose members are their own keys, and no list.
+        names = value if collection.is_list else Value((Text(key),))
         yield {name: Value((), {"key": names, "value": value})}
-    if not collection.is_known or len(collection.members) > MOST:
+    if not collection.is_known or len(collection.members) > MOST or not members:
         yield {name: UNKNOWN}
 
 
@@ -23,5 +23,5 @@ def loop_bindings(collection: Value, names: Sequence[str]) -> Iterator[dict[str,
     """Yield what the variables of a `for` are for the members of a collection."""
     for key, value in list(collection.members.items())[:MOST]:
         yield {names[0]: Value((Text(key),)), names[-1]: value}
-    if not collection.is_known or len(collection.members) > MOST:
+    if not collection.is_known or len(collection.members) > MOST or not collection.members:
         yield dict.fromkeys(names, UNKNOWN)

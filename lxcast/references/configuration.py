@@ -17,7 +17,7 @@ from lxcast.references.functions import call
 from lxcast.references.hcl import Document
 from lxcast.references.json_syntax import parse_json
 from lxcast.references.nodes import Attribute, Block, Body, Node
-from lxcast.references.values import NOTHING, UNKNOWN, Origin, Text, Value, concat, listed, union
+from lxcast.references.values import NOTHING, OWN, UNKNOWN, Origin, Text, Value, concat, listed, union
 
 _DEEPEST = 12
 _STEPS = 300_000
@@ -208,7 +208,7 @@ class Configuration:
     def _variable(self, name: str) -> Value:
         here, body = self.blocks.get(("variable", name), (None, None))
         if name == VARIABLE:
-            return NOTHING  # the pin file, whose entries are found on their own
+            return OWN  # the pin file, whose entries are found on their own
         found: list[Value] = []
         if self.arguments is not None and name in self.arguments:
             found.append(self.arguments[name])
@@ -246,7 +246,7 @@ class Configuration:
     def local(self, name: str) -> Value:
         """Return what a local may be."""
         if name == VARIABLE:
-            return NOTHING
+            return OWN
         here, node = self.locals.get(name, (None, None))
         return self._once(("local", name), lambda: self.evaluate(node, here)) if node and here else UNKNOWN
 
@@ -259,7 +259,7 @@ class Configuration:
         def members() -> Value:
             found = {each.name: self.evaluate(each.value, here.at(each.name)) for each in attributes(body)}
             if header[:2] == ("data", "external") and is_own_program(found.get("program", UNKNOWN)):
-                found["result"] = NOTHING
+                found["result"] = OWN
             elif header[0] == "data" and header[1] == "external":
                 found["result"] = UNKNOWN
             return Value((), found, is_known="result" in found)
@@ -277,7 +277,7 @@ class Configuration:
         def members() -> Value:
             child = self.child(body, here)
             if child is None:
-                return NOTHING if self.is_own_module(body, here) else UNKNOWN
+                return OWN if self.is_own_module(body, here) else UNKNOWN
             found: dict[str, Value] = {}
             for header, (at, inner) in child.blocks.items():
                 if header[0] == "output" and (node := attribute(inner, "value")):

@@ -49,8 +49,7 @@ def _join(arguments: Arguments) -> Value:
 
 
 def _lookup(arguments: Arguments) -> Value:
-    found = arguments[0].member(arguments[1])
-    return union([found, *arguments[2:]])
+    return union([arguments[0].member(arguments[1]), *arguments[2:]])
 
 
 def _merge(arguments: Arguments) -> Value:
@@ -67,7 +66,8 @@ def _concat(arguments: Arguments) -> Value:
 
 def _flatten(arguments: Arguments) -> Value:
     def items(value: Value) -> list[Value]:
-        return [inner for each in value.members.values() for inner in (items(each) or [each])]
+        members = value.members.values()
+        return [inner for each in members for inner in (items(each) if each.is_list else [each])]
 
     return listed(items(arguments[0]), is_known=arguments[0].is_known)
 

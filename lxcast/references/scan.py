@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ _VOLID = re.compile(r"[\w.*-]+:vztmpl/[\w.*-]+", re.ASCII)
 _FILE = re.compile(r"[A-Za-z0-9][\w.*-]*-(v[0-9]+|\*)[\w.*-]*\.tar(\.(zst|gz|xz|bz2))?", re.ASCII)
 _STEM = re.compile(r"[A-Za-z0-9][\w.-]*-v[1-9][0-9]{0,8}", re.ASCII)
 _VERSION = re.compile(r"v[1-9][0-9]{0,8}", re.ASCII)
-_TEMPLATE_ARGUMENT = re.compile(r"template|rootfs|image|lxc")
+_TEMPLATE_ARGUMENT = re.compile(r"template|rootfs|image|lxc|version|release|tag")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Scan:
         for document in configuration.documents if unused else ():
             for _, node in body_places(document.body) if document.body else ():
                 for reference in reference_nodes(node):
-                    if reference.value == "local" and len(reference.parts) > 1:
+                    if reference.parts[0].value == "local" and len(reference.parts) > 1:
                         unused.pop(reference.parts[1].value, None)
         for here, node in unused.values():
             self.report(place_found(here, node, f"{ANYTHING}-{node.value}", is_certain=False))
@@ -149,11 +149,14 @@ class Scan:
         if node and configuration.is_own_module(body, here):
             arguments["version"] = arguments.pop("template_version", NOTHING)
             self._query(configuration, Value((), arguments), here, node)
-            return
+        elif node:
+            self._unread(arguments, here, node)
+
+    def _unread(self, arguments: Mapping[str, Value], here: Here, node: Node) -> None:
+        """Report versions among the arguments of a module that cannot be read: of which template is not known."""
         for key, value in arguments.items():
-            for text in value.texts if node and _TEMPLATE_ARGUMENT.search(key) else ():
-                if node and _VERSION.fullmatch(text.text):
-                    # The module cannot be read, so what it is a version of is not known.
+            for text in value.texts if _TEMPLATE_ARGUMENT.search(key) else ():
+                if _VERSION.fullmatch(text.text):
                     self._add(text, f"{ANYTHING}-{text.text}", here, node)
 
     def _terragrunt(self, configuration: Configuration, body: Body, here: Here) -> None:
@@ -161,9 +164,13 @@ class Scan:
         blocks = [item.body for item in body.items if isinstance(item, Block) and item.header == ("terraform",)]
         sources = [source for block in blocks if (source := configuration.source(block, here))]
         inputs = attribute(body, "inputs")
-        documents = configuration.load(sources[0]) if sources and inputs else None
-        if documents and inputs:
-            arguments = configuration.evaluate(inputs, here.at("inputs")).members
+        if inputs is None:
+            return
+        arguments = configuration.evaluate(inputs, here.at("inputs")).members
+        documents = configuration.load(sources[0]) if sources else None
+        if documents is None:
+            self._unread(arguments, here.at("inputs"), inputs)
+        else:
             budget, load = configuration.budget, configuration.load
             self.configuration(Configuration(sources[0], documents, load, budget, arguments=arguments))
 
@@ -248,8 +255,8 @@ def place_found(here: Here, node: Node, template: str, *, is_certain: bool = Tru
 
 
 def _strings(node: Node) -> Iterator[Node]:
-    """Yield the strings that are nested in an expression."""
-    for part in node.parts:
+    """Yield the strings that are nested in an expression; those in a `for` are evaluated for each of its members."""
+    for part in node.parts[:1] if node.kind == "for" else node.parts:
         if part.kind in ("string", "template", "heredoc") and node.kind not in ("template", "heredoc", "reference"):
             yield part
         if node.kind != "reference" or part.kind != "string":

@@ -20,6 +20,7 @@ from lxcast.references.values import ANYTHING
 _TESTS = (".tftest.hcl", ".tofutest.hcl", ".tftest.json", ".tofutest.json", ".tfmock.hcl", ".tfmock.json")
 _ENDS = (*CONFIGURATIONS, *PACKER, *VALUES, *_TESTS, ".hcl")
 _AUTOMATIC = re.compile(r"terraform\.tfvars(\.json)?|.*\.auto\.(tfvars|pkrvars)(\.json|\.hcl)?")
+_OVERRIDE = re.compile(r"(.*_)?override\.(tf|tofu)(\.json)?")
 _IGNORED = {".terraform", ".terragrunt-cache", ".git", ".hg", ".svn"}
 _LOCK = ".terraform.lock.hcl"
 _HINTS = re.compile(rb"vztmpl|\.tar\b|lxcast|terraform_ext|lxc[-_]template|v[0-9]")
@@ -202,7 +203,9 @@ class _Search:
 
 def _groups(documents: Sequence[Document]) -> Iterator[list[Document]]:
     """Yield the documents of a directory that make up one configuration: Terraform's, Packer's, each other alone."""
-    others = [each for each in documents if not each.path.name.endswith(VALUES)]
+    # Terraform merges override files last ("Override Files"): what they set replaces what the others set.
+    ordered = sorted(documents, key=lambda each: bool(_OVERRIDE.fullmatch(each.path.name)))
+    others = [each for each in ordered if not each.path.name.endswith(VALUES)]
     for ends in (CONFIGURATIONS, PACKER):
         group = [each for each in others if each.path.name.endswith(ends)]
         if group:

@@ -40,6 +40,8 @@ class Value:
     members: Mapping[str, "Value"] = field(default_factory=dict)
     is_known: bool = True
     """Whether it is nothing else; a value without strings and members, such as null, is known as well."""
+    is_list: bool = False
+    """Whether the keys of the members are indexes."""
 
     def all_texts(self) -> Iterator[Text]:
         """Yield the strings in it, those of its members included."""
@@ -49,6 +51,8 @@ class Value:
 
     def member(self, key: "Value") -> "Value":
         """Return the member of a key; any member for an unknown key."""
+        if self is OWN:
+            return OWN
         names = [text.text for text in key.texts]
         if not names or not key.is_known or any(ANYTHING in name for name in names):
             found = [*self.members.values()]
@@ -60,18 +64,21 @@ class Value:
 
     def each(self, function: "Callable[[Value], Value]") -> "Value":
         """Return the value with a function applied to every member."""
-        return Value((), {key: function(member) for key, member in self.members.items()}, self.is_known)
+        members = {key: function(member) for key, member in self.members.items()}
+        return Value((), members, self.is_known, self.is_list)
 
     def map_texts(self, function: Callable[[str], str]) -> "Value":
         """Return the strings with a function applied to those without an unknown part."""
         changed = [
             Text(function(each.text) if ANYTHING not in each.text else each.text, each.origins) for each in self.texts
         ]
-        return Value(tuple(changed), self.members, self.is_known)
+        return Value(tuple(changed), self.members, self.is_known, self.is_list)
 
 
 NOTHING = Value()
 UNKNOWN = Value(is_known=False)
+OWN = Value((Text("\0"),))
+"""What lxcast itself answers: its templates are found by the query, and no name can hold that character."""
 
 
 def union(values: Iterable[Value]) -> Value:
@@ -85,7 +92,8 @@ def union(values: Iterable[Value]) -> Value:
         for key, member in value.members.items():
             members.setdefault(key, []).append(member)
     is_known = all(value.is_known for value in values) and len(texts) <= _MOST
-    return Value(texts, {key: union(each) for key, each in members.items()}, is_known)
+    is_list = any(value.is_list for value in values)
+    return Value(texts, {key: union(each) for key, each in members.items()}, is_known, is_list)
 
 
 def concat(values: Sequence[Value]) -> Value:
@@ -94,10 +102,8 @@ def concat(values: Sequence[Value]) -> Value:
     count = 1
     for value in values:
         texts = list(value.texts)
-        if not value.is_known or (value.members and not texts):
+        if not value.is_known or not texts:  # Terraform refuses null and lists in a template
             texts.append(Text(ANYTHING))
-        if not texts:
-            return NOTHING
         if count * len(texts) > _MOST:
             texts = [Text(ANYTHING, tuple(origin for text in texts for origin in text.origins)[:_MOST])]
         count *= len(texts)
@@ -111,4 +117,4 @@ def concat(values: Sequence[Value]) -> Value:
 
 def listed(values: Iterable[Value], *, is_known: bool = True) -> Value:
     """Return a list."""
-    return Value((), {str(index): value for index, value in enumerate(values)}, is_known)
+    return Value((), {str(index): value for index, value in enumerate(values)}, is_known, is_list=True)

@@ -230,3 +230,41 @@ def test_a_file_that_cannot_be_read_is_reported_if_it_may_hold_a_pin(tmp_path: P
     problems: list[str] = []
     find_pins(tree(tmp_path, {"a.tf": f'locals {{\n  t = "{V1}\n}}\n', "b.hcl": "{{ template }}\n"}), problems.append)
     assert [problem.partition(": ")[0] for problem in problems] == [f"{tmp_path}/a.tf:2:35"]
+
+
+@pytest.mark.parametrize(
+    ("files", "templates"),
+    [
+        (
+            {
+                "a.tf": 'resource "a" "b" {\n  for_each = { "1" = "x", "2" = "y" }\n  t = "local:vztmpl/web-v${each.key}.tar.zst"\n}\n'
+            },
+            ["web-v1.tar.zst", "web-v2.tar.zst"],
+        ),
+        (
+            {"a.tf": 'resource "a" "b" {\n  for_each = {}\n  t = "local:vztmpl/web-${each.key}.tar.zst"\n}\n'},
+            ["web-*.tar.zst"],
+        ),
+        (
+            {
+                "a.tf": 'locals {\n  l = flatten([for k, c in { a = { vs = ["v1"] } } : [for v in c.vs : { v = v }]])\n}\nresource "a" "b" {\n  for_each = { for x in local.l : x.v => x }\n  t = "local:vztmpl/web-${each.value.v}.tar.zst"\n}\n'
+            },
+            ["web-v1.tar.zst"],
+        ),
+        (
+            {"a.tf": 'locals {\n  v = "v1"\n}\n' + TEMPLATE % "local.v", "a_override.tf": 'locals {\n  v = "v2"\n}\n'},
+            ["web-v2.tar.zst"],
+        ),
+        ({"a.tf": TEMPLATE % "local.o.missing" + "locals {\n  o = {}\n}\n"}, ["web-*.tar.zst"]),
+        (
+            {
+                "terragrunt.hcl": 'terraform {\n  source = "git::https://example.test/m"\n}\ninputs = {\n  template_version = "v1"\n}\n'
+            },
+            ["*-v1"],
+        ),
+    ],
+)
+def test_a_value_is_never_taken_for_known_without_being_so(
+    files: dict[str, str], templates: list[str], tmp_path: Path
+) -> None:
+    assert sorted(each.template.rpartition("/")[2] for each in find(tmp_path, files)) == templates
