@@ -2,9 +2,9 @@
 
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from lxcast.cli.command import Json, command
+from lxcast.cli.command import Json, Option, command
 from lxcast.cli.console import Console, columns
 from lxcast.progress import age, amount
 from lxcast.settings import Settings, StorageOptions, in_groups, select
@@ -18,12 +18,22 @@ if TYPE_CHECKING:
     *in_groups("storage", "access", "nodes"),
     example="lxcast list --storage /var/lib/vz\nlxcast list --storage proxmox:pve1/local --all-nodes",
 )
-def list_(console: Console, settings: Settings, json: Json = False) -> None:
+def list_(
+    console: Console,
+    settings: Settings,
+    containers: Annotated[
+        bool, Option("--containers", help="List the containers that `lxcast create` made from this machine.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """List the templates of a storage.
 
     For a Proxmox storage, the digests come from the records on this machine; those of templates that were uploaded from
     elsewhere are unknown. The containers made from a template come from the task logs of the nodes.
     """
+    if containers:
+        _list_containers(console, settings, json)
+        return
     from lxcast.storages.open import open_storage
 
     options = select(StorageOptions, settings)
@@ -45,6 +55,30 @@ def list_(console: Console, settings: Settings, json: Json = False) -> None:
         console.out(columns([row[shown] for row in rows]))
     if error:
         raise error
+
+
+def _list_containers(console: Console, settings: Settings, as_json: bool) -> None:
+    from lxcast.jobs.container_list import list_containers
+
+    listed = list_containers(settings, console.progress)
+    if as_json:
+        facts = [asdict(each.record) | {"running": each.state, "newest": each.newest} for each in listed]
+        console.document({"containers": facts})
+        return
+    rows = [
+        (
+            record.name,
+            record.backend,
+            record.node or record.location,
+            record.id,
+            each.state,
+            record.template_id,
+            each.newest,
+        )
+        for each, record in ((each, each.record) for each in listed)
+    ]
+    if rows:
+        console.out(columns([("NAME", "BACKEND", "HOST", "ID", "STATE", "TEMPLATE", "NEWER"), *rows]))
 
 
 def _facts(template: "StoredTemplate") -> dict[str, Any]:

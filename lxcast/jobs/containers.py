@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from lxcast.containers.backend import Backend
@@ -37,8 +38,48 @@ class Template:
     path: Path | None = None
 
 
-def choose_backend(name: str, settings: Settings) -> tuple[str, str]:
-    """Return the backend of that name, else the one that is possible here, and why it was chosen. Raises UsageError."""
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a container is created: what the first matching rule of the settings file sets."""
+
+    backend: str = ""
+    storage: str = ""
+    profile: str = ""
+    rule: int = 0
+    """The number of the rule, from 1; 0 if none matches."""
+
+
+_CONDITIONS = ("what", "name")
+_TARGETS = ("backend", "storage", "profile")
+
+
+def find_route(what: str, name: str, settings: Settings) -> Route:
+    """Return the first rule of [[routes]] whose patterns match WHAT and the container's name. Raises UsageError."""
+    rules = settings.tables.get("routes", [])
+    problems = [] if isinstance(rules, list) else [f"{settings.path}: routes must be an array of tables: [[routes]]"]
+    found = Route()
+    for number, rule in enumerate(rules if isinstance(rules, list) else [], 1):
+        where = f"{settings.path}: rule {number} of routes"
+        if not isinstance(rule, dict) or not all(isinstance(each, str) for each in rule.values()):
+            problems.append(f"{where}: expected a table of strings")
+            continue
+        if unknown := [key for key in rule if key not in (*_CONDITIONS, *_TARGETS)]:
+            problems.append(
+                f"{where}: unknown key {', '.join(unknown)}; expected {', '.join((*_CONDITIONS, *_TARGETS))}"
+            )
+        matches = fnmatchcase(what, rule.get("what", "*")) and fnmatchcase(name, rule.get("name", "*"))
+        if matches and not found.rule:
+            found = Route(**{key: rule[key] for key in _TARGETS if key in rule}, rule=number)
+    if problems:
+        raise UsageError("\n".join(problems))
+    return found
+
+
+def choose_backend(name: str, route: Route, settings: Settings) -> tuple[str, str]:
+    """Return the named backend, the route's, or one that is possible here, and the reason. Raises UsageError."""
+    reason = f"--backend {name}"
+    if not name and route.backend:
+        name, reason = route.backend, f"rule {route.rule} of {settings.path}"
     if name in _VIRTUAL_MACHINES:
         raise UsageError(
             "virtual machines are not supported: a container template has no kernel and no boot loader",
@@ -47,7 +88,7 @@ def choose_backend(name: str, settings: Settings) -> tuple[str, str]:
     if name not in ("", *BACKENDS):
         raise UsageError(f"unknown backend {name!r}", hint=f"one of: {', '.join(BACKENDS)}")
     if name:
-        return name, f"--backend {name}"
+        return name, reason
     if is_remote(settings.text("storage")):
         return "proxmox", f"the storage is {settings.text('storage')}"
     if settings.text("profile") or settings.text("api_url") or any(os.environ.get(each) for each in _API):

@@ -14,7 +14,7 @@ from lxcast.containers.options import Explained, convert_profile, make_spec
 from lxcast.containers.spec import BRIDGE, ContainerSpec, Network, spec_of
 from lxcast.errors import ApiError, ConflictError, ContainerError, LxcastError, UsageError
 from lxcast.interrupt import Interrupted
-from lxcast.jobs.containers import Template, choose_backend, find_template, open_backend
+from lxcast.jobs.containers import Template, choose_backend, find_route, find_template, open_backend
 from lxcast.model import moment, rfc3339
 from lxcast.progress import Progress
 from lxcast.settings import Settings, Value
@@ -66,11 +66,15 @@ def create(what: str, options: CreateOptions, settings: Settings, progress: Prog
     Raises UsageError, ConflictError, ApiError and ContainerError, and what a build raises. A failure leaves no
     container behind, except with `keep`; a container that this run did not create is never touched.
     """
-    backend_name, reason = choose_backend(options.backend, settings)
+    route = find_route(what, options.name, settings)
+    if route.storage and "storage" not in settings.given:
+        settings = replace(settings, values={**settings.values, "storage": route.storage})
+    profile_name = options.profile or route.profile
+    backend_name, reason = choose_backend(options.backend, route, settings)
     template = find_template(what, options.name, backend_name, settings, progress, dry_run=options.dry_run)
-    profile = _profile(options.profile, settings)
+    profile = _profile(profile_name, settings)
     hints = template.record.hints if template.record else {}
-    spec, explained = make_spec(_suggest(template), hints, options.name, profile, options.values, options.profile)
+    spec, explained = make_spec(_suggest(template), hints, options.name, profile, options.values, profile_name)
     with open_backend(backend_name, template, settings, progress) as backend:
         spec = _adapt(spec, explained, backend, progress)
         ledger = ContainerLedger(backend.location)

@@ -305,6 +305,38 @@ def test_options_override_the_profile_which_overrides_hints_and_explain_shows_it
     failed(create(server, tmp_path, "--container-profile", "web"), 2, "unknown option.*memory")
 
 
+def test_the_first_matching_rule_chooses_backend_storage_and_profile_and_options_win(
+    server: Cluster, tmp_path: Path
+) -> None:
+    (tmp_path / "lxcast.toml").write_text(
+        "[containers.small]\ncores = 2\n"
+        '[[routes]]\nname = "db*"\nbackend = "runc"\n'
+        '[[routes]]\nwhat = "local:*"\nbackend = "proxmox"\nstorage = "proxmox:pve/local"\nprofile = "small"\n'
+        '[[routes]]\nbackend = "lxc"\n'
+    )
+    told = create(server, tmp_path, "--dry-run", "--explain")
+    assert "backend: proxmox (rule 2 of lxcast.toml)" in told.stdout
+    assert re.search(r"cores +2 +profile small", told.stderr)
+    assert (
+        "backend: proxmox (--backend proxmox)" in create(server, tmp_path, "--dry-run", "--backend", "proxmox").stdout
+    )
+    assert "backend: runc (rule 1" in create(server, tmp_path, "--dry-run", name="db1").stdout
+    (tmp_path / "lxcast.toml").write_text('[[routes]]\nbackend = "vm"\n')
+    failed(create(server, tmp_path), 2, "virtual machines are not supported")
+    (tmp_path / "lxcast.toml").write_text('[[routes]]\nnode = "x"\n')
+    assert "unknown key node" in create(server, tmp_path).stderr
+
+
+def test_the_list_of_containers_shows_state_and_newer_templates(server: Cluster, tmp_path: Path) -> None:
+    create(server, tmp_path)
+    environ = access(server, tmp_path)
+    told = lxcast("list", "--containers", "--storage", "proxmox:", cwd=tmp_path, environ=environ)
+    assert re.search(rf"^web +proxmox +pve +100 +running +{VOLID} +v2$", told.stdout, re.MULTILINE), told.stdout
+    server.containers.clear()
+    told = lxcast("list", "--containers", "--json", cwd=tmp_path, environ=environ)
+    assert [each["running"] for each in json.loads(told.stdout)["containers"]] == ["gone"]
+
+
 def test_a_source_is_built_published_and_reused(tmp_path: Path) -> None:
     upload = {
         "/storage/local": ("Datastore.AllocateTemplate", "Datastore.Audit"),
