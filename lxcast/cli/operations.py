@@ -6,9 +6,10 @@ from lxcast.cli.console import Console
 
 @command("operations", example="lxcast operations --json")
 def operations(console: Console, json: Json = False) -> None:
-    """List the cleanup, fit and check rows.
+    """List the cleanup, fit, check and package rows.
 
-    `--enable` and `--disable` take cleanup and fit rows, `--allow` takes checks.
+    `lxcast build` takes cleanup and fit rows for `--enable` and `--disable`, and checks for `--allow`.
+    `lxcast packages` takes package rows for `--disable`.
     """
     from lxcast.cli.tables import operations_as_json, operations_as_text
 

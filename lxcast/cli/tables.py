@@ -1,4 +1,4 @@
-"""The cleanup, fit and check tables, as `lxcast operations` and the shell's completion show them."""
+"""The cleanup, fit, check and package tables, as `lxcast operations` and the shell's completion show them."""
 
 from collections.abc import Iterable
 from dataclasses import fields
@@ -7,6 +7,7 @@ from typing import Any
 from lxcast.cli.console import columns
 from lxcast.rootfs.checks import CHECKS
 from lxcast.rootfs.fits import FITS
+from lxcast.rootfs.inventory import READERS
 from lxcast.rootfs.operations import OPERATIONS
 from lxcast.tar.member import TYPE_NAMES
 
@@ -22,12 +23,12 @@ def check_names() -> list[str]:
 
 
 def operations_as_json() -> dict[str, Any]:
-    """Return the three tables, each row with what it declares."""
-    return {"cleanup": _plain(OPERATIONS), "fit": _plain(FITS), "checks": _plain(CHECKS)}
+    """Return the tables, each row with what it declares."""
+    return {"cleanup": _plain(OPERATIONS), "fit": _plain(FITS), "checks": _plain(CHECKS), "packages": _plain(READERS)}
 
 
 def operations_as_text() -> str:
-    """Return the three tables for people: identifier, whether it runs by default, heading."""
+    """Return the tables for people: identifier, whether it runs by default, heading."""
     cleanup = [(f"  {row.id}", "on" if row.default else "off", row.heading) for row in OPERATIONS]
     fit = [(f"  {row.id}", "on" if row.default else "off", row.heading) for row in FITS]
     checks = [(f"  {check.id}", check.group, check.heading) for check in CHECKS]
@@ -39,6 +40,8 @@ def operations_as_text() -> str:
             columns(fit),
             "checks: find what Proxmox would refuse, and what a template should not contain (--allow CHECK=REASON)",
             columns(checks),
+            "packages: the package databases and files that `lxcast packages` reads (--disable)",
+            columns([(f"  {row.id}", "on" if row.default else "off", row.heading) for row in READERS]),
         ]
     )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, overload
 
 from lxcast.errors import UsageError
 
@@ -19,20 +19,33 @@ class Row(Protocol):
         """Whether the row is on by default."""
 
 
+Selected = TypeVar("Selected", bound=Row)
 First = TypeVar("First", bound=Row)
 Second = TypeVar("Second", bound=Row)
 
 
+@overload
 def select(
-    operations: Sequence[First], fits: Sequence[Second], *, enable: Iterable[str] = (), disable: Iterable[str] = ()
-) -> tuple[tuple[First, ...], tuple[Second, ...]]:
-    """Return the selected rows of both tables, in table order.
+    first: Sequence[First], /, *, enable: Iterable[str] = (), disable: Iterable[str] = ()
+) -> tuple[tuple[First, ...]]: ...
+
+
+@overload
+def select(
+    first: Sequence[First], second: Sequence[Second], /, *, enable: Iterable[str] = (), disable: Iterable[str] = ()
+) -> tuple[tuple[First, ...], tuple[Second, ...]]: ...
+
+
+def select(
+    *tables: Sequence[Selected], enable: Iterable[str] = (), disable: Iterable[str] = ()
+) -> tuple[tuple[Selected, ...], ...]:
+    """Return the selected rows of each table, in table order.
 
     Raises UsageError for every unknown identifier, with similar ones, and for every identifier that is both enabled and
     disabled.
     """
     on, off = set(enable), set(disable)
-    ids = [row.id for row in (*operations, *fits)]
+    ids = [row.id for table in tables for row in table]
     problems = [_unknown(id, ids) for id in sorted((on | off) - set(ids))]
     problems += [f"row {id!r} is both enabled and disabled" for id in sorted(on & off & set(ids))]
     if problems:
@@ -41,7 +54,7 @@ def select(
     def is_selected(row: Row) -> bool:
         return (row.default or row.id in on) and row.id not in off
 
-    return tuple(filter(is_selected, operations)), tuple(filter(is_selected, fits))
+    return tuple(tuple(filter(is_selected, table)) for table in tables)
 
 
 def _unknown(id: str, ids: list[str]) -> str:
