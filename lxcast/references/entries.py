@@ -93,7 +93,7 @@ def find_entry(entries: Mapping[str, object], wanted: PinEntry) -> tuple[str, ob
     if found:
         raise PinError(
             f"{wanted.path} has pins for several variants of {name!r}: {variants}",
-            hint="name one of them as variant ('' is the template without a variant)",
+            hint="name one: --variant in a command, `variant` in a query ('' is the template without one)",
         )
     if keys:
         raise PinError(f"{wanted.path} has no pin for the variant {variant!r} of {name!r}", hint=f"it has: {variants}")

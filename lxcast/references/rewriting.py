@@ -14,6 +14,9 @@ from lxcast import durable
 from lxcast.errors import PinError, StorageError
 from lxcast.references.files import read_file
 
+_LONGEST = 1000
+"""Lines of a difference that are shown: a file that is sorted for the first time would flood the terminal."""
+
 PATIENCE = 30.0
 """Seconds to wait for another writer."""
 
@@ -34,7 +37,9 @@ class Change:
     def diff(self) -> str:
         """Return a unified diff for people, "" without a difference; carriage returns at line ends are left out."""
         before, after = _lines(self.before), _lines(self.after)
-        return "\n".join(difflib.unified_diff(before, after, f"{self.path}", f"{self.path}", lineterm=""))
+        lines = list(difflib.unified_diff(before, after, f"{self.path}", f"{self.path}", lineterm=""))
+        hidden = len(lines) - _LONGEST
+        return "\n".join([*lines[:_LONGEST], f"... and {hidden} more lines"] if hidden > 0 else lines)
 
 
 def _lines(data: bytes) -> list[str]:

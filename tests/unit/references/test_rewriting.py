@@ -180,3 +180,11 @@ def test_hard_links_of_a_file_stay_links(tmp_path: Path) -> None:
     edit(other, lambda _: b"short")
     assert file.read_bytes() == b"short"
     assert file.samefile(other)
+
+
+def test_a_long_difference_is_cut(tmp_path: Path) -> None:
+    file = tmp_path / "x.json"
+    file.write_text("a\n" * 5000)
+    lines = edit(file, lambda _: b"b\n" * 5000, write=False).diff().splitlines()
+    assert len(lines) == 1001
+    assert lines[-1] == "... and 9003 more lines"
