@@ -33,9 +33,10 @@ def large(tmp_path: Path) -> Path:
     return path
 
 
-def ended(process: subprocess.Popen[str], code: int, said: str) -> str:
+def ended(process: subprocess.Popen[str], code: int, said: str, *, never: str = "") -> str:
     out, talk = process.communicate(timeout=240)
     assert re.search(said, talk), talk
+    assert not (never and never in talk), talk
     assert process.returncode == code, talk
     assert "bug in lxcast" not in talk
     assert ("hint: " in talk) == (code != 0)
@@ -346,3 +347,36 @@ def test_each_state_of_a_storage_that_takes_no_template_has_its_words(tmp_path: 
         local.enabled = True
         told = lxcast("publish", template, "--json", environ=access(server, tmp_path))
         assert json.loads(told.stdout)["nodes"] == [{"node": "pve", "state": "uploaded", "verified": True}]
+
+
+def test_the_loser_of_a_race_is_told_to_wait_and_not_to_remove_the_winners_template(
+    server: Cluster, tmp_path: Path, template: Path
+) -> None:
+    """While the other upload copies, its file has another size, and looks like the rest of a failed one."""
+    server.faults.tasks["imgcopy"] = TaskFault(seconds=3600)
+    winner = start(server, tmp_path, "publish", template)
+    while not server.tasks.all:
+        assert winner.poll() is None
+        time.sleep(0.05)
+    (server.storages["local"].folder("pve") / NAME).write_bytes(template.read_bytes()[:100])
+    wait = r"with 100 bytes.*\nhint: task UPID:.* is writing it: wait"
+    ended(start(server, tmp_path, "publish", template), 7, wait, never="pvesm free")
+    winner.terminate()
+    winner.communicate()
+
+
+def test_a_template_that_another_upload_finished_is_never_to_be_removed(
+    server: Cluster, tmp_path: Path, template: Path
+) -> None:
+    ended(start(server, tmp_path, "publish", template), 0, "is published")
+    other = make_template(tmp_path / "other", content=b"other content of another size" * 99)
+    words = ("publish", other, "--records", "elsewhere")
+    ended(start(server, tmp_path, *words), 7, "a published name never changes", never="pvesm free")
+
+
+def test_what_a_failed_upload_left_is_to_be_removed(server: Cluster, tmp_path: Path, template: Path) -> None:
+    server.faults.tasks["imgcopy"] = TaskFault(error="import failed: broken pipe")
+    ended(start(server, tmp_path, "publish", template), 9, "broken pipe")
+    server.faults.tasks.clear()
+    (server.storages["local"].folder("pve") / NAME).write_bytes(b"half")
+    ended(start(server, tmp_path, "publish", template), 7, "pvesm free local:vztmpl/debian-12-v1.tar.zst")
