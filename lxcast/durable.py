@@ -252,8 +252,8 @@ def _storage_error(error: OSError, path: Path, written: int) -> StorageError:
         return StorageError(f"{path}: the filesystem is mounted read-only", hint="name another storage (--storage)")
     if error.errno in (errno.EACCES, errno.EPERM):
         return StorageError(
-            f"{path}: not writable by user {os.geteuid()}",
-            hint="give that user the right to write there, or name another storage (--storage)",
+            f"{path}: permission denied for user {os.geteuid()}",
+            hint="give that user access, or name another storage (--storage)",
         )
     return StorageError(f"{path}: {error.strerror or error}")
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -147,22 +148,22 @@ def parse_storage(text: str, node: str = "", storage: str = "") -> StorageRef:
 
     Then `node` and `storage` name it, else PM_NODE and PM_STORAGE, else TF_VAR_pm_node and TF_VAR_pm_storage.
 
-    Only a bare word is looked up on this machine: it must be an existing folder, so that a storage's id written in
-    place of a path never makes a folder of that name.
+    Only a bare word is looked up on this machine: it must be an existing directory, so that a storage id in place of a
+    path never creates a directory of that name. Raises UsageError.
     """
     if text.startswith("proxmox:"):
         return _parse_proxmox(text, node, storage)
     left, equals, right = text.partition("=")
     if equals and "/" not in left:
         if not re.fullmatch(STORAGE_ID, left) or not right:
-            raise UsageError(f"{text!r} is no storage", hint="write PATH, ID=PATH or proxmox:NODE/STORAGE")
+            raise UsageError(f"invalid storage {text!r}", hint="use PATH, ID=PATH or proxmox:NODE/STORAGE")
         return DirectoryRef(left, _absolute(right))
     if not text:
-        raise UsageError("the storage's name is empty", hint="write PATH, ID=PATH or proxmox:NODE/STORAGE")
-    if "/" not in text and text not in (".", "..") and not Path(text).is_dir():
+        raise UsageError("the storage's name is empty", hint="use PATH, ID=PATH or proxmox:NODE/STORAGE")
+    if "/" not in text and text not in (".", "..") and not _is_directory(text):
         raise UsageError(
-            f"the storage {text!r} is no existing folder",
-            hint=f"for a folder write ./{text}, for a folder that Proxmox knows by that id {text}=PATH, "
+            f"the storage {text!r} is not an existing directory",
+            hint=f"for a directory use ./{text}, for a directory that Proxmox knows by that id {text}=PATH, "
             f"for a storage of a Proxmox node proxmox:NODE/{text}",
         )
     path = _absolute(text)
@@ -171,8 +172,20 @@ def parse_storage(text: str, node: str = "", storage: str = "") -> StorageRef:
     return DirectoryRef(path.name if is_mount else "local", path)
 
 
+def _is_directory(text: str) -> bool:
+    try:
+        return stat.S_ISDIR(Path(text).stat().st_mode)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise UsageError(
+            f"the storage {text:.60}: {error.strerror}", hint="use PATH, ID=PATH or proxmox:NODE/STORAGE"
+        ) from error
+
+
 def _absolute(text: str) -> Path:
-    return Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100 - "..", lexically: links stay as written
+    # pathlib raises for "~" of an unknown user. Lexically, so that links stay as written.
+    return Path(os.path.abspath(os.path.expanduser(text)))  # noqa: PTH100, PTH111
 
 
 def _parse_proxmox(text: str, default_node: str, default_storage: str) -> ProxmoxRef:

@@ -45,10 +45,12 @@ class Pins:
         found: list[Found] = []
         problems: list[str] = []
         for path in paths:
-            if path.exists():
-                found += find_pins(path, problems.append, previous=True)
+            try:
+                path.stat()
+            except OSError as error:
+                problems.append(f"{path}: {error.strerror}")
             else:
-                problems.append(f"{path}: no such file or directory")
+                found += find_pins(path, problems.append, previous=True)
         if problems:
             raise PinError(
                 join_problems(problems),

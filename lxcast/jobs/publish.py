@@ -47,7 +47,9 @@ def publish(
     is asked. Raises UsageError, SourceError, CheckError, StorageError, ConflictError and ApiError; if only some of
     several nodes fail nothing is raised: the publication has the error.
     """
-    if path.is_dir() or not path.name:
+    with durable.explained(path):
+        is_directory = path.is_dir()
+    if is_directory or not path.name:
         raise UsageError(
             f"{path} is a directory, not a template", hint="name the file, as `lxcast build --output` prints it"
         )

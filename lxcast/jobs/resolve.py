@@ -1,5 +1,6 @@
 """The template that a user names: a volid, a file name, NAME, NAME:vN, NAME/VARIANT:vN, or a path."""
 
+import os
 import re
 from pathlib import Path
 
@@ -48,9 +49,9 @@ def find_file(what: str, options: StorageOptions) -> Path:
 
     Raises StorageError if the storage is remote and this machine has no copy, and what `find_template` raises.
     """
-    path = Path(what).expanduser()
-    if what and (path.exists() or path.is_absolute() or what.startswith((".", "~"))):
-        return path
+    path = os.path.expanduser(what)  # noqa: PTH111 - pathlib raises if a home directory is unknown
+    if what and (os.path.lexists(path) or what.startswith((".", "~", "/"))):
+        return Path(path)
     storage = open_storage(options)
     found = find_template(what, storage)
     if found.path is None:
@@ -68,7 +69,7 @@ def resolve_source(what: str, options: StorageOptions) -> str:
     container or an image. Raises StorageError for an ambiguous name, and for a volid that is not found.
     """
     is_volid = bool(split_volid(what)[1])
-    if not is_volid and (is_prefixed(what) or what in ("", "-") or Path(what).expanduser().exists()):
+    if not is_volid and (is_prefixed(what) or what in ("", "-") or os.path.lexists(os.path.expanduser(what))):  # noqa: PTH111
         return what
     return str(find_file(what, options)) if is_volid or _is_stored(what, options) else what
 

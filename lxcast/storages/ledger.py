@@ -51,7 +51,9 @@ class LockedClaim(Claim):
         if self._lock < 0:
             return
         ledger = self._ledger
-        if not any(path.stat().st_ino == self.inode for path in map(ledger.path, ledger.templates_of(self.stem))):
+        with durable.explained(ledger.directory):
+            inodes = [ledger.path(file).stat().st_ino for file in ledger.templates_of(self.stem)]
+        if self.inode not in inodes:
             files = [name for row in FORMATS.values() for name in sidecar_names(self.stem + row.suffix)]
             ledger.unlink(*dict.fromkeys(files), f"{self.stem}.json")
         self.burn()

@@ -72,7 +72,7 @@ def open_proxmox(options: StorageOptions) -> "ProxmoxStorage":
     assert isinstance(ref, ProxmoxRef)
     names = list(dict.fromkeys(options.nodes)) or [ref.node]
     refs = tuple(_ref(name, ref.storage) for name in names)
-    directory = Path(options.records).expanduser() if options.records else _state(profile, ref.storage)
+    directory = _expand(options.records) if options.records else _state(profile, ref.storage)
     given = ((BY_NAME[name].option, getattr(options, name)) for name in in_groups("access"))
     words = tuple(word for option, value in given if value for word in (option, value))
     return ProxmoxStorage(Target(profile, refs, options.all_nodes, relay, words), Ledger(directory, ref.storage))
@@ -412,5 +412,9 @@ def _ref(name: str, storage: str) -> ProxmoxRef:
 
 def _state(profile: Profile, storage: str) -> Path:
     """Return the directory of one storage's ledger: $XDG_STATE_HOME/lxcast/HOST/STORAGE."""
-    state = os.environ.get("XDG_STATE_HOME") or f"{os.environ.get('HOME') or Path.home()}/.local/state"
+    state = os.environ.get("XDG_STATE_HOME") or _expand("~/.local/state")
     return Path(state, "lxcast", quote(profile.host, safe="[]."), storage)
+
+
+def _expand(path: str) -> Path:
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib raises if a home directory is unknown

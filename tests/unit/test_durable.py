@@ -100,5 +100,5 @@ def test_a_folder_that_is_not_there_is_a_storage_error(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_is_not_ours_says_so(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(StorageError, match="not writable by user"):
+    with pytest.raises(StorageError, match="permission denied for user"):
         durable.Temporary(tmp_path)

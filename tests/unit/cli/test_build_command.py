@@ -133,7 +133,7 @@ def test_all_that_is_wrong_with_the_options_is_told_at_once(tmp_path: Path, sour
     wrong = {"--allow": "nope=x", "--enable": "foo", "--pattern": "{nam}", "--storage": "word"}
     told = build(tmp_path, source, *(word for pair in wrong.items() for word in pair))
     assert told.returncode == 2
-    for what in ("unknown check 'nope'", "unknown row 'foo'", "{nam}", "'word' is no existing folder"):
+    for what in ("unknown check 'nope'", "unknown row 'foo'", "{nam}", "'word' is not an existing directory"):
         assert what in told.stderr
 
 

@@ -66,7 +66,7 @@ def test_the_version_is_told() -> None:
         (["build", "x"], "missing option '--name'"),
         (["settings", "--quiet", "--debug"], "--quiet excludes --verbose and --debug"),
         (["settings", "--log-file", "/proc/none/log"], "--log-file /proc/none/log cannot be written: No such file"),
-        (["list", "--storage", "nowhere"], "the storage 'nowhere' is no existing folder"),
+        (["list", "--storage", "nowhere"], "the storage 'nowhere' is not an existing directory"),
     ],
 )
 def test_an_error_is_one_message_and_a_code(arguments: list[str], message: str, tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_an_error_is_one_message_and_a_code(arguments: list[str], message: str, 
 
 def test_the_hint_is_a_line_of_its_own(tmp_path: Path) -> None:
     told = lxcast("list", "--storage", "nowhere", cwd=tmp_path)
-    assert re.search(r"^hint: for a folder write ./nowhere", told.stderr, re.MULTILINE)
+    assert re.search(r"^hint: for a directory use ./nowhere", told.stderr, re.MULTILINE)
 
 
 def test_with_json_an_error_is_a_document_too(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_an_init_is_started_where_no_other_process_is_named(
 def test_that_the_image_s_process_takes_the_place_of_its_init_is_said(tmp_path: Path) -> None:
     source = image(tmp_path / "image", minimal_debian(), {"Cmd": ["bash"]})
     said = ("build", source, "--name", "x", "--output", tmp_path, "--format", "oci-archive")
-    assert "Proxmox will start bash" in lxcast(*said).stderr
+    assert "Proxmox will start the image's command bash" in lxcast(*said).stderr
 
 
 def test_a_written_init_is_what_proxmox_starts(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_what_is_pinned_stays_and_so_does_what_a_rollback_would_need(tmp_path: P
 def test_a_pin_that_cannot_be_read_is_no_permission(tmp_path: Path) -> None:
     broken = tmp_path / "broken.tfvars.json"
     broken.write_text("{")
-    with pytest.raises(PinError, match=r"broken.tfvars.json: invalid JSON.*\n.*missing: no such file"):
+    with pytest.raises(PinError, match=r"broken.tfvars.json: invalid JSON.*\n.*missing: No such file"):
         Pins.read([broken, tmp_path / "missing"])
 
 
