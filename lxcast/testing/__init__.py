@@ -14,9 +14,9 @@ no container, and it does not look into templates.
 """
 
 from .access import EVERYTHING, ROLES, Acl, Token
+from .answer import Answer
 from .cluster import Cluster
 from .faults import Faults, Injected, TaskFault
-from .http import Answer
 from .storage import Storage
 from .strictness import STRICTNESS, Strictness
 from .tasks import Task

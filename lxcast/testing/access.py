@@ -5,7 +5,8 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .http import RefusedError, as_json, unquote
+from .answer import RefusedError, as_json
+from .http import unquote
 
 ROLES: dict[str, tuple[str, ...]] = {
     "PVEAuditor": ("Datastore.Audit", "Sys.Audit", "VM.Audit", "Pool.Audit", "SDN.Audit"),

@@ -4,14 +4,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .access import Needs, Token
-from .http import Answer, RefusedError, as_json
+from .answer import Answer, RefusedError, as_json
+from .state import State
 from .storage import die
-
-if TYPE_CHECKING:
-    from .cluster import Cluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,7 @@ class Context:
     `temporary` is an upload's file, and `uploads` how many times its call is made.
     """
 
-    cluster: "Cluster"
+    cluster: State
     node: str
     token: Token
     parameters: dict[str, str]

@@ -8,18 +8,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from .access import EVERYTHING, Access, Acl, Token
+from .access import EVERYTHING, Acl, Token
 from .certificate import make_certificate
-from .containers import Container
 from .faults import Faults
 from .pveproxy import Listener
+from .state import State
 from .storage import FILE_BASED, FOLDERS, Storage
-from .tasks import Tasks
 
 LOOPBACK = "127.0.0.1"
 
 
-class Cluster:
+class Cluster(State):
     """Proxmox VE on loopback, for tests: `with Cluster() as server:`, then `server.url`, `server.ca`, `server.token`.
 
     nodes: their names; each has a port of its own and answers for all. storages: `local` of each node where none are
@@ -45,30 +44,23 @@ class Cluster:
         port: int = 0,
         release: str = "9.2.11",
     ) -> None:
-        self.release = release
-        self.nodes = tuple(nodes)
         self.given_state = state
         self.names = names
-        self.storages = {storage.id: storage for storage in storages or [Storage("local")]}
         if tokens is None:
             tokens = [Token("tester@pve!lxcast", secrets.token_hex(16), privsep=False)]
         if acl is None:
             acl = [Acl("/", "tester@pve", EVERYTHING)]
-        self.access = Access(tokens, acl)
-        self.faults = faults or Faults()
-        self.tasks = Tasks(self.faults)
-        self.containers: dict[int, Container] = {}
-        self.bridges: tuple[str, ...] = ("vmbr0",)
+        super().__init__(nodes, storages or [Storage("local")], tokens, acl, faults or Faults(), release)
         self.listeners = {
             node: Listener(self, node, host, port if number == 0 else 0) for number, node in enumerate(self.nodes)
         }
 
     def __enter__(self) -> Self:
         """Make folders and the certificate, and listen."""
-        self.state = self.given_state or Path(tempfile.mkdtemp(prefix="lxcast-testing-"))
+        self.directory = self.given_state or Path(tempfile.mkdtemp(prefix="lxcast-testing-"))
         for storage in self.storages.values():
             self.add_storage(storage)
-        self.certificate = make_certificate(self.state / "certificate", self.names)
+        self.certificate = make_certificate(self.directory / "certificate", self.names)
         for node in self.nodes:
             self.start(node)
         return self
@@ -80,12 +72,12 @@ class Cluster:
         for node in self.nodes:
             self.stop(node)
         if self.given_state is None:
-            shutil.rmtree(self.state, ignore_errors=True)
+            shutil.rmtree(self.directory, ignore_errors=True)
 
     def add_storage(self, storage: Storage) -> None:
         """Add a storage, also while the server runs; its folders are made."""
         if storage.path is None:
-            storage.path = self.state / "storages" / storage.id
+            storage.path = self.directory / "storages" / storage.id
         for node in self.nodes if storage.type in FILE_BASED else ():
             for content in FOLDERS:
                 storage.folder(node, content).mkdir(parents=True, exist_ok=True)
@@ -94,14 +86,12 @@ class Cluster:
     def start(self, node: str) -> None:
         """Let a node listen (again), on the port that it had."""
         self.listeners[node].open(self.certificate.context())
+        self.listening.add(node)
 
     def stop(self, node: str) -> None:
         """Let a node go down: its port is closed and its connections break."""
+        self.listening.discard(node)
         self.listeners[node].close()
-
-    def is_up(self, node: str) -> bool:
-        """Whether a node listens."""
-        return self.listeners[node].socket is not None
 
     def url_of(self, node: str) -> str:
         """Give the address of a node: https://HOST:PORT."""
@@ -133,7 +123,3 @@ class Cluster:
     def authorization(self) -> str:
         """The Authorization header of the first token."""
         return f"PVEAPIToken={self.token.id}={self.token.secret}"
-
-    def temporary(self, node: str) -> Path:
-        """Give the folder that stands for a node's /var/tmp."""
-        return self.state / "var-tmp" / node

@@ -9,10 +9,8 @@ import re
 import socket
 import ssl
 import time
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .faults import Faults
+from .faults import Faults
 
 # The most that a TLS record holds.
 RECORD = 1 << 14
@@ -28,7 +26,7 @@ class GoneError(Exception):
 class Connection:
     """A socket, with or without TLS, and what was read of it beyond what was asked for."""
 
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext, faults: "Faults") -> None:
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext, faults: Faults) -> None:
         self.sock = sock
         self.idle = faults.idle
         self.faults = faults

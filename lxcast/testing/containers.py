@@ -3,18 +3,17 @@
 The rules of privileges, locks and volumes are those of pve-container, PVE/API2/LXC.pm and PVE/LXC.pm.
 """
 
-import hashlib
 import json
 import re
 import tarfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .access import Needs
+from .answer import RefusedError, as_json
 from .api import Call, Context, Parameter
-from .http import RefusedError, as_json
+from .state import Container
 from .storage import FILE_BASED, FOLDERS, die, ready, wrong
 from .tasks import Task, TaskError
 
@@ -26,7 +25,6 @@ ONCE = (
     *("ignore-unpack-errors", "bwlimit", "node", "debug", "skiplock"),
 )
 DEFAULTS = {"memory": "512", "swap": "512", "arch": "amd64", "ostype": "debian", "unprivileged": "1"}
-NUMBERS = ("memory", "swap", "cores", "unprivileged", "onboot", "protection", "tty", "console", "template", "cpuunits")
 ROOT = "root@pam"
 # PVE/LXC.pm, check_ct_modify_config_perm: the privilege on /vms/ID for each key; the others need VM.Config.Options.
 PRIVILEGES = (
@@ -36,39 +34,6 @@ PRIVILEGES = (
     (re.compile(r"net\d+|nameserver|searchdomain|hostname"), "VM.Config.Network"),
 )
 MOUNTS = re.compile(r"rootfs|mp\d+")
-
-
-@dataclass
-class Container:
-    """A container: its node, whether it runs, and its configuration as strings."""
-
-    vmid: int
-    node: str
-    configuration: dict[str, str] = field(default_factory=dict)
-    running: bool = False
-    template: str = ""
-    pool: str = ""
-
-    def summary(self) -> dict[str, Any]:
-        """Give the fields that every list has."""
-        told: dict[str, Any] = {
-            "vmid": self.vmid,
-            "node": self.node,
-            "status": "running" if self.running else "stopped",
-        }
-        told |= {"name": self.configuration.get("hostname", f"CT{self.vmid}")}
-        return told | ({"tags": self.configuration["tags"]} if "tags" in self.configuration else {})
-
-    def show(self) -> dict[str, Any]:
-        """Give the configuration as GET config does."""
-        text = json.dumps(self.configuration, sort_keys=True)
-        shown: dict[str, Any] = {
-            name: int(value) if name in NUMBERS else value for name, value in self.configuration.items()
-        }
-        if "description" in shown:
-            # It is kept as comment lines, each with its end (PVE/LXC/Config.pm, parse_pct_config).
-            shown["description"] = f"{shown['description'].rstrip()}\n"
-        return shown | {"digest": hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()}
 
 
 def asked(context: Context, privilege: str) -> Container:

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
-from .http import Answer
+from .answer import Answer
 
 
 @dataclass

@@ -8,31 +8,16 @@ import threading
 import time
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from . import containers, content, nodes
 from .access import Token
+from .answer import Answer, RefusedError, SilenceError, bare, plain
 from .api import Context, make_call
 from .connection import Connection, GoneError
 from .content import TEMPLATE
-from .http import (
-    MAX_BUFFER,
-    MAX_POST,
-    Answer,
-    RefusedError,
-    Request,
-    SilenceError,
-    bare,
-    check_head,
-    decode_urlencoded,
-    parameters,
-    plain,
-    read_request,
-)
+from .http import MAX_BUFFER, MAX_POST, Request, check_head, decode_urlencoded, parameters, read_request
 from .multipart import Multipart, NoSpaceError, UploadError
-
-if TYPE_CHECKING:
-    from .cluster import Cluster
+from .state import State
 
 BASE = "/api2/json"
 CALLS = (*nodes.CALLS, *content.CALLS, *containers.CALLS)
@@ -48,7 +33,7 @@ class CutError(GoneError):
 class Listener:
     """A node's port: open from `open` to `close`, with a thread for each connection."""
 
-    def __init__(self, cluster: "Cluster", node: str, host: str, port: int) -> None:
+    def __init__(self, cluster: State, node: str, host: str, port: int) -> None:
         self.cluster, self.node = cluster, node
         self.host, self.port = host, port
         self.socket: socket.socket | None = None

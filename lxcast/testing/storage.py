@@ -14,7 +14,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Any
 
-from .http import RefusedError, as_json
+from .answer import RefusedError, as_json
 from .tasks import Task, TaskError
 
 CHECKSUMS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")

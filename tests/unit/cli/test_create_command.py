@@ -262,7 +262,7 @@ def test_a_run_that_is_killed_leaves_nothing_or_what_the_next_run_removes(
 
 def replace_name(server: Cluster) -> int:
     """Put a container of somebody else there, and return its id."""
-    from lxcast.testing.containers import Container
+    from lxcast.testing.state import Container
 
     server.containers[100] = Container(100, "pve", {"hostname": "other", "memory": "1", "swap": "1"}, running=True)
     return 100
@@ -317,10 +317,10 @@ def test_the_first_matching_rule_chooses_backend_storage_and_profile_and_options
     told = create(server, tmp_path, "--dry-run", "--explain")
     assert "backend: proxmox (rule 2 of lxcast.toml)" in told.stdout
     assert re.search(r"cores +2 +profile small", told.stderr)
-    assert (
-        "backend: proxmox (--backend proxmox)" in create(server, tmp_path, "--dry-run", "--backend", "proxmox").stdout
-    )
-    assert "backend: runc (rule 1" in create(server, tmp_path, "--dry-run", name="db1").stdout
+    explicit = create(server, tmp_path, "--dry-run", "--backend", "proxmox")
+    assert "backend: proxmox (--backend proxmox)" in explicit.stdout
+    # Rule 1 takes runc, which reads a directory and not the API.
+    failed(create(server, tmp_path, "--dry-run", name="db1"), 6, "storage: no such storage directory")
     (tmp_path / "lxcast.toml").write_text('[[routes]]\nbackend = "vm"\n')
     failed(create(server, tmp_path), 2, "virtual machines are not supported")
     (tmp_path / "lxcast.toml").write_text('[[routes]]\nnode = "x"\n')

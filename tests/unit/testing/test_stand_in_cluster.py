@@ -173,7 +173,7 @@ def test_the_program_refuses_what_it_does_not_know(arguments: list[str]) -> None
 
 def test_nothing_of_the_server_is_left(tmp_path: Path) -> None:
     with Cluster() as server:
-        state = server.state
+        state = server.directory
         assert state.is_dir()
     assert not state.exists()
     with Cluster(state=tmp_path / "kept"):
