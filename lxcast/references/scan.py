@@ -164,7 +164,7 @@ class Scan:
         blocks = [item.body for item in body.items if isinstance(item, Block) and item.header == ("terraform",)]
         sources = [source for block in blocks if (source := configuration.source(block, here))]
         inputs = attribute(body, "inputs")
-        if inputs is None:
+        if inputs is None or configuration.arguments is not None:
             return
         arguments = configuration.evaluate(inputs, here.at("inputs")).members
         documents = configuration.load(sources[0]) if sources else None
@@ -172,7 +172,8 @@ class Scan:
             self._unread(arguments, here.at("inputs"), inputs)
         else:
             budget, load = configuration.budget, configuration.load
-            self.configuration(Configuration(sources[0], documents, load, budget, arguments=arguments))
+            module = Configuration(sources[0], documents, load, budget, arguments=arguments, caller=configuration)
+            self.configuration(module)
 
     def _query(self, configuration: Configuration, query: Value, here: Here, node: Node) -> None:
         """Report the templates that a query of the data source asks for."""
@@ -227,8 +228,9 @@ def _is_pin_map(here: Here, key: str) -> bool:
 
 def named_templates(text: str) -> Iterator[tuple[str, bool]]:
     """Yield the templates that a string names, and whether it is certain that it names one."""
-    if _STEM.fullmatch(text):
-        yield text, False
+    if "vztmpl" not in text and ".tar" not in text:  # most strings of a tree
+        if "-v" in text and _STEM.fullmatch(text):
+            yield text, False
         return
     for word in _WORD.findall(text):
         if len(word) > 2 * MAX_VOLID:

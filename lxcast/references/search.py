@@ -176,7 +176,8 @@ class _Search:
             for file in sorted(directory.iterdir()) if directory.is_dir() else ():
                 if file.name.endswith(CONFIGURATIONS) and not file.name.endswith(_TESTS) and file.is_file():
                     self._parse(file, read_file(file))
-        return next(_groups(self.documents.get(directory, [])), None)
+        groups = _groups(self.documents.get(directory, []))
+        return next((group for group in groups if group[0].path.name.endswith(CONFIGURATIONS)), None)
 
     def _read_pin_file(self, file: Path) -> bool:
         """Add the entries of a pin file that a query names; whether it could be read."""

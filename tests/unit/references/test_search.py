@@ -268,3 +268,11 @@ def test_a_value_is_never_taken_for_known_without_being_so(
     files: dict[str, str], templates: list[str], tmp_path: Path
 ) -> None:
     assert sorted(each.template.rpartition("/")[2] for each in find(tmp_path, files)) == templates
+
+
+@pytest.mark.parametrize("source", [".", "../live", "./"])
+def test_a_terragrunt_file_that_runs_its_own_directory_comes_to_an_end(source: str, tmp_path: Path) -> None:
+    file = f'terraform {{\n  source = "{source}"\n}}\ninputs = {{\n  t = "{V1}"\n}}\n'
+    assert [each.template for each in find(tmp_path, {"live/terragrunt.hcl": file})] == [V1]
+    again = find(tmp_path, {"live/main.tf": 'variable "t" {}\nlocals {\n  x = var.t\n}\n'})
+    assert [(each.template, each.address) for each in again] == [(V1, "inputs.t")]
