@@ -11,7 +11,8 @@
     ├── ApiError                 9   the Proxmox API refuses, fails, or cannot be reached
     │   └── UnprovenError       10   an upload ended, but that it holds our bytes cannot be shown
     ├── PinError                11   a pin in HCL or tfvars is missing, ambiguous, or cannot be edited
-    └── ContainerError          12   a container failed to start, failed its verification, or cannot be removed
+    ├── ContainerError          12   a container failed to start, failed its verification, or cannot be removed
+    └── EvidenceError          13   a signature, statement, SBOM or report is missing, malformed, or does not verify
 
 A message says what failed, on which object, with both values; the hint says what to do next. An interrupt
 (SIGHUP, Ctrl-C, SIGTERM) ends a command with 129, 130 or 143 and is no LxcastError.
@@ -122,6 +123,12 @@ class ContainerError(LxcastError):
     """A container failed to start, failed its verification, or cannot be removed."""
 
     exit_code = 12
+
+
+class EvidenceError(LxcastError):
+    """A signature, statement, SBOM or report is missing, malformed, or does not verify."""
+
+    exit_code = 13
 
 
 def of_system(error: OSError) -> LxcastError:

@@ -1,0 +1,1 @@
+"""What vouches for a template: provenance statement, signatures, and their verification."""
