@@ -21,9 +21,9 @@ NAMESPACE = "lxcast"
 """What ssh signatures are bound to (ssh-keygen -n), so that one for another purpose does not verify here."""
 
 SSH_SUFFIX, GPG_SUFFIX = ".sha256.sig", ".sha256.asc"
-"""Added to the template's file name."""
+"""Of the sidecars that follow the template's whole file name."""
 ENVELOPE_SUFFIX, BUNDLE_SUFFIX = ".dsse.json", ".sigstore.json"
-"""Added to the template's name without its ending."""
+"""Of the sidecars that follow the template's name without its suffix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,6 @@ class Subject:
 
     file: str
     """The template's file name."""
-    stem: str
-    """The file name without its ending."""
     checksum: bytes
     """The checksum file, as `sha256sum -c` reads it."""
     statement: bytes
@@ -59,7 +57,7 @@ class Signer:
         return cls(kind, key)
 
     def sign(self, subject: Subject) -> Mapping[str, bytes]:
-        """Return the sidecars with the signature, by file name.
+        """Return the sidecars with the signature, by suffix.
 
         Raises EvidenceError if a program or key is missing, the passphrase is wrong, or there is no statement to sign.
         """
@@ -80,7 +78,7 @@ def _sign_by_ssh(key: str, subject: Subject) -> Mapping[str, bytes]:
             f"ssh:{key}: cannot sign {subject.file}: {reason(finished)}",
             hint=f"load the key into ssh-agent, or set {PASSPHRASE} to its passphrase",
         )
-    return {subject.file + SSH_SUFFIX: finished.stdout}
+    return {SSH_SUFFIX: finished.stdout}
 
 
 def _askpass(directory: Path) -> Mapping[str, str]:
@@ -105,7 +103,7 @@ def _sign_by_gpg(key: str, subject: Subject) -> Mapping[str, bytes]:
             f"gpg:{key}: cannot sign {subject.file}: {reason(finished)}",
             hint=f"gpg --list-secret-keys lists the keys; {PASSPHRASE} or gpg-agent gives the passphrase",
         )
-    return {subject.file + GPG_SUFFIX: finished.stdout}
+    return {GPG_SUFFIX: finished.stdout}
 
 
 def _sign_by_key(key: str, subject: Subject) -> Mapping[str, bytes]:
@@ -113,8 +111,8 @@ def _sign_by_key(key: str, subject: Subject) -> Mapping[str, bytes]:
     private = Key.read(Path(key).expanduser(), is_private=True)
     signature = private.sign(Envelope(statement, ()).signed_bytes)
     return {
-        subject.stem + ENVELOPE_SUFFIX: write_envelope(statement, signature, private.public_der),
-        subject.stem + BUNDLE_SUFFIX: write_bundle(statement, signature, private.public_der),
+        ENVELOPE_SUFFIX: write_envelope(statement, signature, private.public_der),
+        BUNDLE_SUFFIX: write_bundle(statement, signature, private.public_der),
     }
 
 
@@ -138,7 +136,7 @@ def _sign_by_cosign(key: str, subject: Subject) -> Mapping[str, bytes]:
             hint=f"cosign 3.0.4 or later is required; {PASSPHRASE} or COSIGN_PASSWORD gives the passphrase",
         )
     parse_envelope(data, "the bundle that cosign wrote")
-    return {subject.stem + BUNDLE_SUFFIX: data}
+    return {BUNDLE_SUFFIX: data}
 
 
 def _require_statement(subject: Subject) -> bytes:
