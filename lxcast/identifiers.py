@@ -15,6 +15,9 @@ SCHEMA = 1
 MAX_VOLID = 255
 """Characters of a whole volid, the storage's id included."""
 
+SIGN_PASSPHRASE = "LXCAST_SIGN_PASSPHRASE"  # noqa: S105 - the name of a variable
+"""The environment variable with the passphrase of a private key."""
+
 TEMPLATE_SUFFIXES = (".tar.zst", ".tar.gz", ".tar.xz", ".tar.bz2", ".tar")
 """Proxmox lists a file with one of these as a template, unless its name starts with a dot."""
 

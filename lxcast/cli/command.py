@@ -43,6 +43,7 @@ PANELS = {
     "naming": "Output",
     "output": "Output",
     "result": "Output",
+    "evidence": "Output",
     "storage": "Storage",
     "access": "Proxmox",
     "nodes": "Proxmox",

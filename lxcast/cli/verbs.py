@@ -13,6 +13,8 @@ VERBS = {
     "remove": ("Publish", "Remove templates by id (--apply; else show the plan)."),
     "create": ("Run", "Create a container from a template and verify that it runs."),
     "destroy": ("Run", "Remove a container that lxcast created (--apply; else show it)."),
+    "sign": ("Evidence", "Sign a template in a storage."),
+    "verify": ("Evidence", "Verify digest, statement and signatures of a template."),
     "promote": ("References", "Move a pin to a version in the storage."),
     "rollback": ("References", "Set a pin file's entry to its previous value."),
     "pin": ("References", "Read and write pins."),

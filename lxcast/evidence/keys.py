@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lxcast.errors import EvidenceError
-from lxcast.evidence.programs import PASSPHRASE, reason, run
+from lxcast.evidence.programs import reason, run
+from lxcast.identifiers import SIGN_PASSPHRASE
 
 # DER object identifiers in the AlgorithmIdentifier of a SubjectPublicKeyInfo (RFC 5480, RFC 8410, RFC 8017).
 _P256 = bytes.fromhex("06072a8648ce3d020106082a8648ce3d030107")
@@ -42,7 +43,9 @@ class Key:
         options = _passphrase_options() if is_private else ["-pubin"]
         finished = run(["openssl", "pkey", "-in", path, *options, "-pubout", "-outform", "DER"])
         if finished.returncode:
-            hint = f"set {PASSPHRASE} to its passphrase" if b"ENCRYPTED" in start else f"expected a {kind} key in PEM"
+            hint = (
+                f"set {SIGN_PASSPHRASE} to its passphrase" if b"ENCRYPTED" in start else f"expected a {kind} key in PEM"
+            )
             raise EvidenceError(f"{path}: cannot read the {kind} key: {reason(finished)}", hint=hint)
         key = cls(path, finished.stdout, is_private)
         if not any(each in key.public_der[:48] for each in (_P256, _ED25519, _RSA)):
@@ -79,7 +82,7 @@ class Key:
 
 def _passphrase_options() -> list[str]:
     # An empty passphrase keeps openssl from asking on the terminal.
-    return ["-passin", f"env:{PASSPHRASE}" if os.environ.get(PASSPHRASE) else "pass:"]
+    return ["-passin", f"env:{SIGN_PASSPHRASE}" if os.environ.get(SIGN_PASSPHRASE) else "pass:"]
 
 
 @contextmanager

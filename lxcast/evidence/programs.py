@@ -7,9 +7,6 @@ from collections.abc import Mapping, Sequence
 
 from lxcast.errors import EvidenceError
 
-PASSPHRASE = "LXCAST_SIGN_PASSPHRASE"  # noqa: S105 - the name of a variable
-"""The environment variable with the passphrase of a private key."""
-
 _PACKAGES = {
     "ssh-keygen": "openssh-client (8.2 or later)",
     "gpg": "gnupg",

@@ -15,7 +15,8 @@ from pathlib import Path
 from lxcast.errors import EvidenceError, UsageError
 from lxcast.evidence.envelope import Envelope, parse_envelope, write_bundle, write_envelope
 from lxcast.evidence.keys import Key
-from lxcast.evidence.programs import PASSPHRASE, reason, run
+from lxcast.evidence.programs import reason, run
+from lxcast.identifiers import SIGN_PASSPHRASE
 
 NAMESPACE = "lxcast"
 """What ssh signatures are bound to (ssh-keygen -n), so that one for another purpose does not verify here."""
@@ -76,7 +77,7 @@ def _sign_by_ssh(key: str, subject: Subject) -> Mapping[str, bytes]:
     if finished.returncode or not finished.stdout.startswith(b"-----BEGIN SSH SIGNATURE-----"):
         raise EvidenceError(
             f"ssh:{key}: cannot sign {subject.file}: {reason(finished)}",
-            hint=f"load the key into ssh-agent, or set {PASSPHRASE} to its passphrase",
+            hint=f"load the key into ssh-agent, or set {SIGN_PASSPHRASE} to its passphrase",
         )
     return {SSH_SUFFIX: finished.stdout}
 
@@ -84,9 +85,13 @@ def _sign_by_ssh(key: str, subject: Subject) -> Mapping[str, bytes]:
 def _askpass(directory: Path) -> Mapping[str, str]:
     """Return variables by which ssh-keygen gets the passphrase from the environment; it never asks on a terminal."""
     script = directory / "askpass"
-    script.write_text(f'#!/bin/sh\nprintf "%s\\n" "${PASSPHRASE}"\n')
+    script.write_text(f'#!/bin/sh\nprintf "%s\\n" "${SIGN_PASSPHRASE}"\n')
     script.chmod(stat.S_IRWXU)
-    return {"SSH_ASKPASS": str(script), "SSH_ASKPASS_REQUIRE": "force", PASSPHRASE: os.environ.get(PASSPHRASE, "")}
+    return {
+        "SSH_ASKPASS": str(script),
+        "SSH_ASKPASS_REQUIRE": "force",
+        SIGN_PASSPHRASE: os.environ.get(SIGN_PASSPHRASE, ""),
+    }
 
 
 def _sign_by_gpg(key: str, subject: Subject) -> Mapping[str, bytes]:
@@ -94,14 +99,14 @@ def _sign_by_gpg(key: str, subject: Subject) -> Mapping[str, bytes]:
         file = Path(directory, f"{subject.file}.sha256")
         file.write_bytes(subject.checksum)
         command = ["gpg", "--batch", "--yes", "--armor", "--local-user", key, "--output", "-"]
-        passphrase = os.environ.get(PASSPHRASE)
+        passphrase = os.environ.get(SIGN_PASSPHRASE)
         if passphrase is not None:
             command += ["--pinentry-mode", "loopback", "--passphrase-fd", "0"]
         finished = run([*command, "--detach-sign", file], data=(passphrase or "").encode())
     if finished.returncode:
         raise EvidenceError(
             f"gpg:{key}: cannot sign {subject.file}: {reason(finished)}",
-            hint=f"gpg --list-secret-keys lists the keys; {PASSPHRASE} or gpg-agent gives the passphrase",
+            hint=f"gpg --list-secret-keys lists the keys; {SIGN_PASSPHRASE} or gpg-agent gives the passphrase",
         )
     return {GPG_SUFFIX: finished.stdout}
 
@@ -119,7 +124,7 @@ def _sign_by_key(key: str, subject: Subject) -> Mapping[str, bytes]:
 def _sign_by_cosign(key: str, subject: Subject) -> Mapping[str, bytes]:
     """Sign with cosign 3, which works offline only with a signing configuration without services."""
     statement = _require_statement(subject)
-    environ = {"COSIGN_PASSWORD": os.environ.get(PASSPHRASE) or os.environ.get("COSIGN_PASSWORD", "")}
+    environ = {"COSIGN_PASSWORD": os.environ.get(SIGN_PASSPHRASE) or os.environ.get("COSIGN_PASSWORD", "")}
     with tempfile.TemporaryDirectory(prefix="lxcast-") as directory:
         file, config, bundle = (Path(directory, name) for name in ("statement.json", "signing.json", "bundle.json"))
         file.write_bytes(statement)
@@ -133,7 +138,7 @@ def _sign_by_cosign(key: str, subject: Subject) -> Mapping[str, bytes]:
     if finished.returncode or not data:
         raise EvidenceError(
             f"cosign:{key}: cannot sign {subject.file}: {reason(finished)}",
-            hint=f"cosign 3.0.4 or later is required; {PASSPHRASE} or COSIGN_PASSWORD gives the passphrase",
+            hint=f"cosign 3.0.4 or later is required; {SIGN_PASSPHRASE} or COSIGN_PASSWORD gives the passphrase",
         )
     parse_envelope(data, "the bundle that cosign wrote")
     return {BUNDLE_SUFFIX: data}

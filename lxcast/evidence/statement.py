@@ -21,6 +21,8 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "https://lxcast.dev/buildtypes/template/v1"
 """Described in docs/reference/build-type.md."""
+STATEMENT_SUFFIX = ".intoto.json"
+"""Of the sidecar, after the template's name without its suffix."""
 LOCAL_BUILDER = "https://lxcast.dev/local-build"
 
 _BUILDER = ("GITHUB_WORKFLOW_REF", "CI_JOB_URL", "CI_PIPELINE_URL", "BUILD_URL")
@@ -92,7 +94,7 @@ def builder_id(environ: Mapping[str, str]) -> str:
     return _first(_BUILDER, environ) or LOCAL_BUILDER
 
 
-def git_dependency(directory: Path, environ: Mapping[str, str]) -> Resource | None:
+def git_dependency(directory: Path, environ: Mapping[str, str] = os.environ) -> Resource | None:
     """Return the commit of the working tree that a directory is in, and whether it had no changes; None without one."""
     commit = _git(directory, "rev-parse", "HEAD")
     if commit is None:

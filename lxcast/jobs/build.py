@@ -84,8 +84,9 @@ def build(source: str, options: BuildOptions, progress: Progress, *, keep_file: 
 
     The pin file is only checked: `promote.pin_built` sets the pin. With `keep_file` the file stays at
     `Built.path` until this process ends if the storage is remote. Raises UsageError, PinError, SourceError, CheckError,
-    StorageError, ApiError and their children. The source is never changed, and a failure leaves nothing in the storage
-    except a burnt version number if the content holds the version.
+    StorageError, ApiError, EvidenceError and their children. The source is never changed, and a failure leaves nothing
+    in the storage except a burnt version number if the content holds the version; EvidenceError states that the
+    template is published.
     """
     plan = plan_build(options, progress.warn)
     found = open_source(source, options.source.platform, options.source.sha256)
@@ -126,6 +127,7 @@ def plan_build(options: BuildOptions, warn: Callable[[str], None] | None = None)
             return None
 
     attempt(lambda: checks.validate(options.checks.policy, options.checks.allow))
+    attempt(lambda: _parse_signers(options))
     rules = attempt(lambda: Rules.chosen(options).for_version(options, None))
     attempt(lambda: Platform.parse(options.source.platform) if options.source.platform else None)
     storage = attempt(lambda: _open_storage(options, warn))
@@ -169,6 +171,14 @@ def _check_pin_file(options: BuildOptions) -> None:
         check_pin_file(options.pin_file, options.naming.name, options.naming.variant)
 
 
+def _parse_signers(options: BuildOptions) -> None:
+    if options.evidence.sign:
+        from lxcast.evidence.signatures import Signer  # few builds name one
+
+        for each in options.evidence.sign:
+            Signer.parse(each)
+
+
 def _require_short_volid(name: Naming, version: Version, id: str) -> None:
     """Raise UsageError if the template's volid, at its shortest, is longer than Proxmox accepts."""
     shortest = replace(
@@ -195,6 +205,7 @@ def _find_existing(plan: BuildPlan, source: Source, digest: str, progress: Progr
     if made is None or not still_holds(made, source, plan.rules, options, progress):
         return None
     path = next(each.path for each in stored if each.record is made)
+    _vouch(plan, made, progress)
     return Built(made, path, unchanged=True, reused=True)
 
 
@@ -261,6 +272,7 @@ def _publish(
         newest = listing.newest(name)
         if newest and newest.has_content_of(record):
             stored = listing.find(newest.file)
+            _vouch(plan, newest, progress)
             return replace(built, record=newest, path=stored.path if stored else None, unchanged=True)
     if file is None:
         return built
@@ -280,7 +292,16 @@ def _publish(
             descriptor=file.fileno(),
         )
         published = storage.put(artifact, claim, progress)
+    _vouch(plan, published.record or record, progress)
     return replace(built, record=published.record or record, path=published.path, unchanged=published.unchanged)
+
+
+def _vouch(plan: BuildPlan, record: Record, progress: Progress) -> None:
+    """Add the statement and the signatures that the options name to a published template."""
+    if plan.options.evidence.provenance or plan.options.evidence.sign:
+        from lxcast.jobs.sign import vouch  # few builds do
+
+        vouch(record, plan.storage, plan.options, progress)
 
 
 def _make_record(plan: SourcePlan, conversion: Conversion, findings: list[checks.Finding]) -> Record:

@@ -18,7 +18,7 @@ from lxcast.record import Origin, Record
 from lxcast.rootfs import checks
 from lxcast.settings import CheckOptions
 from lxcast.storages.ledger import Ledger
-from lxcast.storages.storage import SIDECARS, SIGNATURES, Artifact, Claim, Publication, Storage, sidecar_name
+from lxcast.storages.storage import Artifact, Claim, Publication, Storage
 
 _BLOCK = 1 << 20
 
@@ -55,7 +55,8 @@ def publish(
         )
     Volid.make(storage.id or "local", path.name)
     checks.validate(options.policy, options.allow)
-    record = Ledger(path.parent, "").read(path.name)
+    ledger = Ledger(path.parent, "")
+    record = ledger.read(path.name)
     with progress.step(f"hashing {path}"):
         file = _hash(path, progress)
     if record and (record.size, record.sha256) != (file.size, file.sha256):
@@ -81,20 +82,9 @@ def publish(
         sha256=file.sha256,
         stamp=file.stamp,
         record=record,
-        sidecars=_read_sidecars(path),
+        sidecars=ledger.read_sidecars(path.name),
     )
     return storage.put(artifact, Claim(stem_of(path.name), Version.parse(version) if version else None), progress)
-
-
-def _read_sidecars(path: Path) -> dict[str, bytes]:
-    """Return the content of the sidecars next to a template file, by suffix."""
-    found = {}
-    for suffix in (*SIDECARS, *SIGNATURES):
-        sidecar = path.with_name(sidecar_name(path.name, suffix))
-        with durable.explained(sidecar):
-            if sidecar.is_file():
-                found[suffix] = sidecar.read_bytes()
-    return found
 
 
 def _hash(path: Path, progress: Progress) -> Hashed:

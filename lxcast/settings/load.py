@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lxcast.errors import SHOWN, UsageError, join_problems
-from lxcast.identifiers import SECRET_NAME
+from lxcast.identifiers import SECRET_NAME, SIGN_PASSPHRASE
 from lxcast.settings.table import BY_NAME, SETTINGS, Setting, Value
 from lxcast.settings.values import convert, did_you_mean, parse, show
 
@@ -81,7 +81,7 @@ def load(directory: Path | None = None, environ: Mapping[str, str] | None = None
         settings = settings.merged(name, value, BY_NAME[name].env)
     if problems:
         raise UsageError(join_problems(problems), hint="`lxcast settings` lists the settings and their values")
-    known = {row.env for row in SETTINGS}
+    known = {SIGN_PASSPHRASE, *(row.env for row in SETTINGS)}
     unknown = tuple(sorted(name for name in environ if name.startswith("LXCAST_") and name not in known))
     return replace(settings, unknown_variables=unknown)
 

@@ -93,6 +93,15 @@ class StorageOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceOptions:
+    """What vouches for a template."""
+
+    provenance: bool
+    sign: tuple[str, ...]
+    """KIND:KEY each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildOptions:
     """Everything that a build depends on besides its source. Made by `build_options`."""
 
@@ -104,6 +113,7 @@ class BuildOptions:
     checks: CheckOptions
     output: OutputOptions
     storage: StorageOptions
+    evidence: EvidenceOptions
     directory: Path | None
     """A plain directory that takes the place of the storage."""
     if_changed: bool
@@ -195,6 +205,7 @@ def build_options(
         checks=select(CheckOptions, settings),
         output=select(OutputOptions, settings),
         storage=select(StorageOptions, settings),
+        evidence=select(EvidenceOptions, settings),
         directory=None if output is None else Path(output),
         pin_file=Path(pin_file) if pin_file else None,
         if_changed=bool(values["if_changed"]),

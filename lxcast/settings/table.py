@@ -215,6 +215,23 @@ SETTINGS: tuple[Setting, ...] = (
         unit="FILE",
     ),
     Setting(
+        "provenance",
+        "flag",
+        False,
+        "evidence",
+        False,
+        "Add a statement of how the template was made, NAME-vN.intoto.json. --sign implies it.",
+    ),
+    Setting(
+        "sign",
+        "list",
+        (),
+        "evidence",
+        False,
+        "Sign the template: ssh:KEY or gpg:KEYID its checksum, cosign:KEY or key:PEM its statement.",
+        unit="KIND:KEY",
+    ),
+    Setting(
         "reuse",
         "flag",
         True,

@@ -6,6 +6,7 @@ record.
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -178,6 +179,14 @@ class DirectoryStorage(Storage):
         if not present:
             durable.link_new(artifact.path, path)
         return existing or record
+
+    def sidecars(self, template: StoredTemplate) -> Mapping[str, bytes]:
+        """Return the sidecars next to the template."""
+        return self._ledger.read_sidecars(template.file)
+
+    def add_sidecars(self, template: StoredTemplate, sidecars: Mapping[str, bytes]) -> None:
+        """Write sidecars next to the template."""
+        self._ledger.write_sidecars(template.file, sidecars)
 
     def remove(self, template: StoredTemplate) -> None:
         """Remove a template, its checksum file and its sidecars; a template that is gone already is no error."""

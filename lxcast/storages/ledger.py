@@ -20,7 +20,7 @@ from lxcast.identifiers import TEMPLATE_SUFFIXES, stem_of, suffix_of
 from lxcast.model import FORMATS, Version, Volid
 from lxcast.naming import Naming, another
 from lxcast.record import Record, parse_record
-from lxcast.storages.storage import METADATA_SUFFIX, Artifact, Claim, sidecar_name, sidecar_names
+from lxcast.storages.storage import METADATA_SUFFIX, SIDECARS, SIGNATURES, Artifact, Claim, sidecar_name, sidecar_names
 
 _KEPT = "files"
 """Subdirectory of the copies that `keep_copy` makes."""
@@ -162,9 +162,23 @@ class Ledger:
 
     def write(self, record: Record, sidecars: Mapping[str, bytes]) -> None:
         """Write the record and the sidecars of a template. Raises StorageError."""
-        for suffix, content in sidecars.items():
-            self.write_file(sidecar_name(record.file, suffix), content)
+        self.write_sidecars(record.file, sidecars)
         self.write_file(f"{stem_of(record.file)}.json", record.to_json().encode())
+
+    def write_sidecars(self, file: str, sidecars: Mapping[str, bytes]) -> None:
+        """Write sidecars of a template file. Raises StorageError."""
+        for suffix, content in sidecars.items():
+            self.write_file(sidecar_name(file, suffix), content)
+
+    def read_sidecars(self, file: str) -> dict[str, bytes]:
+        """Return the existing sidecars of a template file, by suffix. Raises StorageError if one cannot be read."""
+        found = {}
+        for suffix in (*SIDECARS, *SIGNATURES):
+            path = self.path(sidecar_name(file, suffix))
+            with durable.explained(path):
+                if path.is_file():
+                    found[suffix] = path.read_bytes()
+        return found
 
     def write_file(self, name: str, content: bytes) -> None:
         """Write one file, whole or not at all."""

@@ -351,6 +351,14 @@ class ProxmoxStorage(Storage):
                     "its user)",
                 )
 
+    def sidecars(self, template: StoredTemplate) -> Mapping[str, bytes]:
+        """Return the sidecars in the ledger."""
+        return self._ledger.read_sidecars(template.file)
+
+    def add_sidecars(self, template: StoredTemplate, sidecars: Mapping[str, bytes]) -> None:
+        """Write sidecars in the ledger."""
+        self._ledger.write_sidecars(template.file, sidecars)
+
     def remove(self, template: StoredTemplate) -> None:
         """Remove a template from the node that lists it, and its sidecars when no node has it any longer."""
         self._ledger.reserve(template.file)

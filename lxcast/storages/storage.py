@@ -25,7 +25,7 @@ NEVER_REPLACED = "a published name never changes: build the next version, or pub
 METADATA_SUFFIX = ".meta.tar.xz"
 """Metadata of the builder of a distrobuilder, Incus, LXD or LXC image. Proxmox would list it as a template."""
 
-SIDECARS = (METADATA_SUFFIX, ".cdx.json", ".spdx.json", ".intoto.json", ".boot.json", ".sigstore.json")
+SIDECARS = (METADATA_SUFFIX, ".cdx.json", ".spdx.json", ".intoto.json", ".boot.json", ".dsse.json", ".sigstore.json")
 """Suffixes of the sidecars NAME-vN.SUFFIX."""
 
 SIGNATURES = (".sha256.sig", ".sha256.asc")
@@ -354,6 +354,14 @@ class Storage(Protocol):
     def prepare_removal(self) -> None:
         """Raise ApiError if this user may remove nothing."""
         return
+
+    @abstractmethod
+    def sidecars(self, template: StoredTemplate) -> Mapping[str, bytes]:
+        """Return the existing sidecars of a template, by suffix."""
+
+    @abstractmethod
+    def add_sidecars(self, template: StoredTemplate, sidecars: Mapping[str, bytes]) -> None:
+        """Write sidecars of a published template, in place of existing ones with the same suffix."""
 
     @abstractmethod
     def remove(self, template: StoredTemplate) -> None:

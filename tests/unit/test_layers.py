@@ -16,7 +16,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("lxcast.cli",),  # it installs the plugin
     ("packer_post", "terraform_ext"),
     ("lxcast.jobs",),
-    ("lxcast.sources", "lxcast.rootfs", "lxcast.storages", "lxcast.containers", "lxcast.references"),
+    ("lxcast.sources", "lxcast.rootfs", "lxcast.storages", "lxcast.containers", "lxcast.references", "lxcast.evidence"),
     ("lxcast.tar", "lxcast.oci", "lxcast.incus", "lxcast.record"),
     ("lxcast.proxmox", "lxcast.download", "lxcast.engine", "lxcast.compression", "lxcast.durable"),
     # The ground floor has three levels, so that it too has a direction.

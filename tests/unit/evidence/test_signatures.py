@@ -10,8 +10,8 @@ import pytest
 
 from lxcast.errors import EvidenceError, UsageError
 from lxcast.evidence.envelope import encode_for_signing, parse_envelope
-from lxcast.evidence.programs import PASSPHRASE
 from lxcast.evidence.signatures import Signer, Subject, verify_envelope, verify_gpg, verify_ssh
+from lxcast.identifiers import SIGN_PASSPHRASE
 
 FILE = "debian-12-v4.tar.zst"
 CHECKSUM = b"0" * 64 + b"  " + FILE.encode() + b"\n"
@@ -49,7 +49,7 @@ def test_an_ssh_signature_verifies_with_ssh_keygen_and_with_lxcast(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passphrase: str
 ) -> None:
     key = make_ssh_key(tmp_path / "id", passphrase)
-    monkeypatch.setenv(PASSPHRASE, passphrase)
+    monkeypatch.setenv(SIGN_PASSPHRASE, passphrase)
     sidecars = Signer.parse(f"ssh:{key}").sign(SUBJECT)
     assert list(sidecars) == [".sha256.sig"]
     (tmp_path / "sig").write_bytes(sidecars[".sha256.sig"])
@@ -62,10 +62,10 @@ def test_a_wrong_ssh_passphrase_is_an_error_that_names_the_variable_and_not_the_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = make_ssh_key(tmp_path / "id", "right one")
-    monkeypatch.setenv(PASSPHRASE, "wrong one")
+    monkeypatch.setenv(SIGN_PASSPHRASE, "wrong one")
     with pytest.raises(EvidenceError) as raised:
         Signer.parse(f"ssh:{key}").sign(SUBJECT)
-    assert PASSPHRASE in raised.value.hint
+    assert SIGN_PASSPHRASE in raised.value.hint
     assert "wrong one" not in f"{raised.value} {raised.value.hint}"
 
 
@@ -94,7 +94,7 @@ def test_a_gpg_signature_verifies_against_a_binary_and_an_armored_keyring(
     user = "Builder <ci@example.org>"
     generate = ["gpg", "--batch", "--pinentry-mode", "loopback", "--passphrase", passphrase, "--quick-gen-key", user]
     run(*generate, "ed25519", "sign", "never")
-    monkeypatch.setenv(PASSPHRASE, passphrase)
+    monkeypatch.setenv(SIGN_PASSPHRASE, passphrase)
     try:
         (signature,) = Signer.parse("gpg:ci@example.org").sign(SUBJECT).values()
         for armor in ([], ["--armor"]):
@@ -115,9 +115,9 @@ def test_a_statement_signed_with_a_pem_key_verifies_in_the_envelope_and_in_the_b
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: tuple[str, ...], passphrase: str
 ) -> None:
     key = make_key(tmp_path / "key.pem", *algorithm, passphrase=passphrase)
-    monkeypatch.setenv(PASSPHRASE, passphrase)
+    monkeypatch.setenv(SIGN_PASSPHRASE, passphrase)
     sidecars = Signer.parse(f"key:{key}").sign(SUBJECT)
-    monkeypatch.delenv(PASSPHRASE)  # to verify takes no secret
+    monkeypatch.delenv(SIGN_PASSPHRASE)  # to verify takes no secret
     assert list(sidecars) == [".dsse.json", ".sigstore.json"]
     for name, data in sidecars.items():
         assert verify_envelope(data, name, key.with_suffix(".pub")) == STATEMENT
@@ -209,7 +209,7 @@ def test_a_passphrase_never_reaches_an_argument(tmp_path: Path, monkeypatch: pyt
         (bin / program).write_text(f'#!/bin/sh\necho "$*" >> {log}\nexec {real} "$@"\n')
         (bin / program).chmod(0o755)
     monkeypatch.setenv("PATH", f"{bin}:{os.environ['PATH']}")
-    monkeypatch.setenv(PASSPHRASE, secret)
+    monkeypatch.setenv(SIGN_PASSPHRASE, secret)
     Signer.parse(f"{kind}:{key}").sign(SUBJECT)
     assert log.read_text()
     assert "horse" not in log.read_text()

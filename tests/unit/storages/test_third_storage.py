@@ -1,6 +1,6 @@
 """A storage of a kind that lxcast does not know works in every job, by what it implements and its entry in SCHEMES."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,6 +58,13 @@ class MemoryStorage(Storage):
         self.artifacts.setdefault(file, (artifact, artifact.path.read_bytes()))
         outcomes = (Outcome("", "present" if old else "uploaded", verified=True),)
         return Publication(file, volid, artifact.size, artifact.sha256, artifact.record, outcomes)
+
+    def sidecars(self, template: StoredTemplate) -> Mapping[str, bytes]:
+        return self.artifacts[template.file][0].sidecars
+
+    def add_sidecars(self, template: StoredTemplate, sidecars: Mapping[str, bytes]) -> None:
+        artifact, content = self.artifacts[template.file]
+        self.artifacts[template.file] = replace(artifact, sidecars={**artifact.sidecars, **sidecars}), content
 
     def remove(self, template: StoredTemplate) -> None:
         del self.artifacts[template.file]
