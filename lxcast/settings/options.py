@@ -14,7 +14,7 @@ from lxcast.errors import UsageError, join_problems
 from lxcast.model import Version
 from lxcast.settings.load import Settings, convert_all
 from lxcast.settings.table import BY_NAME, SETTINGS
-from lxcast.settings.values import convert
+from lxcast.settings.values import convert, did_you_mean
 
 Options = TypeVar("Options")
 
@@ -140,7 +140,7 @@ def select(kind: type[Options], settings: Settings, **further: Any) -> Options:
 
 def make_settings(given: Mapping[str, object]) -> Settings:
     """Return the defaults with values of Python code on top. Raises UsageError with everything that is wrong."""
-    problems = [f"unknown setting {name}" for name in given if name not in BY_NAME]
+    problems = [f"unknown setting {name}{did_you_mean(name, BY_NAME)}" for name in given if name not in BY_NAME]
     known = {name: value for name, value in given.items() if name in BY_NAME}
     values = convert_all(known, convert, lambda row: row.option, problems)
     if problems:

@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("lxcast.__main__",),
     ("lxcast.cli",),  # it installs the plugin
-    ("packer_post", "terraform_ext"),
+    ("packer_post", "terraform_ext", "lxcast.api"),
     ("lxcast.jobs",),
     ("lxcast.sources", "lxcast.rootfs", "lxcast.storages", "lxcast.containers", "lxcast.references", "lxcast.evidence"),
     ("lxcast.tar", "lxcast.oci", "lxcast.incus", "lxcast.record"),
