@@ -315,6 +315,24 @@ def _texts(data: Mapping[str, Any], key: str) -> tuple[str, ...]:
     return tuple(value)
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Package:
+    """An installed package. `kind` is its type in a package URL: deb, apk, rpm, alpm, pypi, npm, golang, maven."""
+
+    kind: str
+    name: str
+    version: str
+    source: str = ""
+    """The source package, with its version as "NAME (VERSION)" if that differs; "" if unknown."""
+    license: str = ""
+    arch: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the package as in --json."""
+        keys = ("name", "version", "source", "license", "kind", "arch")
+        return {key: getattr(self, key) for key in keys}
+
+
 def moment() -> int:
     """Return SOURCE_DATE_EPOCH, or the time now, in seconds since 1970."""
     text = os.environ.get("SOURCE_DATE_EPOCH", "")

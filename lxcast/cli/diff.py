@@ -48,9 +48,9 @@ def diff(
             for each, checksum in zip((a, b), checksums, strict=True)
         ]
         for name, side in zip((a, b), found, strict=True):
-            for each in side.unread:
+            for each in side.list.unread:
                 console.progress.warn(f"{without_secrets(name)}: {each.as_dict()['path']} was not read: {each.reason}")
-        differences = compare_packages(found[0].packages, found[1].packages)
+        differences = compare_packages(found[0].list.packages, found[1].list.packages)
     else:
         differences = compare(a, b, console.progress, platform=platform, sha256=checksums)
     if json:

@@ -4,13 +4,16 @@ from typing import Annotated
 
 from lxcast.cli.command import Argument, Insecure, Json, Option, command
 from lxcast.cli.console import Console, columns
+from lxcast.errors import UsageError
 from lxcast.settings import Settings
 
 
 @command(
     "packages",
     "platform",
-    example="lxcast packages debian-12-v4.tar.zst\nlxcast packages docker-daemon:debian:12 --json",
+    example="lxcast packages debian-12-v4.tar.zst\n"
+    "lxcast packages docker-daemon:debian:12 --json\n"
+    "lxcast packages debian-12-v4.tar.zst --sbom cyclonedx",
 )
 def packages(
     console: Console,
@@ -19,6 +22,10 @@ def packages(
     disable: Annotated[
         list[str] | None, Option("--disable", metavar="ROW", help="Reader of packages to skip; repeatable.")
     ] = None,
+    sbom: Annotated[
+        str,
+        Option("--sbom", metavar="FORMAT", help="Print a bill of materials: cyclonedx (1.6) or spdx (2.3)."),
+    ] = "",
     sha256: Annotated[str, Option("--sha256", metavar="HEX", help="Checksum that an https source must have.")] = "",
     insecure_no_checksum: Insecure = False,
     json: Json = False,
@@ -26,16 +33,25 @@ def packages(
     """List the packages in a template or source.
 
     Reads the databases of dpkg, apk, rpm (SQLite) and pacman, Python and Node.js packages, Go programs and Java
-    archives. A database that cannot be read is reported as a warning.
+    archives. A database that cannot be read is reported as a warning. With --sbom, the list is a bill of materials for
+    scanners such as grype and trivy; the same template gives the same bytes.
     """
+    from lxcast.evidence.sbom import FORMATS
     from lxcast.jobs.options import expected
     from lxcast.jobs.packages import list_packages
+    from lxcast.jobs.packages import sbom as make_sbom
     from lxcast.sources import without_secrets
 
+    if sbom and sbom not in FORMATS:
+        raise UsageError(f"--sbom {sbom}: expected cyclonedx or spdx")
     (checksum,) = expected([what], [sha256] if sha256 else [], insecure=insecure_no_checksum)
-    found = list_packages(
+    inventoried = list_packages(
         what, console.progress, platform=settings.text("platform"), sha256=checksum, disable=disable or ()
     )
+    found = inventoried.list
+    if sbom:
+        console.out(make_sbom(inventoried, sbom).rstrip("\n"))
+        return
     if json:
         console.document(
             {

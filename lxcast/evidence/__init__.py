@@ -1,1 +1,1 @@
-"""What vouches for a template: provenance statement, signatures, and their verification."""
+"""Evidence about a template: bill of materials, provenance statement, signatures, and their verification."""

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterator
 
-from lxcast.rootfs.inventory.package import Package, UnreadableError
+from lxcast.model import Package
+from lxcast.rootfs.inventory.package import UnreadableError
 
 _NOT_INSTALLED = frozenset({"not-installed", "config-files"})
 """States in dpkg(1) of packages without files: never installed, or removed with the configuration left."""

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
+from lxcast.model import Package
 from lxcast.rootfs.globs import Matcher
 from lxcast.rootfs.inventory.databases import parse_apk, parse_dpkg, parse_pacman
 from lxcast.rootfs.inventory.languages import GO_MAGIC, parse_go, parse_java, parse_node, parse_python
-from lxcast.rootfs.inventory.package import Package, Reader, Unread, UnreadableError
+from lxcast.rootfs.inventory.package import Reader, Unread, UnreadableError
 from lxcast.rootfs.inventory.rpm import parse_rpm
 from lxcast.tar.member import HEAD, REG, Member
 

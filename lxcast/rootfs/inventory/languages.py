@@ -5,7 +5,8 @@ import json
 import re
 import zipfile
 
-from lxcast.rootfs.inventory.package import Package, UnreadableError
+from lxcast.model import Package
+from lxcast.rootfs.inventory.package import UnreadableError
 
 _NODE = re.compile(rb"(?:.*/)?node_modules/(?:@[^/]+/)?[^/]+/package\.json")
 

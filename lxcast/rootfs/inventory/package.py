@@ -1,27 +1,10 @@
-"""A package, and the row of the table of readers."""
+"""The row of the table of readers, and what a reader could not read."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lxcast.model import Package
 from lxcast.tar.member import printable
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Package:
-    """An installed package. `kind` is its type in a package URL: deb, apk, rpm, alpm, pypi, npm, golang, maven."""
-
-    kind: str
-    name: str
-    version: str
-    source: str = ""
-    """The source package, with its version as "NAME (VERSION)" if that differs; "" if unknown."""
-    license: str = ""
-    arch: str = ""
-
-    def as_dict(self) -> dict[str, str]:
-        """Return the package as in --json."""
-        keys = ("name", "version", "source", "license", "kind", "arch")
-        return {key: getattr(self, key) for key in keys}
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 import sqlite3
 import struct
 
-from lxcast.rootfs.inventory.package import Package, UnreadableError
+from lxcast.model import Package
+from lxcast.rootfs.inventory.package import UnreadableError
 
 _NAME, _VERSION, _RELEASE, _EPOCH, _LICENSE, _ARCH, _SOURCE = 1000, 1001, 1002, 1003, 1014, 1022, 1044
 _INT32, _STRING, _I18N = 4, 6, 9

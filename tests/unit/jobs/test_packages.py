@@ -1,5 +1,6 @@
 """`lxcast packages` and `lxcast diff --packages`, as a user runs them."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -63,3 +64,17 @@ def test_diff_lists_packages_that_were_added_removed_upgraded_and_downgraded(tmp
     assert changes[3] == {"kind": "deb", "name": "up", "change": "upgraded", "a": "1.9-1", "b": "1.10-1"}
     same = lxcast("diff", old, old, "--packages")
     assert (same.returncode, same.stdout) == (0, "")
+
+
+def test_an_sbom_names_the_sha256_of_the_very_file_and_is_deterministic(tmp_path: Path) -> None:
+    tar = source(tmp_path / "a.tar", {"bash": "5.2-1"}, regular(b"var/lib/rpm/Packages", b"\0" * 99))
+    digest = hashlib.sha256(tar.read_bytes()).hexdigest()
+    cyclonedx, again = (lxcast("packages", tar, "--sbom", "cyclonedx").stdout for _ in range(2))
+    assert cyclonedx == again
+    document = json.loads(cyclonedx)
+    assert document["metadata"]["component"]["hashes"][0]["content"] == digest
+    assert [each["name"] for each in document["components"]] == ["debian", "bash"]
+    assert "/var/lib/rpm/Packages: is an rpm database" in document["metadata"]["properties"][0]["value"]
+    spdx = json.loads(lxcast("packages", tar, "--sbom", "spdx", environ={"SOURCE_DATE_EPOCH": "86400"}).stdout)
+    assert spdx["creationInfo"]["created"] == "1970-01-02T00:00:00Z"
+    assert lxcast("packages", tar, "--sbom", "swid").returncode == 2
