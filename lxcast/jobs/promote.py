@@ -191,7 +191,7 @@ def _require_same_template(literal: Literal, slot: Slot, record: Record) -> None
     directory = Path(os.path.abspath(literal.path.parent))  # noqa: PTH100 - keeps links
     used = [
         found
-        for found in find_pins(directory, lambda _: None)
+        for found in find_pins(directory, lambda _: None, recursive=False)
         if found.is_certain
         and (found.file.name, found.line, found.address) == (literal.path.name, slot.line, slot.address)
         and found.file.parent == directory

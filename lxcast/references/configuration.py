@@ -94,7 +94,7 @@ class Configuration:
         self.arguments = arguments
         self.load = load
         self.run_in: Path = caller.run_in if caller else directory
-        self.level: int = caller.level + 1 if caller else 0
+        self.chain: tuple[Path, ...] = (*(caller.chain if caller else ()), directory)
         self._values: dict[tuple[str, ...], Value] = {}
         self._depth = 0
 
@@ -289,7 +289,8 @@ class Configuration:
     def child(self, body: Body, here: Here) -> "Configuration | None":
         """Return the configuration that a module block calls; None if its directory is not at hand."""
         source = self.source(body, here)
-        documents = self.load(source) if source and self.level < _DEEPEST else None
+        is_circular = source in self.chain or len(self.chain) > _DEEPEST
+        documents = self.load(source) if source and not is_circular else None
         if documents is None or source is None:
             return None
         arguments = {each.name: self.evaluate(each.value, here.at(each.name)) for each in attributes(body)}

@@ -27,6 +27,9 @@ _VOLID = re.compile(r"[\w.*-]+:vztmpl/[\w.*-]+", re.ASCII)
 _FILE = re.compile(r"[A-Za-z0-9][\w.*-]*-(v[0-9]+|\*)[\w.*-]*\.tar(\.(zst|gz|xz|bz2))?", re.ASCII)
 _STEM = re.compile(r"[A-Za-z0-9][\w.-]*-v[1-9][0-9]{0,8}", re.ASCII)
 _VERSION = re.compile(r"v[1-9][0-9]{0,8}", re.ASCII)
+_MOST = 5000
+"""Instances of modules that one search scans."""
+
 _TEMPLATE_ARGUMENT = re.compile(r"template|rootfs|image|lxc|version|release|tag")
 
 
@@ -71,10 +74,18 @@ class Scan:
         self.read_pin_file = read_pin_file
         self.directories: set[Path] = set()
         """Those whose configurations were scanned."""
+        self.instances = 0
 
     def configuration(self, configuration: Configuration) -> None:
         """Report the pins of a configuration and of the modules that it calls."""
         self.directories.add(configuration.directory)
+        self.instances += 1
+        if self.instances > _MOST:
+            document = configuration.documents[0]
+            self.report(
+                Found(document.path, 1, f"more than {_MOST} module calls", "", ANYTHING)
+            )  # what is not scanned may name anything
+            return
         for document in configuration.documents:
             if document.body:
                 self._body(configuration, document.body, Here(document))

@@ -27,13 +27,15 @@ _HINTS = re.compile(rb"vztmpl|\.tar\b|lxcast|terraform_ext|lxc[-_]template|v[0-9
 """A tree in which no file has one of these holds no pin."""
 
 
-def find_pins(path: Path, warn: Callable[[str], None], *, previous: bool = False) -> list[Found]:
+def find_pins(
+    path: Path, warn: Callable[[str], None], *, previous: bool = False, recursive: bool = True
+) -> list[Found]:
     """Return the pins of a file, or of every configuration below a directory; `warn` gets what cannot be read.
 
     With `previous`, also the templates that entries of pin files would roll back to.
     """
     search = _Search(warn, previous=previous)
-    search.read(list(_files(path)) if path.is_dir() else [path])
+    search.read([path] if not path.is_dir() else list(_files(path)) if recursive else _own_files(path))
     return search.run()
 
 
@@ -44,9 +46,8 @@ def find_origins(document: Document, slot: Slot) -> list[tuple[Path, Slot]]:
         return []
     search = _Search(lambda _: None, previous=False)
     directory = Path(os.path.abspath(document.path.parent))  # noqa: PTH100 - keeps links
-    others = [each for each in sorted(directory.iterdir()) if each.name.endswith(_ENDS) and each.is_file()]
     search.documents[directory].append(document)
-    search.read([document.path.parent / each.name for each in others if each.name != document.path.name])
+    search.read([each for each in _own_files(document.path.parent) if each.name != document.path.name])
     found: dict[tuple[Path, int], tuple[Path, Slot]] = {}
     for configuration in search.roots():
         if document in configuration.documents:
@@ -55,6 +56,11 @@ def find_origins(document: Document, slot: Slot) -> list[tuple[Path, Slot]]:
                 place = origin.document.slot((origin.path, origin.node))
                 found.setdefault((origin.document.path, place.start), (origin.document.path, place))
     return list(found.values())
+
+
+def _own_files(directory: Path) -> list[Path]:
+    """Return the files in a directory itself that may hold pins."""
+    return [each for each in sorted(directory.iterdir()) if each.name.endswith(_ENDS) and each.is_file()]
 
 
 def _files(directory: Path) -> Iterator[Path]:

@@ -276,3 +276,14 @@ def test_a_terragrunt_file_that_runs_its_own_directory_comes_to_an_end(source: s
     assert [each.template for each in find(tmp_path, {"live/terragrunt.hcl": file})] == [V1]
     again = find(tmp_path, {"live/main.tf": 'variable "t" {}\nlocals {\n  x = var.t\n}\n'})
     assert [(each.template, each.address) for each in again] == [(V1, "inputs.t")]
+
+
+def test_a_search_of_too_many_instances_keeps_everything(tmp_path: Path) -> None:
+    keys = ", ".join(f'"k{number}"' for number in range(90))
+    files = {
+        f"{name}/a.tf": f'module "m" {{\n  source   = "../{inner}"\n  for_each = toset([{keys}])\n}}\n'
+        for name, inner in ("ab", "bc", "cd")
+    }
+    found = find(tmp_path, files | {"d/a.tf": TEMPLATE % '"v1"'})
+    assert {each.template for each in found} == {"*", V1}
+    assert all(matches(each, "x-v7.tar.zst", "x", "v7") for each in found if each.template == "*")
