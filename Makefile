@@ -43,7 +43,7 @@ test-lowest: setup ## the unit tests with the lowest version of each dependency 
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-lowest
 	$(BIN)/uv pip compile --quiet --resolution lowest-direct --python $(BIN)/python pyproject.toml -o .venv-lowest/lowest.txt
 	$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python -r .venv-lowest/lowest.txt hypothesis pytest
-	$(CLEAN_ENV) .venv-lowest/bin/python -W ignore -m pytest -q tests/unit $(PYTEST_ARGS)
+	$(CLEAN_ENV) .venv-lowest/bin/python -m pytest -W ignore::DeprecationWarning -q $(or $(PYTEST_ARGS),tests/unit)
 
 .PHONY: demo
 demo: setup ## a Docker-built Debian 12 becomes a template in ./storage; prints its id
