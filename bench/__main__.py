@@ -42,7 +42,7 @@ def cleanup(bench: Bench) -> Iterator[Line]:
         start_up=bench.start_up, between=bench.empty,
     )  # fmt: skip
     yield Line("cleanup", "wall, lxcast build / zstd | openssl", pair.wall_ratio, 0.80, walls(pair))
-    yield Line("cleanup", "peak memory, MB", pair.ours.memory, 100)
+    yield Line("cleanup", "peak memory of the largest process, MB", pair.ours.memory, 100)
     record = json.loads((bench.folder / "storage/template/cache/bench-v1.json").read_text())
     dropped = sum(row["bytes"] for row in record["cleanup"].values())
     share = 100 * dropped / (dropped + record["unpacked_size"])
@@ -59,7 +59,7 @@ def engine(bench: Bench) -> Iterator[Line]:
     )  # fmt: skip
     yield Line("engine", "CPU, ours alone / docker export | zstd", pair.cpu_ratio, 0.60, cpus(pair))
     yield Line("engine", "wall, with the engine / docker export | zstd", pair.wall_ratio, 0.95, walls(pair))
-    yield Line("engine", "peak memory, MB", pair.ours.memory, 120)
+    yield Line("engine", "peak memory of the largest process, MB", pair.ours.memory, 120)
 
 
 def many(bench: Bench) -> Iterator[Line]:
