@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from lxcast.errors import LxcastError, SourceError
 from lxcast.jobs.convert import image_problems, resolve_init
@@ -32,6 +33,10 @@ class CheckReport:
     compression: str = ""
     image: bool = False
     """Whether it is an OCI image that Proxmox unpacks."""
+    size: int = 0
+    """Of the file; 0 unless its digests were asked for, like the next two."""
+    sha256: str = ""
+    diff_id: str = ""
 
 
 def check(
@@ -41,12 +46,14 @@ def check(
     *,
     reading: SourceOptions | None = None,
     init: str = "",
+    hashed: bool = False,
 ) -> CheckReport:
     """Check an archive of any origin as it is, or the content that a build would read from any other source.
 
     For an OCI image that Proxmox unpacks, both the archive and the root filesystem in it are checked. `reading` and
-    `init` are as for a build; the default for `init` is the one in the record next to the archive. Raises UsageError
-    for an unknown policy or check, and SourceError and its children for a source that cannot be read.
+    `init` are as for a build; the default for `init` is the one in the record next to the archive. With
+    `hashed` the report has size and digests of the file, which is then read once for all. Raises UsageError for an
+    unknown policy or check, and SourceError and its children for a source that cannot be read.
     """
     checks.validate(options.policy, options.allow)
 
@@ -62,10 +69,14 @@ def check(
         content = found.open_content()
         survey = _read(content, content.members, Quirks(), progress)
         return _report(survey, run_checks(survey, content))
+    archive.hashed = hashed
     quirks = Quirks(file_name=found.name)
     survey = _read(archive, lambda: archive.members(quirks=quirks), quirks, progress)
+    digests: dict[str, Any] = (
+        {"size": archive.read, "sha256": archive.sha256, "diff_id": archive.diff_id} if hashed else {}
+    )
     if not is_proxmox_image(survey):
-        return _report(survey, run_checks(survey, archive), quirks.compression)
+        return replace(_report(survey, run_checks(survey, archive), quirks.compression), **digests)
     if found.path is None or not archive.rereadable:
         raise SourceError(
             f"{archive.origin.reference} is an OCI image, which must be read twice", hint="save it to a file first"
@@ -74,7 +85,8 @@ def check(
     quirks.refused = image_problems(found.path)
     outside = run_checks(survey, archive)
     survey = _read(image, image.members, Quirks(), progress)
-    return _report(survey, [*outside, *run_checks(survey, image, IMAGE)], quirks.compression, image=True)
+    findings = [*outside, *run_checks(survey, image, IMAGE)]
+    return replace(_report(survey, findings, quirks.compression, image=True), **digests)
 
 
 def _recorded_init(path: Path) -> str:

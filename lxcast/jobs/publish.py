@@ -1,11 +1,10 @@
 """Publish an existing template file to a storage, on one node or on many."""
 
 import hashlib
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from lxcast import __version__, compression, durable
+from lxcast import __version__, durable
 from lxcast.errors import StorageError, UsageError
 from lxcast.identifiers import stem_of, suffix_of
 from lxcast.jobs.check import CheckReport
@@ -57,21 +56,17 @@ def publish(
     checks.validate(options.policy, options.allow)
     ledger = Ledger(path.parent, "")
     record = ledger.read(path.name)
-    with progress.step(f"hashing {path}"):
-        file = _hash(path, progress)
-    if record and (record.size, record.sha256) != (file.size, file.sha256):
+    file = _hash(path, progress) if record or not check else None
+    if record and file and (record.size, record.sha256) != (file.size, file.sha256):
         raise StorageError(
             f"{path} has {file.size} bytes and sha256 {file.sha256}, its record has {record.size} and {record.sha256}",
             hint="the file was damaged or replaced: build it again, or remove the record if the file is right",
         )
     if check:
-        checked = check_archive(path, options, progress)
-        if failure := checks.to_error(checked.findings, str(path)):
-            raise failure
-        for finding in checked.findings:
-            if not finding.allowed:
-                progress.warn(f"{finding.check}: {finding.message}")
+        checked, read = _check(path, options, progress, hashed=file is None)
+        file = file or read
         record = record or _make_record(path, file, checked, options.policy)
+    assert file
     suffix = suffix_of(path.name)
     storage.prepare(suffix, file.size, progress)
     version = parts_of(stem_of(path.name))[1]
@@ -87,21 +82,44 @@ def publish(
     return storage.put(artifact, Claim(stem_of(path.name), Version.parse(version) if version else None), progress)
 
 
+def _check(path: Path, options: CheckOptions, progress: Progress, *, hashed: bool) -> tuple[CheckReport, Hashed]:
+    """Check a file and warn of what is no error; return the report, and with `hashed` what the same reading computed.
+
+    Raises CheckError for errors, StorageError if the file changed meanwhile.
+    """
+    before = _stamp(path)
+    checked = check_archive(path, options, progress, hashed=hashed)
+    if hashed and (_stamp(path) != before or checked.size != before[1]):
+        raise _changed(path)
+    if failure := checks.to_error(checked.findings, str(path)):
+        raise failure
+    for finding in checked.findings:
+        if not finding.allowed:
+            progress.warn(f"{finding.check}: {finding.message}")
+    return checked, Hashed(path, checked.size, checked.sha256, before)
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    with durable.explained(path), path.open("rb", buffering=0) as file:
+        return stamp(file.fileno())
+
+
+def _changed(path: Path) -> StorageError:
+    return StorageError(f"{path} changed while it was read", hint="let nothing write to it, and publish it again")
+
+
 def _hash(path: Path, progress: Progress) -> Hashed:
-    digest = hashlib.sha256()
-    with durable.explained(path), path.open("rb", buffering=0) as source:
+    digest, size = hashlib.sha256(), 0
+    with progress.step(f"hashing {path}"), durable.explained(path), path.open("rb", buffering=0) as source:
         before = stamp(source.fileno())
         progress.total(before[1])
         view = memoryview(bytearray(_BLOCK))
-        size = 0
         while got := source.readinto(view):
             digest.update(view[:got])
             size += got
             progress.advance(got)
         if stamp(source.fileno()) != before or size != before[1]:
-            raise StorageError(
-                f"{path} changed while it was read", hint="let nothing write to it, and publish it again"
-            )
+            raise _changed(path)
     return Hashed(path, size, digest.hexdigest(), before)
 
 
@@ -116,7 +134,7 @@ def _make_record(path: Path, file: Hashed, checked: CheckReport, policy: str) ->
         unpacked_size=checked.unpacked_size,
         members=checked.members,
         sha256=file.sha256,
-        diff_id=_diff_id(path),
+        diff_id=checked.diff_id,
         format=IMAGE if checked.image else next((row.name for row in FORMATS.values() if row.suffix == suffix), "bz2"),
         compressor="unknown",
         ostype=checked.ostype,
@@ -126,13 +144,3 @@ def _make_record(path: Path, file: Hashed, checked: CheckReport, policy: str) ->
         source=Origin("tar", path.name),
         checks={"policy": policy, "findings": [finding.as_dict() for finding in checked.findings]},
     )
-
-
-def _diff_id(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb", buffering=0) as raw:
-        stream = compression.decompress(compression.Peeked(raw), str(path))
-        with closing(compression.Prefetch(stream)) as ahead:
-            while chunk := ahead.exchange(b""):
-                digest.update(chunk)
-    return f"sha256:{digest.hexdigest()}"

@@ -1,5 +1,6 @@
 """A root filesystem in a tar stream: a file, standard input, or what an engine exports."""
 
+import hashlib
 import os
 import re
 import sys
@@ -48,6 +49,12 @@ class Archive:
 
     read: int = 0
     """Bytes read so far, before decompression. A thread may count them."""
+    hashed: bool = False
+    """Whether `members` reads to the end of the file and computes the digests of the next two fields."""
+    sha256: str = ""
+    """Of the stored bytes, 64 hexadecimal digits."""
+    diff_id: str = ""
+    """Of the uncompressed archive, "sha256:HEX"."""
 
     @property
     def name(self) -> str:
@@ -61,15 +68,21 @@ class Archive:
         """Open the stream and yield its members; `quirks` and `verified` are as for Reader."""
         name = self.name
         with self.stored() as stored:
-            peeked = Peeked(stored)
+            raw = _Hashed(stored) if self.hashed else stored
+            peeked = Peeked(raw)
             stream = decompress(peeked, name, quirks.see_window if quirks else None)
             if quirks is not None:
                 quirks.compression = sniff(peeked.start)
-            if stream is peeked and self.size is not None:
+            if stream is peeked and self.size is not None and not self.hashed:
                 yield Reader(stream, name, limits, quirks, verified=verified)  # faster than through a thread
-            else:
-                with closing(Prefetch(stream)) as ahead:
-                    yield Reader(ahead, name, limits, quirks, verified=verified)
+                return
+            content = _Hashed(stream) if self.hashed else stream
+            with closing(Prefetch(content)) as ahead:
+                yield Reader(ahead, name, limits, quirks, verified=verified)
+                while self.hashed and ahead.exchange(b""):
+                    pass
+            if isinstance(raw, _Hashed) and isinstance(content, _Hashed):
+                self.sha256, self.diff_id = raw.digest(), f"sha256:{content.digest()}"
 
     @contextmanager
     def stored(self) -> Iterator[Readable]:
@@ -86,6 +99,23 @@ class Archive:
             verified = Verified(counted, self.digest, self.name, hint=HINT)
             yield verified
             verified.finish()
+
+
+class _Hashed:
+    def __init__(self, raw: Readable) -> None:
+        self._raw, self._hash = raw, hashlib.sha256()
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        got = self._raw.readinto(buffer) or 0
+        self._hash.update(buffer[:got])
+        return got
+
+    def digest(self) -> str:
+        """Read the rest, and return the digest of everything."""
+        buffer = memoryview(bytearray(1 << 20))
+        while self.readinto(buffer):
+            pass
+        return self._hash.hexdigest()
 
 
 class _Counted:

@@ -1,9 +1,12 @@
+import gzip
 import hashlib
 import io
 import json
+import os
 import re
 import signal
 import subprocess
+import sys
 import tarfile
 import time
 from pathlib import Path
@@ -11,6 +14,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
+from lxcast.tar.member import regular
 from lxcast.testing import EVERYTHING, Acl, Answer, Cluster, Injected, Storage, TaskFault, Token
 from tests.unit.cli.proxmox import access, held
 from tests.unit.cli.running import COMMAND, archive, environment, lxcast, wait_for
@@ -376,3 +380,29 @@ def test_the_doctor_prints_what_it_finds_and_sends_nothing(server: Cluster, tmp_
     assert ill.returncode == 9
     assert [row["subject"] for row in rows if row["state"] == "error"] == ["storage"]
     assert server.tasks.all == []
+
+
+READS = """
+import sys
+from lxcast.cli.app import run
+code = run(sys.argv[1:])
+print("read", open("/proc/self/io").read().split()[1], file=sys.stderr, flush=True)
+sys.exit(code)
+"""
+
+
+def test_a_file_without_a_record_is_read_once_to_check_it_and_once_to_send_it(server: Cluster, tmp_path: Path) -> None:
+    content = os.urandom(60 << 20)
+    file = tmp_path / "web-v1.tar.gz"
+    data = archive([*minimal_debian(), regular(b"srv", content)])
+    file.write_bytes(gzip.compress(data, 0))
+    words = ("publish", str(file), "--storage", "proxmox:pve/local", "--records", "records")
+    environ = environment(access(server, tmp_path))
+    command = [sys.executable, "-c", READS, *words]
+    told = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+    times = int(told.stderr.split()[-1]) / file.stat().st_size
+    assert 1.9 < times < 2.5, "modules are read, too"
+    record = json.loads((tmp_path / "records/web-v1.json").read_text())
+    assert record["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert record["diff_id"] == f"sha256:{hashlib.sha256(data).hexdigest()}"
