@@ -38,7 +38,7 @@ def create(
     ] = "",
     image: Annotated[str, Option("--image", metavar="WHAT", help="The same as WHAT.")] = "",
     backend: Annotated[
-        str, Option("--backend", metavar="NAME", help="proxmox, lxc, runc or crun. Default: what is possible.")
+        str, Option("--backend", metavar="NAME", help="proxmox, pct, lxc, runc or crun. Default: what is possible.")
     ] = "",
     container_profile: Annotated[
         str, Option("--container-profile", metavar="NAME", help="Table [containers.NAME] of the settings file.")

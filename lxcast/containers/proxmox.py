@@ -20,7 +20,7 @@ from lxcast.proxmox.tasks import last, list_tasks, wait
 _ATTEMPTS = 30
 """Ids that are tried, if other creates take the free ones first."""
 
-_MARKER = re.compile(r"lxcast: ([0-9a-f]{32}) from (\S+)")
+MARKER = re.compile(r"lxcast: ([0-9a-f]{32}) from (\S+)")
 
 _LONGER_THAN_RECEIVED = 2.0
 """Seconds to look for a container whose create call got no reply."""
@@ -29,6 +29,26 @@ _LONGER_THAN_RECEIVED = 2.0
 def notes_of(spec: ContainerSpec, marker: str) -> str:
     """Return the notes of a container: those that were given, and how lxcast recognizes it."""
     return f"{spec.notes}\n\nlxcast: {marker} from {spec.ostemplate}\n".lstrip()
+
+
+def compare(spec: ContainerSpec, state: State) -> list[str]:
+    """Return every parameter of the create call that the configuration has with another value."""
+    found = []
+    settings = state.settings
+    for key, expected in parameters(spec).items():
+        if key in ("pool", "ostype", *(("entrypoint",) if spec.is_image and not spec.command else ())):
+            continue
+        got = settings.get(key, "")
+        if key == "rootfs" or (key.startswith("mp") and re.match(r"[^:/]+:\d+(,|$)", expected)):
+            size = re.match(r"[^:]+:(\d+)", expected)
+            same = bool(size) and f"size={size[1]}G" in got.split(",")  # type: ignore[index] # bool(size)
+        elif re.fullmatch(r"(net|mp)\d+", key):
+            same = {*expected.split(",")} <= {*got.split(",")}
+        else:
+            same = got == expected
+        if not same:
+            found.append(f"{key}: expected {expected}, got {got or 'nothing'}")
+    return found
 
 
 class ProxmoxContainers:
@@ -60,7 +80,7 @@ class ProxmoxContainers:
             if error.status == 500 and "does not exist" in error.message:
                 return None
             raise
-        mark = _MARKER.search(config["description"].text(""))
+        mark = MARKER.search(config["description"].text(""))
         marker, template = mark.groups() if mark else ("", "")
         return Existing(id, node, marker, template, config["lock"].text(""))
 
@@ -180,22 +200,7 @@ class ProxmoxContainers:
 
     def differences(self, spec: ContainerSpec, state: State) -> list[str]:
         """Return every parameter of the create call that the configuration has with another value."""
-        found = []
-        settings = state.settings
-        for key, expected in parameters(spec).items():
-            if key in ("pool", "ostype", *(("entrypoint",) if spec.is_image and not spec.command else ())):
-                continue
-            got = settings.get(key, "")
-            if key == "rootfs" or (key.startswith("mp") and re.match(r"[^:/]+:\d+(,|$)", expected)):
-                size = re.match(r"[^:]+:(\d+)", expected)
-                same = bool(size) and f"size={size[1]}G" in got.split(",")  # type: ignore[index] # bool(size)
-            elif re.fullmatch(r"(net|mp)\d+", key):
-                same = {*expected.split(",")} <= {*got.split(",")}
-            else:
-                same = got == expected
-            if not same:
-                found.append(f"{key}: expected {expected}, got {got or 'nothing'}")
-        return found
+        return compare(spec, state)
 
     def stop(self, record: ContainerRecord) -> None:
         """Stop the container at once, if it runs."""

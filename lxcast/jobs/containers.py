@@ -21,7 +21,7 @@ from lxcast.settings import Settings, StorageOptions, build_options, select
 from lxcast.storages.open import is_remote, open_storage
 from lxcast.storages.storage import StoredTemplate
 
-BACKENDS = ("proxmox", "lxc", "runc", "crun")
+BACKENDS = ("proxmox", "pct", "lxc", "runc", "crun")
 
 _VIRTUAL_MACHINES = ("vm", "qemu", "kvm")
 
@@ -93,7 +93,7 @@ def choose_backend(name: str, route: Route, settings: Settings) -> tuple[str, st
         return "proxmox", f"the storage is {settings.text('storage')}"
     if settings.text("profile") or settings.text("api_url") or any(os.environ.get(each) for each in _API):
         return "proxmox", "a Proxmox API is set"
-    for backend, program in (("lxc", "lxc-start"), ("runc", "runc"), ("crun", "crun")):
+    for backend, program in (("pct", "pct"), ("lxc", "lxc-start"), ("runc", "runc"), ("crun", "crun")):
         if os.geteuid() == 0 and shutil.which(program):
             return backend, f"{program} is installed"
     raise UsageError(
@@ -139,7 +139,9 @@ def find_template(
             return _template(listing.select(named, number))
     from lxcast.jobs.build import build
 
-    built = build(what, build_options(settings, name=name, dry_run=dry_run), progress)
+    # A source without a digest is converted again; the same content then gives the same template.
+    options_of_build = replace(build_options(settings, name=name, dry_run=dry_run), if_changed=True)
+    built = build(what, options_of_build, progress)
     if not built.record.template_id:
         raise UsageError(
             f"{what} has no template in {storage.location} yet, so there is no plan for a container of it",
@@ -193,6 +195,11 @@ def open_backend(name: str, template: Template, settings: Settings, progress: Pr
         from lxcast.containers.lxc import LxcContainers
 
         yield LxcContainers(template.path, socket.gethostname(), progress.debug)
+        return
+    if name == "pct":
+        from lxcast.containers.pct import PctContainers
+
+        yield PctContainers(socket.gethostname(), progress.debug)
         return
     if name in ("runc", "crun"):
         from lxcast.containers.oci_runtime import RuntimeContainers
