@@ -112,7 +112,7 @@ def root(request: pytest.FixtureRequest, node: Path, commands: Path, tmp_path_fa
         _debian(folder, request.getfixturevalue("engine"), request.getfixturevalue("base_image"))
     built = Program(commands / "lxcast").run("build", folder, "--name", "app", "--output", folder / "out")
     assert "wrote /" in built.stderr
-    assert "which starts app: no init was there" in built.stderr
+    assert "which starts app: there was no init" in built.stderr
     template = folder / "out/app-v1.tar.zst"
     unpacked = node / str(request.param)
     proxmox_node.unpack(template, unpacked)
