@@ -70,7 +70,8 @@ class PctContainers:
     def plan(self, spec: ContainerSpec) -> Plan:
         """Return the commands, and check this host."""
         steps = [" ".join(["pct", *self._arguments(spec, str(spec.vmid or "ID"), "MARKER")])]
-        if lines := _raw(spec):
+        # Values of variables may be secret.
+        if lines := [re.sub(r"^(lxc\.environment: [^=]*=).*", r"\1***", each) for each in _raw(spec)]:
             steps.append(f"append to {self._configurations}/ID.conf: {'; '.join(lines)}")
         return Plan([*steps, "pct start ID"], findings=[*self._check(spec)])
 

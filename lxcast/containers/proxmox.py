@@ -87,7 +87,9 @@ class ProxmoxContainers:
     def plan(self, spec: ContainerSpec) -> Plan:
         """Return the API calls, and check everything that they need."""
         given = self._parameters(spec, "MARKER")
-        shown = " ".join(f"{key}={value!r}" for key, value in given.items())
+        # Values of variables may be secret.
+        hidden = {"env": " ".join(f"{each.partition('=')[0]}=***" for each in spec.environment)}
+        shown = " ".join(f"{key}={hidden.get(key, value)!r}" for key, value in given.items())
         lxc = f"/nodes/{self._node}/lxc"
         steps = [f"POST {lxc} vmid={spec.vmid or 'NEXT'} ostemplate={spec.ostemplate} {shown}"]
         if late := self._late(spec):

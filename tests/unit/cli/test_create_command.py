@@ -354,6 +354,17 @@ def test_a_source_is_built_published_and_reused(tmp_path: Path) -> None:
         assert (named.returncode, server.containers[101].template) == (0, "local:vztmpl/web-v1.tar.zst"), named.stderr
 
 
+def test_the_value_of_a_variable_is_in_no_plan_and_in_no_record(server: Cluster, tmp_path: Path) -> None:
+    secret = "hunter2"
+    for words in (("--dry-run", "--explain"), ("--dry-run", "--json"), ("--json",)):
+        told = create(server, tmp_path, "--env", f"KEY={secret}", *words)
+        assert told.returncode == 0, told.stderr
+        assert secret not in told.stdout + told.stderr
+        assert "KEY" in told.stdout
+    assert server.containers[100].configuration["env"] == f"KEY={secret}"
+    assert [secret in each.read_text() for each in records(tmp_path)] == [False]
+
+
 def test_a_virtual_machine_is_refused_with_the_reason(server: Cluster, tmp_path: Path) -> None:
     failed(create(server, tmp_path, "--backend", "vm"), 2, "virtual machines are not supported")
 
