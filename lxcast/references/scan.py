@@ -59,11 +59,10 @@ class Found:
 def matches(found: Found, file: str, name: str, version: str) -> bool:
     """Whether a pin names a template, or may name it; a storage's id does not matter."""
     wanted = found.template.rpartition(":vztmpl/")[2]
-    names = {file, stem_of(file), f"{name}-{version}"}
     if found.is_exact:
-        return wanted in names
+        return wanted == file or wanted in (f"{name}-{version}", stem_of(file))
     pattern = re.compile(re.escape(wanted).replace(re.escape(ANYTHING), "[A-Za-z0-9_.-]*"))
-    return any(pattern.fullmatch(each) for each in names)
+    return any(pattern.fullmatch(each) for each in (file, stem_of(file), f"{name}-{version}"))
 
 
 class Scan:
