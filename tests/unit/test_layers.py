@@ -27,6 +27,23 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 # Stands beside the house: it shares no code with it, so that a mistake of the client is not its stand-in server's too.
 APART = "lxcast.testing"
+# Modules that still import each other; this set only ever shrinks.
+CIRCLE = {"lxcast.references.entries", "lxcast.references.pin_file", "lxcast.references.reference"}
+# Packages and modules that import inside functions, all for start-up time: what a run does not use is not loaded.
+LATE = {
+    "lxcast.cli": "only the command that runs imports its job",
+    "lxcast.compression.codecs": "only the format in use loads its library",
+    "lxcast.containers": "only the chosen runtime is imported",
+    "lxcast.engine.transport": "docker takes 90 ms",
+    "lxcast.http": "requests takes 80 ms",
+    "lxcast.jobs.containers": "only the chosen runtime is imported",
+    "lxcast.jobs.convert": "only an OCI archive needs lxcast.oci",
+    "lxcast.jobs.packaged": "only an image with templates needs lxcast.incus",
+    "lxcast.proxmox.profile": "tomllib and ssl are needed with a configuration and a server only",
+    "lxcast.references.grammar": "hcl2 and lark take 100 ms",
+    "lxcast.sources": "only the kind of source in use is imported",
+    "packer_post.launcher": "a configuration of Packer that is only described needs no server",
+}
 HEIGHT = {room: -number for number, floor in enumerate(FLOORS) for room in floor}
 OWN = {room.partition(".")[0] for room in HEIGHT}
 
@@ -86,6 +103,59 @@ def judge(sources: Mapping[str, str], packages: frozenset[str] = frozenset()) ->
     return problems
 
 
+def resolve(name: str, modules: Mapping[str, str]) -> str:
+    """The module that an imported name is, or lies in; "" for other libraries."""
+    return next((each for each in (name, name.rpartition(".")[0]) if each in modules), "")
+
+
+def find_circles(sources: Mapping[str, str], packages: frozenset[str] = frozenset()) -> list[set[str]]:
+    """Find the groups of modules that import each other, in functions and for types too (Tarjan's algorithm)."""
+    graph = {
+        module: {resolve(name, sources) for name in imports(module, module in packages, source)} - {"", module}
+        for module, source in sources.items()
+    }
+    order: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    circles: list[set[str]] = []
+
+    def visit(module: str) -> None:
+        order[module] = low[module] = len(order)
+        stack.append(module)
+        for other in graph[module]:
+            if other not in order:
+                visit(other)
+            if other in stack:
+                low[module] = min(low[module], low[other])
+        if low[module] == order[module]:
+            at = stack.index(module)
+            if len(stack) - at > 1:
+                circles.append(set(stack[at:]))
+            del stack[at:]
+
+    for module in graph:
+        if module not in order:
+            visit(module)
+    return circles
+
+
+def late_imports(source: str) -> list[str]:
+    """The lines with an import inside a function that no comment explains, on the line or above it."""
+    lines = source.splitlines()
+    found = {
+        node.lineno
+        for function in ast.walk(ast.parse(source))
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    return [
+        lines[number - 1].strip()
+        for number in sorted(found)
+        if "#" not in lines[number - 1] and not lines[number - 2].strip().startswith("#")
+    ]
+
+
 def read_modules() -> tuple[dict[str, str], frozenset[str]]:
     """Every module of the three import packages by its dotted name, and which of them are packages."""
     sources, packages = {}, set()
@@ -102,6 +172,35 @@ def test_every_import_points_to_a_lower_floor() -> None:
     sources, packages = read_modules()
     assert "lxcast.errors" in sources
     assert judge(sources, packages) == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert [circle for circle in find_circles(*read_modules()) if not circle <= CIRCLE] == []
+
+
+def test_each_import_inside_a_function_has_a_reason() -> None:
+    sources, _ = read_modules()
+    unexplained = {
+        module: lines
+        for module, source in sources.items()
+        if not any(module == name or module.startswith(f"{name}.") for name in LATE) and (lines := late_imports(source))
+    }
+    assert unexplained == {}
+
+
+def test_a_circle_is_found_through_functions_and_types() -> None:
+    sources = {
+        "lxcast.a": "from lxcast import b",
+        "lxcast.b": "def f():\n    from lxcast.c import x",
+        "lxcast.c": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from lxcast.a import y",
+        "lxcast.d": "from lxcast.a import y",
+    }
+    assert find_circles(sources) == [{"lxcast.a", "lxcast.b", "lxcast.c"}]
+
+
+def test_an_import_inside_a_function_without_a_comment_is_found() -> None:
+    source = "def f():\n    import a\n    import b  # 90 ms\n    # 80 ms\n    import c"
+    assert late_imports(source) == ["import a"]
 
 
 def test_the_architecture_page_names_every_room() -> None:
