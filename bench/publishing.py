@@ -20,7 +20,7 @@ NODES = 40
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """The stand-in server as a process of its own: what it told, and the folder that holds everything."""
+    """The stand-in server as a process of its own: its output, and the directory that has everything."""
 
     told: dict[str, str]
     folder: Path
@@ -64,7 +64,7 @@ class Server:
         shutil.rmtree(self.folder / "records", ignore_errors=True)
 
     def publish(self, file: Path, *options: str) -> list[str]:
-        """Return the command that publishes a file, which is no template."""
+        """Return the command that publishes a file that is not a template."""
         words = ["publish", "--no-check", str(file), "--records", str(self.folder / "records"), *options]
         return [PYTHON, "-m", "lxcast", "--quiet", *words]
 

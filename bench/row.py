@@ -36,7 +36,7 @@ class Line:
 
 
 class Bench:
-    """The inputs, made when they are first asked for, and a folder for outputs."""
+    """The inputs, created at first use, and a directory for outputs."""
 
     def __init__(self, folder: Path, stack: ExitStack, runs: int) -> None:
         self.folder, self.runs, self._stack = folder, runs, stack

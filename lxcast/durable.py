@@ -1,8 +1,8 @@
-"""Files that are there whole or not at all, and names that are given once.
+"""Files that exist completely or not at all, and names that are given once.
 
-A file grows under a temporary name in the folder that will hold it, is forced to the disk, and then takes its name in
-one step that cannot overwrite. Its writer holds a lock (flock(2)) on it: the kernel drops the lock when the process
-dies, however it dies, so that what has a temporary name and no lock is left over and may be swept.
+A file is written under a temporary name in its own directory, synced to disk, and then gets its name in one step that
+cannot overwrite. Its writer holds a lock (flock(2)) on it: the kernel releases the lock when the process dies, however
+it dies, so a file with a temporary name and no lock is left over and can be removed.
 """
 
 import errno
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lxcast.errors import StorageError
 
-# Proxmox lists a folder by a glob that skips dot files, and takes only known suffixes (PVE/Storage.pm).
+# Proxmox lists a directory by a glob that skips dot files, and takes only known suffixes (PVE/Storage.pm).
 _PREFIX, _SUFFIX = ".lxcast-", ".tmp"
 
 Way = Callable[[Path, Path], None]
@@ -25,7 +25,7 @@ class Temporary:
     """A new file without a name of its own yet; leaving the context removes it unless it was given one."""
 
     def __init__(self, folder: Path) -> None:
-        """Make it in `folder`; StorageError where that cannot be written."""
+        """Create it in `folder`; StorageError if that cannot be written."""
         self.folder = folder
         self.size = 0
         """Bytes written."""
@@ -43,7 +43,7 @@ class Temporary:
         return len(data)
 
     def fill(self, at: int, data: bytes) -> None:
-        """Put `data` in the place of what was written at an offset."""
+        """Overwrite the bytes at an offset with `data`."""
         with explained(self.folder, written=self.size):
             done = 0
             while done < len(data):
@@ -170,7 +170,7 @@ _NOT_THIS_WAY = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS, errn
 
 
 def link_new(temporary: Path, target: Path, ways: Sequence[Way] = WAYS) -> None:
-    """Give a finished temporary file its name, which must be new, and force the folder to the disk.
+    """Give a finished temporary file its name, which must be new, and sync the directory to disk.
 
     Raises FileExistsError where the name is taken (nothing is changed then), StorageError for anything else.
     """
@@ -194,12 +194,14 @@ def replace(temporary: Path, target: Path) -> None:
 
 
 def make_directory(path: Path) -> None:
-    """Make a folder, and those above it, where it is new; StorageError where it is no folder or cannot be written."""
+    """Create a directory and its parents if needed; StorageError if it is a file or cannot be written."""
     try:
         with explained(path):
             path.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
-        raise StorageError(f"{path} is there and no folder", hint="name another one, or move what is there") from error
+        raise StorageError(
+            f"{path} exists and is not a directory", hint="name another one, or move the existing file"
+        ) from error
     Temporary(path).close()
 
 
@@ -216,13 +218,13 @@ def create_exclusive(path: Path) -> int:
 
 
 def sync_directory(folder: Path) -> None:
-    """Force a folder's names to the disk; StorageError where that fails."""
+    """Sync the names in a directory to disk; StorageError if that fails."""
     with explained(folder):
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(fd)
         except OSError as error:
-            # Some network filesystems cannot do it for a folder; fsync(2) says EINVAL then.
+            # Some network filesystems cannot do it for a directory; fsync(2) fails with EINVAL then.
             if error.errno != errno.EINVAL:
                 raise
         finally:

@@ -15,7 +15,7 @@
     └── EvidenceError          13   a signature, statement, SBOM or report is missing, malformed, or does not verify
 
 A message says what failed, on which object, with both values; the hint says what to do next. An interrupt
-(SIGHUP, Ctrl-C, SIGTERM) ends a command with 129, 130 or 143 and is no LxcastError.
+(SIGHUP, Ctrl-C, SIGTERM) ends a command with 129, 130 or 143 and is not an LxcastError.
 """
 
 import os

@@ -10,7 +10,7 @@ The Terraform data source starts with this on every plan: nothing is imported th
 import re
 
 SCHEMA = 1
-"""Of the record's keys: counts up when one changes its meaning; a new key alone does not change it."""
+"""Schema of the record: increases when a key changes its meaning, not for a new key."""
 
 MAX_VOLID = 255
 """Characters of a whole volid, the storage's id included."""
@@ -84,7 +84,7 @@ def suffix_of(file: str) -> str:
 
 
 def stem_of(file: str) -> str:
-    """Return a file name without its template suffix, which the record beside it shares."""
+    """Return a file name without its template suffix, which its record shares."""
     return file.removesuffix(suffix_of(file))
 
 
@@ -98,9 +98,11 @@ def volid_problems(storage: str, file: str) -> list[str]:
     """Return what Proxmox would not take of an id and a file name as the two parts of a volid."""
     problems = []
     if not re.fullmatch(STORAGE_ID, storage):
-        problems.append(f"{storage!r} is no storage id: letters, digits, '-', '_', '.', at least two")
+        problems.append(f"invalid storage id {storage!r}: expected letters, digits, '-', '_', '.', at least two")
     if not re.fullmatch(_FILE, file) or file.startswith("."):
-        problems.append(f"{file!r} is no file name of a template: letters, digits, '_', '.', '-', no dot in front")
+        problems.append(
+            f"invalid template file name {file!r}: expected letters, digits, '_', '.', '-', no dot in front"
+        )
     if not suffix_of(file):
         problems.append(f"{file!r} ends in none of {', '.join(TEMPLATE_SUFFIXES)}")
     volid = f"{storage}:vztmpl/{file}"

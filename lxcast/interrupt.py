@@ -7,7 +7,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(BaseException):
-    """The process was asked to end; no Exception, since no handler of errors shall take it for one."""
+    """The process was asked to end; not an Exception, so that no error handler catches it."""
 
     def __init__(self, number: int, hint: str = "") -> None:
         super().__init__(signal.Signals(number).name)

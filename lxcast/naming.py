@@ -161,5 +161,5 @@ def parts_of(stem: str) -> tuple[str, str]:
 
 
 def field_value(text: str) -> str:
-    """Return a text as the value of a pattern's field; "" where it cannot stand in a file name."""
+    """Return a text as the value of a pattern's field; "" if it is not valid in a file name."""
     return text if re.fullmatch(_VALUE, text) and not text.endswith(TEMPLATE_SUFFIXES) else ""

@@ -115,7 +115,7 @@ class Progress:
         self._line("debug", text)
 
     def close(self) -> None:
-        """Leave terminal and log file tidy. Nothing is said afterwards."""
+        """Clear the terminal and close the log file. Nothing can be reported afterwards."""
         for sink in self._sinks:
             sink.close()
 
@@ -270,7 +270,7 @@ class Terminal(Lines):
 class LogFile:
     """Everything, each line with its time, appended to a file.
 
-    Where that can be written no longer, the work goes on, and the sinks `beside` tell of it.
+    If it can no longer be written, the work continues, and the other sinks report it.
     """
 
     def __init__(self, path: Path, beside: Sequence[Sink] = ()) -> None:

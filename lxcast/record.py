@@ -1,4 +1,4 @@
-"""The record: the JSON beside a template that says what it is and where it came from."""
+"""The record: the JSON file next to a template, with what it is and where it came from."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ class Origin:
     """As skopeo names it ("docker-container", "docker-daemon"), else "rootfs" or "tar"."""
     reference: str
     digest: str = ""
-    """Of the source as its engine or registry names it ("sha256:HEX"), "" where it has none."""
+    """Digest of the source in its engine or registry ("sha256:HEX"), "" if it has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +41,9 @@ class Record:
     """Bytes of all regular files in it."""
     members: int
     sha256: str
-    """Of the file, 64 hexadecimal digits."""
+    """Digest of the file, 64 hexadecimal digits."""
     diff_id: str
-    """Of the uncompressed tar, "sha256:HEX"."""
+    """Digest of the uncompressed tar, "sha256:HEX"."""
     format: str
     compressor: str
     """Library, its version and settings: with them the same content gives the same bytes."""
@@ -104,9 +104,9 @@ def parse_record(text: str | bytes, where: str) -> Record:
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise StorageError(f"{where} is no record: {error}", hint=_HINT) from error
+        raise StorageError(f"{where} is not a valid record: {error}", hint=_HINT) from error
     if not isinstance(data, dict):
-        raise StorageError(f"{where} is no record: it holds no JSON object", hint=_HINT)
+        raise StorageError(f"{where} is not a valid record: expected a JSON object", hint=_HINT)
     schema = data.get("schema")
     if isinstance(schema, int) and schema > SCHEMA:
         raise StorageError(
@@ -114,7 +114,7 @@ def parse_record(text: str | bytes, where: str) -> Record:
         )
     problems = list(_problems(data))
     if problems:
-        raise StorageError(f"{where} is no record: {'; '.join(problems)}", hint=_HINT)
+        raise StorageError(f"{where} is not a valid record: {'; '.join(problems)}", hint=_HINT)
     known = {each.name: data[each.name] for each in fields(Record) if each.name in data}
     origin = known["source"]
     known["source"] = Origin(**{each.name: origin[each.name] for each in fields(Origin)})

@@ -1,7 +1,8 @@
-"""The plugin as one file, and the place where this machine's Packer looks for it.
+"""The plugin as one file, and the directory where this machine's Packer looks for it.
 
-Packer 1.7 and newer want packer-plugin-NAME_vVERSION_xAPI_OS_ARCH three folders below the plugins folder, and beside it
-its checksum (packer/plugin-getter/plugins.go); Packer 1.6 wants packer-post-processor-NAME in it (packer/plugin.go).
+Packer 1.7 and later need packer-plugin-NAME_vVERSION_xAPI_OS_ARCH three directories below the plugins directory, with
+its checksum next to it (packer/plugin-getter/plugins.go). Packer 1.6 needs packer-post-processor-NAME in the plugins
+directory (packer/plugin.go).
 """
 
 import hashlib
@@ -75,9 +76,9 @@ def plugin_file() -> bytes:
 
 
 def install(packer: str = "packer", folder: Path | None = None, environ: Mapping[str, str] = os.environ) -> Path:
-    """Write the plugin where the Packer of that name or path finds it, or into a folder, and return the file.
+    """Write the plugin where the Packer of that name or path finds it, or into a directory, and return the file.
 
-    In a folder it is what `packer plugins install --path` takes. Raises UsageError where there is no Packer, or one
+    In a directory it is the file for `packer plugins install --path`. Raises UsageError if there is no Packer, or one
     before 1.6, and StorageError where the place cannot be written.
     """
     if folder:
@@ -102,7 +103,8 @@ def packer_version(packer: str) -> tuple[int, int]:
     program = shutil.which(packer)
     if program is None:
         raise UsageError(
-            f"there is no {packer} on PATH", hint="name Packer by --packer, or write the plugin into a folder by --dir"
+            f"there is no {packer} on PATH",
+            hint="name Packer with --packer, or write the plugin to a directory with --dir",
         )
     # Nothing else is asked: a plugin that Packer cannot start fails every other command.
     done = subprocess.run(  # noqa: S603 - the user's own Packer
@@ -121,7 +123,7 @@ def packer_version(packer: str) -> tuple[int, int]:
 
 
 def _plugins(environ: Mapping[str, str], version: tuple[int, int]) -> Path:
-    """Return the folder in which Packer looks for plugins (packer-plugin-sdk, pathing/config_file_unix.go)."""
+    """Return the directory in which Packer looks for plugins (packer-plugin-sdk, pathing/config_file_unix.go)."""
     if said := environ.get("PACKER_PLUGIN_PATH"):
         return Path(said.partition(":")[0])  # Packer up to 1.10 takes several
     home = Path(environ.get("PACKER_CONFIG_DIR") or environ.get("HOME") or Path.home())

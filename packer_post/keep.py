@@ -1,7 +1,7 @@
 """What Packer built, kept over a failed post-processor.
 
 Packer deletes the builder's artifact when any post-processor fails (packer/build.go), after this program has ended. So
-the artifact gets a second hold before the work starts: a file a hard link beside it, an image a container that is made
+the artifact gets a second hold before the work starts: a file a hard link next to it, an image a container that is made
 from it and never runs. A tag would be no hold: `docker rmi ID`, which Packer runs, removes an image with its one tag,
 and removing the last tag removes an image.
 """
@@ -54,7 +54,7 @@ def _hold(source: str, warn: Callable[[str], None]) -> tuple[str, Release]:
 
 
 def _second_name(file: Path) -> Path:
-    """Give a file a second name beside it; where the filesystem knows no hard links, a copy."""
+    """Give a file a second name next to it, or copy it if the filesystem has no hard links."""
     with explained(file.parent):
         for number in itertools.count(1):
             copy = file.with_name(f"{file.stem}-kept{number}{file.suffix}")

@@ -1,7 +1,7 @@
 """The `__main__` of the file that Packer starts: the plugin where it is installed, else the error that it is gone.
 
 The file is a shell's script, which answers `describe`, and behind it a zip archive of this module,
-`packer_post.protocol` and `plugin.json`: {"lxcast": folder, "python": path, "cookie": text, "attributes": [[name, type,
+`packer_post.protocol` and `plugin.json`: {"lxcast": path, "python": path, "cookie": text, "attributes": [[name, type,
 required], ...]}. A plugin that did not start at all would be an error without a reason, and a crash of Packer 1.6.
 """
 
@@ -39,7 +39,7 @@ def main() -> None:
     name, value = "PACKER_PLUGIN_MAGIC_COOKIE", installed["cookie"]
     if os.environ.get(name) != value:
         sys.exit("this is lxcast's plugin, which Packer starts; `lxcast packer install` puts it where Packer looks")
-    # Where Python found the archive stands what was installed; nothing of the folder that Packer runs in is imported.
+    # The path of the archive is replaced with that of lxcast; nothing from Packer's working directory is imported.
     sys.path[0] = installed["lxcast"]
     try:
         from packer_post.plugin import main as serve

@@ -2,8 +2,8 @@
 
 When Packer is told to stop it kills the shell of a shell-local post-processor with SIGKILL and goes on (os/exec's
 CommandContext): what the shell started is told nothing, and would work on and publish a template that nobody waits for.
-The shell's own end is no proof either, since `inline` puts a second shell between. So every program up to and with the
-first that is no shell is watched.
+The shell's own end proves nothing either, because `inline` adds a second shell. So every program up to and with the
+first that is not a shell is watched.
 """
 
 import os
@@ -35,7 +35,7 @@ def _waiting() -> list[int]:
     """Return the processes that wait for this one: its parent, and on while they are shells."""
     pids = [os.getppid()]
     while pids[-1] > 1:
-        # The name stands in parentheses and may hold anything; the parent's id is the second field after it (proc(5)).
+        # The name is in parentheses and can contain anything; the parent's id is the second field after it (proc(5)).
         try:
             status = Path(f"/proc/{pids[-1]}/stat").read_text(errors="replace")
         except (FileNotFoundError, ProcessLookupError):  # the second where it goes between open and read

@@ -35,7 +35,7 @@ class LxcastPostProcessor:
         self._arguments = Arguments({})
 
     def configure(self, configs: Sequence[Any]) -> None:
-        """Judge the arguments; PluginError says all that is wrong with them."""
+        """Validate the arguments; PluginError lists every problem."""
         try:
             self._arguments = read_arguments(configs)
             self._arguments.options()
@@ -89,7 +89,7 @@ class _Work:
             if arguments.unknown:
                 names = ", ".join(ARGUMENTS[name] for name in arguments.unknown)
                 raise UsageError(
-                    f"{UNKNOWN} stands in {names}: Packer does not know a value of build there",
+                    f"{names}: {UNKNOWN} is not a value: Packer does not know this value of build yet",
                     hint="only the first post-processor of a chain, and those behind one that tells, know build.*",
                 )
             self.built = make_template(

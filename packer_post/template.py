@@ -41,7 +41,7 @@ def make_template(
 
 
 def _write_record(file: Path, built: Built) -> None:
-    """Write the record, and `path`, where the template lies on this machine, as JSON; whole or not at all."""
+    """Write the record, and `path`, the template on this machine, as JSON; completely or not at all."""
     with durable.explained(file.parent):
         file.parent.mkdir(parents=True, exist_ok=True)
     with durable.Temporary(file.parent) as temporary:

@@ -27,7 +27,7 @@ class PackerSink:
         self._bar: _Bar | None = None
 
     def show(self, host: Client) -> None:
-        """Say what is said, until `close`."""
+        """Show the messages until `close`."""
         while (said := self._said.get()) is not None:
             said(host)
 

@@ -39,7 +39,7 @@ storage   PATH or ID=PATH, as for `lxcast build --storage`: the record there ans
           with its size. Without a version, the pin names it and must agree with the record
           proxmox:NODE/STORAGE confirms the pin's name and size by the API, with the token in PM_API_URL,
           PM_API_TOKEN_ID, PM_API_TOKEN_SECRET
-node      the node that confirms the pin by the API; storage is then an id, or unsaid that of the pin
+node      the node that confirms the pin by the API; storage is then an id (default: that of the pin)
 verify    "pin": answer from the pin alone, though a storage is named; "storage": only with one
 
 The result holds the keys of the record and node, ctime, verified, warnings, each as a string; lists and objects are

@@ -28,7 +28,7 @@ def answer(query: Query) -> dict[str, str]:
     """Return the record that is asked for, and node, ctime, verified and warnings.
 
     Numbers are decimal, lists and objects compact JSON with sorted keys. The pin alone is read unless the query names
-    a storage or a node: a folder's record answers, a node confirms the pin. Raises UsageError where the storage is
+    a storage or a node: a directory's record answers, a node confirms the pin. Raises UsageError if the storage is
     none, PinError and StorageError where pin, storage and query do not name one template, ApiError where a node does
     not tell.
     """
@@ -40,7 +40,7 @@ def answer(query: Query) -> dict[str, str]:
 
         values, place = from_record(query, pin, file)
     else:
-        assert pin, "a query without a folder is pinned"
+        assert pin, "a query without a directory is pinned"
         values = _from_pin(query.name, pin)
         if query.from_storage:
             from terraform_ext.confirm import confirm  # 100 ms, most of it for requests

@@ -53,7 +53,7 @@ def confirm(query: Query, pin: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _storage(query: Query, pinned: str) -> str:
-    """Return the storage that a query names by `node` and an id, unsaid the pinned one, or as proxmox:NODE/STORAGE."""
+    """Return the storage that a query names by `node` and id (default: the pinned one), or as proxmox:NODE/STORAGE."""
     text = query.storage
     if not text.startswith("proxmox:"):
         text = f"proxmox:{query.node}/{text or pinned}"
@@ -62,7 +62,7 @@ def _storage(query: Query, pinned: str) -> str:
 
 @contextmanager
 def _by_variables() -> Iterator[None]:
-    """Name variables in the place of the command line's options, which the data source has none of."""
+    """Name variables instead of options of the command line, which the data source does not have."""
     variables = {row.option: row.env for row in settings.SETTINGS}
 
     def named(text: str) -> str:

@@ -18,8 +18,8 @@ KEYS = {
     "variant": 'the variant, as in variant = "minimal"; "" is the template without one',
     "version": 'version = "v4" is one template; "latest" follows the newest of a storage, only when written out',
     "sha256": "64 hexadecimal digits, which the template must have",
-    "storage": 'the folder that holds it, as in storage = "/mnt/pve/pve-nfs", or "proxmox:NODE/STORAGE"',
-    "node": 'the node whose API confirms the pin, as in node = "pve1"; storage is then an id, unsaid the pin\'s',
+    "storage": 'the directory that has it, as in storage = "/mnt/pve/pve-nfs", or "proxmox:NODE/STORAGE"',
+    "node": 'the node whose API confirms the pin, as in node = "pve1"; storage is then an id (default: the pin\'s)',
     "pin_file": 'the file that pins it, as in pin_file = "templates.auto.tfvars.json"',
     "verify": '"pin" answers from the pin file alone, "storage" asks the storage as well',
 }
@@ -42,7 +42,7 @@ _FORMS = {
 
 
 class Query:
-    """A template that is asked for; what is unsaid is "" (`verify`: see `from_storage`).
+    """The template in a query; "" if not set (`verify`: see `from_storage`).
 
     No dataclass: importing dataclasses takes a third of the time to an answer from the pin.
     """
@@ -111,10 +111,10 @@ def _contradictions(query: Query) -> Iterator[str]:
             if slash and node != query.node:
                 yield f"node is {query.node}, and storage is of the node {node}: leave node out"
         elif slash or "=" in query.storage:
-            yield f"node is {query.node}, and storage is a folder, which belongs to no node: leave one of them out"
+            yield f"node is {query.node}, and storage is a directory, which belongs to no node: leave one of them out"
     if query.version == "latest":
         if not query.from_storage or query.by_api:
-            yield 'version is "latest", which only a folder knows: name one, or leave version out for the pin'
+            yield 'version is "latest", which only a directory has: name one, or leave version out for the pin'
         elif query.pin_file:
             yield 'version is "latest", and pin_file names one version: leave one of them out'
 
@@ -139,7 +139,7 @@ def _unknown(key: str) -> str:
     shown = ascii(key) if len(key) <= 60 else f"{key[:60]!a}..."
     if re.search(_DELICATE, key):
         return f"{shown} looks like a secret, and a query must hold none. {_IN_PLAIN_TEXT}"
-    return f"{shown} is no key of a query"
+    return f"unknown key {shown} in the query"
 
 
 def _kind(value: object) -> str:

@@ -1,4 +1,4 @@
-"""The answer from a folder: the record beside a template, which must agree with the pin."""
+"""The answer from a directory: the record next to a template, which must agree with the pin."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ def from_record(query: Query, pin: Mapping[str, Any] | None, file: str) -> tuple
     """Return the record of the version that query or pin names, and where it was read.
 
     Raises UsageError where the storage is none, PinError and StorageError where pin and storage do not name one
-    template that is there with its size; `file` is the pin's, for messages.
+    template that exists with its size; `file` is the pin's, for messages.
     """
     storage = open_directory(query.storage)
     version = pin["version"] if pin else query.version
@@ -41,7 +41,7 @@ def from_record(query: Query, pin: Mapping[str, Any] | None, file: str) -> tuple
         "verified": "size",
         "warnings": _warnings(version, record.version, record.file),
     }
-    # The id that the query spells out wins over the one of the build: one folder may be known to Proxmox by another id.
+    # The id in the query takes precedence over that of the build: Proxmox may know the directory by another id.
     if id := spelled_id(query.storage):
         values |= {"storage": id, "template_id": str(Volid.make(id, record.file))}
     if pin:
@@ -60,7 +60,7 @@ def _agree(name: str, pin: Mapping[str, Any], file: str, values: Mapping[str, An
         return
     other_id = Volid.parse(pin["template_id"]).storage
     if other_id != values["storage"]:
-        hint = f"where Proxmox knows the folder as {other_id}: storage = {json.dumps(f'{other_id}={folder}')}"
+        hint = f"if Proxmox knows the directory as {other_id}: storage = {json.dumps(f'{other_id}={folder}')}"
     else:
         hint = "the pin is of another template: restore that one, or pin this one (`lxcast pin write`)"
     raise PinError("\n".join(problems), hint=hint)

@@ -21,7 +21,7 @@ def main() -> NoReturn:
     gc.disable()  # a command ends before its few cycles weigh anything, and looking for them takes a tenth of its start
     raise_on_signals()
     try:
-        from lxcast.cli.app import run  # from here on an interrupt is no traceback
+        from lxcast.cli.app import run  # from here on an interrupt prints no traceback
 
         code = run(sys.argv[1:])
     except Interrupted as interrupt:

@@ -243,7 +243,7 @@ _COMMON: Mapping[str, tuple[object, Any]] = {
     "debug": (False, _Debug),
     "log_file": (None, _LogFile),
 }
-"""The options of every command, with default and annotation; they may stand before the command's name, too."""
+"""The options of every command, with default and annotation; they can also come before the command's name."""
 
 
 def _example(lines: str) -> str:

@@ -20,7 +20,7 @@ def repack(
     settings: Settings,
     json: Json = False,
 ) -> int:
-    """Turn old archives into templates beside them.
+    """Turn old archives into templates next to them.
 
     FILE.tar.xz becomes FILE-v1.tar.zst in the same directory, FILE-v3.tar.xz the version after the newest. A nested
     archive is unwrapped. The originals are kept. Standard output has the id of each template, or its path outside of a

@@ -2,7 +2,7 @@
 
 VERBS = {
     "build": ("Build", "Turn a source into a template and print its id."),
-    "repack": ("Build", "Turn old archives into templates beside them."),
+    "repack": ("Build", "Turn old archives into templates next to them."),
     "check": ("Inspect", "Check whether Proxmox would accept and boot FILE."),
     "diff": ("Inspect", "Compare two templates member by member, or their packages."),
     "list": ("Inspect", "List the templates of a storage."),

@@ -1,4 +1,4 @@
-"""Compressed streams: told by their first bytes, read, and written so that the same input gives the same bytes."""
+"""Compressed streams: detected by their first bytes, read, and written so that the same input gives the same bytes."""
 
 from lxcast.compression.codecs import (
     Compressor,

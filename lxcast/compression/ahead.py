@@ -11,7 +11,7 @@ ROOM = 64 * 1024
 
 
 class Prefetch:
-    """Reads ahead in a thread: decompression, or an engine's export, runs beside what is done with the bytes.
+    """Reads ahead in a thread: decompression, or an engine's export, runs in parallel to the use of the bytes.
 
     `observe` is called with the bytes when they are handed out, in the thread of who asks for them.
     """

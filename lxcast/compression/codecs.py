@@ -1,4 +1,4 @@
-"""Compressed streams: told by their first bytes, read, and written so that the same input gives the same bytes.
+"""Compressed streams: detected by their first bytes, read, and written so that the same input gives the same bytes.
 
 zstd and lzma release the interpreter's lock while they work, isal's threads as well: a compressor here costs the
 reading thread nothing but the hand-over. A format's library is imported when it is needed.
@@ -39,7 +39,7 @@ def sniff(start: bytes) -> str:
 
 
 def decompress(peeked: Peeked, name: str, see_window: Callable[[int], object] | None = None) -> Readable:
-    """Return the uncompressed stream of what `peeked` holds, told by its content; `name` is for messages.
+    """Return the uncompressed stream of what `peeked` holds, detected by its content; `name` is for messages.
 
     `see_window` is called with the base-2 logarithm of each zstd frame's window, rounded up, while the frame is read.
     Raises ArchiveError at once for content of no known kind, and while reading for corrupt or truncated data.
@@ -67,8 +67,8 @@ def decompress(peeked: Peeked, name: str, see_window: Callable[[int], object] | 
     if not peeked.start:
         raise ArchiveError(f"{name}: is empty", hint="the step that should have written it failed")
     raise ArchiveError(
-        f"{name}: is no tar archive, compressed or not: it begins with {peeked.start[:8].hex(' ')}",
-        hint="lxcast reads tar, tar.gz, tar.xz, tar.zst and tar.bz2, told by their content",
+        f"{name}: not a tar archive, compressed or not: it begins with {peeked.start[:8].hex(' ')}",
+        hint="lxcast reads tar, tar.gz, tar.xz, tar.zst and tar.bz2, detected by content",
     )
 
 

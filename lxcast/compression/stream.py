@@ -92,7 +92,7 @@ class Blocks:
         self._block, self._filled = bytearray(size), 0
 
     def write(self, data: bytes | memoryview, /) -> None:
-        """Take the next bytes; a block that is handed on is the taker's."""
+        """Take the next bytes; the receiver owns a block that is passed on."""
         view = memoryview(data)
         while len(view):
             end = min(self._filled + len(view), self._size)
@@ -104,7 +104,7 @@ class Blocks:
                 self._block, self._filled = bytearray(self._size), 0
 
     def finish(self) -> None:
-        """Hand on what is left."""
+        """Pass on the rest."""
         if self._filled:
             self._take(self._block[: self._filled])
             self._filled = 0

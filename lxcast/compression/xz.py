@@ -66,7 +66,7 @@ def bzip2_reader(raw: io.BufferedReader) -> Readable:
 
 
 class Compressor:
-    """Blocks of a fixed size, each a stream of its own: xz and tar read them as one file, whoever compressed them."""
+    """Blocks of a fixed size, each a stream of its own: xz and tar read them as one file."""
 
     def __init__(self, out: BinaryIO, small: bool, threads: int) -> None:
         self._out, self._preset, self._threads = out, _preset(small), threads

@@ -34,7 +34,7 @@ class ContainerRecord:
     """A random string that the container's notes hold too."""
     template_id: str
     sha256: str = ""
-    """Of the template, "" if it has no record."""
+    """The template's; "" if it has no record."""
     state: str = "creating"
     """creating, created, or verified."""
     created: str

@@ -1,1 +1,1 @@
-"""What builders of system containers (distrobuilder, Incus, LXD, LXC) say about a root filesystem, beside it."""
+"""What builders of system containers (distrobuilder, Incus, LXD, LXC) write about a root filesystem, next to it."""

@@ -2,7 +2,7 @@
 
 distrobuilder's meta.tar.xz for LXC holds `templates`, a list of files in which LXC_NAME stands for the container's name
 (lxc-download(1) replaces it), `create-message`, `expiry` and configurations; for Incus it holds metadata.yaml and the
-folder templates/. The only module that knows YAML.
+directory templates/. The only module that knows YAML.
 """
 
 import json
@@ -24,7 +24,7 @@ _OF_LXC = ("create-message", "expiry")
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What was said about a root filesystem; paths are relative to it, without a leading "/"."""
+    """The metadata of a root filesystem; paths are relative to it, without a leading "/"."""
 
     values: Mapping[str, Any] = field(default_factory=dict)
     """metadata.yaml as JSON holds it; of an LXC image the texts that people read."""
@@ -63,7 +63,7 @@ def _parse(data: bytes, where: str) -> dict[str, Any]:
         told = json.loads(json.dumps(found, default=str, allow_nan=False))
     except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:
         said = " ".join(str(error).split())
-        raise ArchiveError(f"{where} is no YAML that lxcast reads: {said:.300}", hint=_HINT) from error
+        raise ArchiveError(f"{where} is not YAML that lxcast can read: {said:.300}", hint=_HINT) from error
     if not isinstance(told, dict):
         raise ArchiveError(f"{where} holds no mapping", hint=_HINT)
     return told
@@ -86,4 +86,4 @@ def _require_bounded(events: Any, yaml: Any) -> None:
             raise ValueError(f"it is nested deeper than {_MAX_DEPTH} or has more than {_MAX_EVENTS} parts")
 
 
-_HINT = "leave the metadata out: build from the root filesystem's own archive, copied to another folder"
+_HINT = "leave the metadata out: build from the root filesystem's own archive, copied to another directory"

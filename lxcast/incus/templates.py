@@ -1,6 +1,6 @@
 """The templates of an Incus image: files that are written when a container is made of it.
 
-What Proxmox writes by itself is left to Proxmox. Of the template language (pongo2) the expressions are rendered whose
+What Proxmox writes by itself is left to Proxmox. Those expressions of the template language (pongo2) are rendered whose
 value the image itself tells; a template that asks for more, such as the container's name, is left out and told.
 """
 

@@ -74,7 +74,7 @@ class SourcePlan(BuildPlan):
     source: Source
     init: checks.Init
     digest: str
-    """Of the rules."""
+    """Digest of the rules."""
     claim: Claim | None = None
     """Claimed before the conversion, if the content holds the version."""
 

@@ -118,9 +118,9 @@ class Conversion:
     cleanup: Mapping[str, Mapping[str, int]]
     fit: Mapping[str, list[str]]
     diff_id: str
-    """Of the uncompressed archive, "sha256:HEX"."""
+    """Digest of the uncompressed archive, "sha256:HEX"."""
     sha256: str
-    """Of the file; "" in a dry run."""
+    """Digest of the file; "" in a dry run."""
     size: int
     """Bytes of the file; 0 in a dry run."""
 

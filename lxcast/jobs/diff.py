@@ -13,7 +13,7 @@ from lxcast.tar.member import BLK, CHR, LNK, REG, SYM, TYPE_NAMES, Member, print
 
 _FORM = struct.Struct(">cHqqqq32s8s")
 """Type, mode, uid, gid, mtime, size, SHA-256 of the content, start of the SHA-256 of the extended attributes; a link's
-target or a device's numbers follow. So a member takes some 100 bytes beside its path."""
+target or a device's numbers follow. So a member takes about 100 bytes in addition to its path."""
 
 _NO_CONTENT = bytes(32)
 _NO_XATTRS = bytes(8)
@@ -53,7 +53,7 @@ def diff(
     `open_source`.
 
     Hard links are compared as groups of names: which of them carries the data follows from a source's order. A path
-    that stands twice counts as what stands last. Raises SourceError and its children.
+    that occurs twice counts as its last occurrence. Raises SourceError and its children.
     """
     first, second = _Side(), _Side()
     for path, record, link in _read(a, platform, sha256[0], progress):

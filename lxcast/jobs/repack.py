@@ -1,4 +1,4 @@
-"""Old archives become templates beside them: what is nested is taken out, and all is cleaned, fitted and checked."""
+"""Converts old archives to templates next to them; nested archives are unwrapped."""
 
 import re
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ class Repacked:
 
 
 def repack(files: Iterable[Path], settings: Settings, progress: Progress) -> list[Repacked]:
-    """Make a template of each archive, in its folder and under its name with the next version; the archive stays.
+    """Convert each archive to a template in its directory, under its name with the next version; the archive stays.
 
     The settings apply to all of them; names, storage and pattern follow from the file. One that fails does not stop the
     others.
@@ -41,7 +41,7 @@ def repack(files: Iterable[Path], settings: Settings, progress: Progress) -> lis
 
 
 def _options(file: Path, settings: Settings) -> BuildOptions:
-    """Return the options for a file: NAME-v3.tar.xz is a version of NAME, and the template goes beside it."""
+    """Return the options for a file: NAME-v3.tar.xz is a version of NAME, and the template goes next to it."""
     directory = file.absolute().parent
     stem = stem_of(file.name)
     versioned = _VERSIONED.fullmatch(stem)

@@ -1,6 +1,6 @@
 """Writes files to start from into a user's repository: a golden image for Packer, and targets for make.
 
-They are package data below lxcast/starters; in the source tree that folder holds links to hcl/packer and examples/make.
+They are package data in lxcast/starters, which has links to hcl/packer and examples/make in the source tree.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ def write_packer(folder: Path, image: str) -> list[Path]:
     known = images()
     if image not in known:
         raise UsageError(f"--image {image}: there is no such golden image", hint=f"there are {', '.join(known)}")
-    # What a build leaves beside the files, such as output/, lies in folders.
+    # The output of a build next to the files, such as output/, is in directories.
     found = {each.name: each for each in _starters("packer").joinpath(image).iterdir() if each.is_file()}
     return write(folder / image, found)
 
@@ -38,9 +38,9 @@ def write_make(folder: Path) -> list[Path]:
 
 
 def write(folder: Path, sources: Mapping[str, Traversable]) -> list[Path]:
-    """Write files by name into `folder`, made with those above it, and return those that were not there.
+    """Write files by name into `folder`, which is created if needed, and return the new ones.
 
-    A file that is there with the same content stays. Raises ConflictError, before anything is written, that names
+    An existing file with the same content stays. Raises ConflictError, before anything is written, that names
     each file with other content; StorageError where one cannot be written.
     """
     texts = {folder / name: source.read_bytes() for name, source in sorted(sources.items())}

@@ -82,7 +82,7 @@ def rest(layer: Blob, config: bytes) -> bytes:
 
 
 def image_config(said: ImageConfig, architecture: str, diff_id: str, *, init: bool) -> bytes:
-    """Return the config of an image: what is `said`, with /sbin/init in the place of the process where `init` is set.
+    """Return the config of an image: `said`, with /sbin/init instead of the process if `init` is set.
 
     `architecture` is Proxmox's word. No times are in it: the same content gives the same bytes. Raises SourceError for
     values at which Proxmox's create fails: it puts them into the container's configuration, line by line.

@@ -57,9 +57,9 @@ class Layer:
     path: str
     size: int
     digest: str
-    """Of the stored bytes; "" if only the diff id is known."""
+    """Digest of the stored bytes; "" if only the diff id is known."""
     diff_id: str
-    """Of the uncompressed tar."""
+    """Digest of the uncompressed tar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Image:
     """The chosen image; its layers from the lowest up."""
 
     digest: str
-    """Of its manifest if it has one, else of its config: "sha256:HEX"."""
+    """Digest of its manifest if it has one, else of its config: "sha256:HEX"."""
     config: ImageConfig
     layers: tuple[Layer, ...]
     missing: tuple[str, ...] = ()

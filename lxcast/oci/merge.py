@@ -38,7 +38,7 @@ class Attributes(NamedTuple):
 
 
 IMPLIED = Attributes(0o755, 0, 0, 0)
-"""Of a directory without an entry in any layer."""
+"""Attributes of a directory without an entry in any layer."""
 
 Entry = bytes | tuple[bytes, str, bytes | Attributes]
 """One entry of a layer: the path of a plain file; or path, kind, and a link's target or a directory's attributes."""

@@ -20,7 +20,7 @@ _ARCHITECTURES = {
     "i686": ("386", ""),
 }
 _VARIANTS = {"amd64": "v1", "arm64": "v8", "arm": "v7"}
-"""What containerd takes where none is said (platforms/database.go)."""
+"""The default of containerd (platforms/database.go)."""
 
 
 _WORD = re.compile(r"[a-z0-9][a-z0-9_.-]*")
@@ -28,7 +28,7 @@ _WORD = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """One platform; "" is what was not said."""
+    """One platform; "" if not set."""
 
     os: str
     architecture: str
@@ -40,7 +40,9 @@ class Platform:
         parts = text.lower().split("/")
         parts = ["linux", *parts] if len(parts) == 1 else parts
         if not 2 <= len(parts) <= 3 or not all(_WORD.fullmatch(part) for part in parts):
-            raise UsageError(f"--platform {text}: is no platform", hint="write OS/ARCH[/VARIANT], such as linux/arm64")
+            raise UsageError(
+                f"--platform {text}: invalid platform", hint="write OS/ARCH[/VARIANT], such as linux/arm64"
+            )
         architecture, variant = _ARCHITECTURES.get(parts[1], (parts[1], ""))
         return cls(parts[0], architecture, parts[2] if len(parts) == 3 else variant)
 
@@ -55,7 +57,7 @@ class Platform:
         return cls.parse(f"linux/{this.machine()}")
 
     def takes(self, other: "Platform") -> bool:
-        """Tell whether `other` is this platform; where no variant is said, the architecture's usual one is meant."""
+        """Return whether `other` is this platform; the default variant is the usual one of the architecture."""
         usual = _VARIANTS.get(self.architecture, "")
         return (self.os, self.architecture, self.variant or usual) == (
             other.os,

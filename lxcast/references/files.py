@@ -11,7 +11,7 @@ from lxcast.errors import PinError
 FilePath = str | os.PathLike[str]
 
 MAX_BYTES = 4 << 20
-"""Of a configuration or a pin file: 1,000 pins with their previous values take 2 MB."""
+"""Limit for a configuration or a pin file: 1,000 pins with their previous values take 2 MB."""
 
 
 def read_file(path: FilePath) -> bytes:

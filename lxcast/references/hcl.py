@@ -2,7 +2,7 @@
 
 A replacement is spliced into the text at the literal's own span and proven by reading the new text: every other value
 must be what and where it was. If python-hcl2 reads the file, it must read the result with the same tokens as well. It
-only proves: its writer drops comments and lays the text out anew (loads and dumps of 8.1.4), and its grammar lacks
+only proves: its writer drops comments and reformats the text (loads and dumps of 8.1.4), and its grammar lacks
 some of what Terraform accepts.
 """
 

@@ -15,14 +15,14 @@ class Node(NamedTuple):
     start: int
     end: int
     value: str = ""
-    """Of a literal without quotes and escapes; of a call the function's name; of a `for` what it makes."""
+    """For a literal its text without quotes and escapes; for a call the function's name; for a `for` its kind."""
     parts: tuple["Node", ...] = ()
-    """Of a template its pieces, of an object keys and values in turn, of a list its items, of a call its arguments.
+    """For a template its pieces, for an object keys and values in turn, for a list its items, for a call its arguments.
 
-    Of a reference its names and indexes; of an access the value, then names and indexes; of a `for` collection, value,
-    key and condition; else everything that is nested in it."""
+    For a reference its names and indexes; for an access the value, then names and indexes; for a `for` collection,
+    value, key and condition; else everything that is nested in it."""
     names: tuple[str, ...] = ()
-    """Of a `for` its variables."""
+    """The variables of a `for`."""
 
 
 class Body(NamedTuple):

@@ -132,7 +132,7 @@ def with_pin(data: bytes, path: FilePath, key: str, pin: Pin) -> bytes:
     if old and old.template_id == pin.template_id and old.sha256 != pin.sha256:
         raise PinError(
             f"{path}: {key}: {old.template_id} is pinned with sha256 {old.sha256}, the storage has {pin.sha256}",
-            hint="a published name never changes its bytes: publish the next version; if the storage was set up anew, "
+            hint="a published name never changes its bytes: publish the next version; if the storage was set up again, "
             "remove the entry first",
         )
     previous = replace(old, previous=None) if old else None

@@ -18,7 +18,7 @@ LABELS = {
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A value that an address names: a literal, or an expression in the place of one."""
+    """A value that an address names: a literal, or an expression instead of one."""
 
     path: tuple[Step, ...]
     kind: str
@@ -33,7 +33,7 @@ class Slot:
 
     @property
     def value(self) -> str:
-        """Of a literal without quotes and escapes."""
+        """The text of a literal without quotes and escapes."""
         return self.node.value
 
     @property
@@ -96,7 +96,7 @@ def value_places(node: Node, path: tuple[Step, ...]) -> Iterator[Place]:
 
 
 def json_body(node: Node) -> Body:
-    """Return the blocks of Terraform's JSON syntax as they would stand in HCL."""
+    """Return the blocks of Terraform's JSON syntax as they would be in HCL."""
     items: list[Attribute | Block] = []
     for name, value in _members(node):
         for header, body in _labelled((name,), value, LABELS.get(name, 1)):

@@ -46,7 +46,7 @@ def parse_template(text: str) -> Node:
 
 
 class _Template(NamedTuple):
-    """Where a template ends, and how its text is read."""
+    """The end of a template, and how its text is read."""
 
     limit: int
     characters: re.Pattern[str]

@@ -1,4 +1,4 @@
-"""Settings: one table, read once from file, environment and caller, handed on as frozen dataclasses."""
+"""Settings: one table, read once from file, environment and caller, passed on as frozen dataclasses."""
 
 from lxcast.settings.load import Settings, convert_all, load, merge, read_environment
 from lxcast.settings.options import (

@@ -78,7 +78,7 @@ class OutputOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageOptions:
-    """Where templates are stored, and how a Proxmox storage is reached."""
+    """The storage of the templates, and the access to a Proxmox storage."""
 
     storage: str
     nodes: tuple[str, ...]

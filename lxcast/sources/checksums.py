@@ -81,7 +81,7 @@ def _lines_of(sums: Path, name: str, *, own: bool) -> list[_Line]:
         ours = lines  # whatever it was called when the checksum was made
     readable = [line for line in ours if line.algorithm]
     for line in lines:
-        # A tag of an unknown algorithm does no harm beside a known one.
+        # A tag of an unknown algorithm does no harm next to a known one.
         if not line.algorithm and ((line.name == name and not readable) or (not line.name and line.concerns(name))):
             raise SourceError(
                 f"{sums}: cannot read the line for {name}: {line.text[:200]!r}",

@@ -231,7 +231,7 @@ class ImageSource:
                 if first and plain:
                     yield Reader(content, name, limits, verified=True)  # nothing to decompress, nothing to hash
                 else:
-                    # The first reading has little else to do but hash; the second one runs beside the compressor.
+                    # The first reading mostly hashes; the second one runs in parallel to the compressor.
                     prefetch = Prefetch(stream, content.take) if first else Prefetch(content)
                     with closing(prefetch) as ahead:
                         yield Reader(ahead, name, limits, verified=True)

@@ -189,7 +189,7 @@ class DirectoryStorage(Storage):
         self._ledger.write_sidecars(template.file, sidecars)
 
     def remove(self, template: StoredTemplate) -> None:
-        """Remove a template, its checksum file and its sidecars; a template that is gone already is no error."""
+        """Remove a template, its checksum file and its sidecars; a missing template is not an error."""
         self._ledger.reserve(template.file)
         self._ledger.unlink(template.file)
         self._ledger.remove_sidecars(template.file)

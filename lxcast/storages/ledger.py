@@ -37,7 +37,7 @@ class LockedClaim(Claim):
         self.naming: Naming | None = None
         """If the ledger chose the number: what the next one can be claimed with."""
         self.inode = 0
-        """Of the template, set before it takes its name."""
+        """The template's, set before it takes its name."""
         self._ledger, self._lock = ledger, lock
 
     def burn(self) -> None:
@@ -131,7 +131,7 @@ class Ledger:
             if state.st_size:
                 os.close(lock)
                 return LockedClaim(self, stem, version)
-            # An empty record is a claim; whoever gets its lock inherits it from a dead process.
+            # An empty record is a claim; the process that gets its lock inherits it from a dead process.
             if durable.lock(lock) and record.exists() and record.stat().st_ino == state.st_ino:
                 return LockedClaim(self, stem, version, lock=lock)
         os.close(lock)

@@ -301,7 +301,7 @@ def listing(client: Client, path: str) -> Iterator[Listed]:
 
 
 def remove(client: Client, ref: ProxmoxRef, file: str) -> None:
-    """Remove a template; one that is gone already is no error. Raises ApiError, also if it is listed afterwards."""
+    """Remove a template; a missing one is not an error. Raises ApiError, also if it is listed afterwards."""
     path = f"/nodes/{ref.node}/storage/{ref.storage}"
     upid = client.delete(f"{path}/content/{quote(f'vztmpl/{file}')}", delay=5).text("")
     if upid:  # it took longer

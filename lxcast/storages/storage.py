@@ -229,7 +229,7 @@ class Artifact:
     sidecars: Mapping[str, bytes] = field(default_factory=dict)
     """Content by suffix: one of SIDECARS after the name without suffix, one of SIGNATURES after the file name."""
     temporary: bool = False
-    """Whether the storage may take the file itself: it lies in the storage's workspace and vanishes otherwise."""
+    """Whether the storage may take the file itself: it is in the storage's workspace and is removed otherwise."""
     numbered: bool = False
     """Whether the content holds the version, so that no other number can be used."""
     keep: bool = False

@@ -69,8 +69,8 @@ class Reader:
     Members below a relative link get the path that tar would write to: tar makes such a link at once, and follows it
     (an absolute one, or one with "..", it makes last; GNU tar, extract.c, create_placeholder_file).
 
-    `verified` is for a stream whose bytes a digest vouches for, such as a layer: it may lack the end-of-archive blocks,
-    as Docker accepts (Go's archive/tar), and its members keep their names, since the merge of layers follows links.
+    `verified` is for a stream whose bytes a digest verifies, such as a layer: it may lack the end-of-archive blocks, as
+    Docker accepts (Go's archive/tar), and its members keep their names, since the merge of layers follows links.
     """
 
     def __init__(

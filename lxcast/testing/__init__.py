@@ -1,4 +1,4 @@
-"""A stand-in Proxmox VE server for tests: real TLS on loopback, real folders, and the strictness of the real one.
+"""A stand-in Proxmox VE server for tests: real TLS on loopback, real directories, and the strictness of the real one.
 
     from lxcast.testing import Cluster
 

@@ -65,7 +65,7 @@ class Token:
         """Refuse an id that Proxmox would not make; raises ValueError."""
         if not TOKEN_ID.fullmatch(self.id):
             raise ValueError(
-                f"{self.id!r} is no token id: USER@REALM!NAME, NAME of two characters or more, a letter first"
+                f"invalid token id {self.id!r}: expected USER@REALM!NAME, 2 characters or more, a letter first"
             )
 
     @property

@@ -120,7 +120,7 @@ class Call:
 
 
 def find(calls: tuple[Call, ...], method: str, path: str) -> tuple[Call, dict[str, str]]:
-    """Find a call and what stands in its path; raises RefusedError with 501."""
+    """Find a call and the values in its path; raises RefusedError with 501."""
     if path.endswith("/") and path != "/":
         raise RefusedError(Answer(506, "Variant Also Negotiates"))
     for call in calls:

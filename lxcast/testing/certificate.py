@@ -31,7 +31,7 @@ class Certificate:
 
 
 def make_certificate(folder: Path, names: Sequence[str]) -> Certificate:
-    """Make an authority and a certificate for host names and addresses, or give those that the folder holds.
+    """Make an authority and a certificate for host names and addresses, or return those in the directory.
 
     Raises subprocess.CalledProcessError, or FileNotFoundError where there is no openssl program.
     """

@@ -137,7 +137,7 @@ class Multipart:
 
 
 def check_disposition(value: bytes) -> None:
-    """Refuse a part that is no form data."""
+    """Refuse a part that is not form data."""
     if value != b"form-data":
         said = value.decode("utf-8", "replace")
         raise UploadError(f"wrong Content-Disposition '{said}' in multipart, expected 'form-data'\n")

@@ -82,7 +82,7 @@ class Listener:
             if self.socket:
                 Session(self, connection).run()
         except OSError:
-            if self.socket:  # else the server was stopped, and its folders may be gone
+            if self.socket:  # else the server was stopped, and its directories may be gone
                 raise
         finally:
             self.connections.discard(connection)
@@ -229,7 +229,7 @@ class Session:
         return connection.records(length - taken, self.faults.late_wait)
 
     def temporary_file(self) -> Path:
-        """Name the temporary file; its folder stands for the node's /var/tmp."""
+        """Name the temporary file; its directory represents the node's /var/tmp."""
         folder = self.cluster.temporary(self.node)
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"pveupload-{secrets.token_hex(16)}"

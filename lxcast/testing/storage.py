@@ -1,4 +1,4 @@
-"""Storages with real folders: names, listings, free space, and the tasks that put and remove files."""
+"""Storages with real directories: names, listings, free space, and the tasks that put and remove files."""
 
 import hashlib
 import os
@@ -33,8 +33,9 @@ CHUNK = 1 << 20
 class Storage:
     """A storage of the cluster; every field may be changed while the server runs.
 
-    path: its folder; unless it is shared, each node has a folder of its name below that. Unsaid: below the server's
-    state folder. nodes: those that have it, all when empty. total: its size in bytes; what the files leave is free.
+    path: its directory; unless it is shared, each node has a directory of its name below that. Default: below the
+    server's state directory. nodes: those that have it, all when empty. total: its size in bytes; what the
+    files leave is free.
     """
 
     id: str
@@ -49,7 +50,7 @@ class Storage:
     def folder(self, node: str, content: str = "vztmpl") -> Path:
         """Where a node keeps the files of a kind of content."""
         if self.path is None:
-            raise ValueError(f"storage {self.id} has no folder yet: the server gives it one when it starts")
+            raise ValueError(f"storage {self.id} has no directory yet: the server creates it when it starts")
         return (self.path if self.shared else self.path / node) / FOLDERS[content]
 
     def used(self, node: str) -> int:
@@ -82,7 +83,7 @@ class Storage:
 
     @property
     def mounted(self) -> str:
-        """Where the nodes have it, for all that clients are told."""
+        """The path on the nodes that clients see."""
         return "/var/lib/vz" if self.id == "local" else f"/mnt/pve/{self.id}"
 
     def status(self, node: str) -> dict[str, Any]:
@@ -109,7 +110,7 @@ class Storage:
 
 
 def standing(folder: Path, pattern: str) -> Iterator[tuple[Path, os.stat_result]]:
-    """Give a folder's files by name; one that another task renames or removes meanwhile is passed over."""
+    """Return a directory's files by name; a file that another task renames or removes meanwhile is skipped."""
     for file in sorted(folder.glob(pattern)):
         try:
             stat = file.stat()
@@ -153,7 +154,7 @@ def wrong(**errors: str) -> RefusedError:
 
 
 def ready(storages: dict[str, Storage], name: str, node: str) -> Storage:
-    """Give a storage that exists, is enabled and is there on the node; raises RefusedError."""
+    """Return a storage that exists, is enabled and is available on the node; raises RefusedError."""
     storage = storages.get(name)
     if storage is None:
         raise die(f"storage '{name}' does not exist")
@@ -227,7 +228,7 @@ class Copies:
         task.log.append("calculating checksum...OK, checksum verified")
 
     def copy(self, task: Task) -> None:
-        """Copy over the target, byte by byte; a failure removes the target, whoever wrote it."""
+        """Copy over the target, byte by byte; a failure removes the target, even if another task wrote it."""
         size = size_of(self.temporary)
         command = f"cp -- {self.temporary} {self.target}"
         task.log += [f"target node: {self.node}", f"target file: {self.target}"]
@@ -252,7 +253,7 @@ class Copies:
 
 
 def download(task: Task, url: str, target: Path, checksum: tuple[str, str], verify: bool, room: int) -> None:
-    """Fetch a file over HTTP(S) to a temporary name beside the target, compare, rename; an existing file stays.
+    """Fetch a file over HTTP(S) to a temporary name next to the target, compare, rename; an existing file stays.
 
     `checksum` is algorithm and value, both "" for none.
     """

@@ -47,7 +47,7 @@ STRICTNESS: tuple[Strictness, ...] = (
     Strictness(
         "small-posts",
         HTTP,
-        "A body that is no upload is at most 512 KiB, urlencoded or JSON.",
+        "A body that is not an upload is at most 512 KiB, urlencoded or JSON.",
         "501; another Content-Type 506.",
         "AnyEvent.pm authenticate_and_handle_request",
     ),
@@ -62,7 +62,7 @@ STRICTNESS: tuple[Strictness, ...] = (
         "http-1",
         HTTP,
         "The protocol is HTTP/1.x.",
-        "506 for HTTP/2 and others, 400 for what is no request line.",
+        "506 for HTTP/2 and others, 400 for an invalid request line.",
         "AnyEvent.pm push_request_header",
     ),
     Strictness(
@@ -208,7 +208,7 @@ STRICTNESS: tuple[Strictness, ...] = (
     Strictness(
         "storage-ready",
         STORAGE,
-        "The storage exists, is enabled, is there on that node, has a path and holds templates.",
+        "The storage exists, is enabled, is available on that node, has a path and holds templates.",
         "500 with the reason as JSON.",
         "Storage.pm storage_check_enabled, Status.pm upload; tried",
     ),
@@ -230,7 +230,7 @@ STRICTNESS: tuple[Strictness, ...] = (
         "rounded-size",
         STORAGE,
         "The size of the listing is exact; that of one volume is rounded up to 512.",
-        "GET content/VOLID is no proof of a size; for a missing volume 500 `no format`.",
+        "GET content/VOLID does not prove a size; for a missing volume 500 `no format`.",
         "Content.pm info; tried",
     ),
     Strictness(
@@ -306,7 +306,7 @@ STRICTNESS: tuple[Strictness, ...] = (
     Strictness(
         "create-log",
         TASK,
-        "Which template a container was made from is told by the log of its vzcreate task alone.",
+        "Only the log of its vzcreate task has the template that a container was created from.",
         "`extracting archive 'PATH'`, with the path where the node has the storage.",
         "PVE/LXC/Create.pm restore_tar_archive",
     ),

@@ -1,6 +1,6 @@
 """The numbers by which the two sides find each other's streams (packer-plugin-sdk, rpc/mux_broker.go).
 
-Who opens a stream writes a number, four bytes with the lowest first, and whoever waits for that number answers with
+The opener of a stream writes a number, four bytes with the lowest first, and the receiver of that number answers with
 the same. Number 0 is what Packer calls first.
 """
 
@@ -37,7 +37,7 @@ class Broker:
             return self._last
 
     def dial(self, number: int) -> Stream:
-        """Open a stream to whoever waits for this number. Raises ProtocolError where nobody does, TimeoutError."""
+        """Open a stream to the receiver of this number. Raises ProtocolError if there is none, TimeoutError."""
         stream = self.session.open()
         stream.send(_NUMBER.pack(number))
         (answer,) = _NUMBER.unpack(stream.read(_NUMBER.size, TIMEOUT))

@@ -45,7 +45,7 @@ def message(number: int, value: bytes) -> bytes:
 
 
 def single(value: bytes) -> bytes:
-    """Return a value that is no struct, as it stands where one could be."""
+    """Return a value that is not a struct, in the form for a place where one could be."""
     return b"\0" + value
 
 

@@ -97,7 +97,7 @@ def _head(size: int, fixed: int, room: int, codes: tuple[int | None, int, int]) 
 
 
 def unpack(read: Read) -> Any:
-    """Read one value. Raises ProtocolError for what is no MessagePack, and whatever `read` raises."""
+    """Read one value. Raises ProtocolError for invalid MessagePack, and what `read` raises."""
     return _unpack(read, 0)
 
 

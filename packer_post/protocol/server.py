@@ -3,7 +3,7 @@
 Packer starts the program, reads one line of its standard output and dials the address in it (packer-plugin-sdk,
 plugin/server.go): three parts without arguments, which is how Packer 1.6 starts packer-post-processor-NAME, and four
 after `start post-processor [--protobuf] NAME`, which Packer 1.7 and newer say. It speaks of the arguments by gob
-unless --protobuf is said: it is only where every plugin of a build knows that.
+unless --protobuf is set, which Packer does only if every plugin of a build supports it.
 """
 
 import os
@@ -23,7 +23,7 @@ from packer_post.protocol.rpc import Client, Methods, serve
 from packer_post.protocol.yamux import Session
 
 COOKIE = ("PACKER_PLUGIN_MAGIC_COOKIE", "d602bf8f470bc67ca7faa0386276bbdd4330efaf76d1a219cb4d6991ca9872b2")
-"""What Packer sets for the programs that it starts (packer-plugin-sdk, plugin/server.go); it is no secret."""
+"""What Packer sets for the programs that it starts (packer-plugin-sdk, plugin/server.go); it is not a secret."""
 
 _PROTOCOL = 5
 _MAX_ADDRESS = 100  # bytes: sun_path of unix(7) has 108
@@ -58,7 +58,7 @@ class PostProcessor(Protocol):
     """What is offered. What configure and post_process raise is shown to the user as the error's text."""
 
     def configure(self, configs: Sequence[Any]) -> None:
-        """Judge what the template says: dictionaries of Packer's own, and arguments as the JSON of a cty value."""
+        """Validate the template's values: Packer's own dictionaries, and arguments as the JSON of a cty value."""
 
     def post_process(self, host: Client) -> Artifact:
         """Do the work. `host` answers Artifact.* of the artifact before, and Ui.*."""

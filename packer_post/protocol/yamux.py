@@ -1,7 +1,7 @@
 """yamux (hashicorp/yamux, spec.md): many streams over one connection, each with its own flow control.
 
 One thread reads the connection and never waits for anything else; another writes it. So neither a reader that is slow
-nor a writer that waits for credit can stop the streams beside it.
+nor a writer that waits for credit can stop the other streams.
 """
 
 import socket
@@ -24,7 +24,7 @@ _DATA, _UPDATE, _PING, _GO_AWAY = range(4)
 _SYN, _ACK, _FIN, _RST = 1, 2, 4, 8
 _CHUNK = 32 * 1024
 _QUEUED = 1 << 20  # bytes of data that wait for the connection before those who send more wait, too
-_REPLIES = 1 << 16  # replies that wait: who causes more than this and reads none is no yamux
+_REPLIES = 1 << 16  # replies that wait: a peer that causes more than this and reads none is not yamux
 
 
 class Stream:
@@ -202,7 +202,7 @@ class Session:
                 while len(header := source.read(_HEADER.size)) == _HEADER.size:
                     version, kind, flags, number, length = _HEADER.unpack(header)
                     if version != 0 or kind > _GO_AWAY:
-                        raise ProtocolError(f"{header!r} is no frame of yamux")
+                        raise ProtocolError(f"{header!r} is not a yamux frame")
                     if len(self._replies) > _REPLIES:
                         raise ProtocolError("frames come, and their replies are not read")
                     if kind == _PING and flags & _SYN:

@@ -183,7 +183,7 @@ def test_no_format_holds_the_time() -> None:
 
 
 def test_what_is_no_archive_is_told() -> None:
-    with pytest.raises(ArchiveError, match="is no tar archive") as caught:
+    with pytest.raises(ArchiveError, match="not a tar archive") as caught:
         decompress(Peeked(io.BytesIO(b"PK\3\4" + bytes(600))), "a.zip")
     assert "tar.zst" in caught.value.hint
     with pytest.raises(ArchiveError, match=r"a\.tar: is empty"):

@@ -93,7 +93,7 @@ def test_every_problem_is_said_with_the_file_and_the_key() -> None:
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "\xff", '{"schema": true}', "[" * 100_000, '{"name": NaN}'])
 def test_what_is_no_record(text: str) -> None:
-    with pytest.raises(StorageError, match=r"x\.json is no record"):
+    with pytest.raises(StorageError, match=r"x\.json is not a valid record"):
         parse_record(text.encode("latin-1"), "x.json")
 
 

@@ -6,14 +6,14 @@ locals {
   hostname = var.hostname == null ? local.hints.hostname : var.hostname
   console  = var.console == null ? local.hints.cmode : var.console
 
-  folders = [for each in local.hints.mounts : {
+  directories = [for each in local.hints.mounts : {
     path      = each.destination
     volume    = each.source
     size      = null
     read_only = contains(each.options, "ro")
     backup    = false
   } if startswith(each.source, "/") && length(setintersection(["bind", "rbind"], concat(each.options, [each.type]))) > 0]
-  mount_points = var.mount_points == null ? local.folders : var.mount_points
+  mount_points = var.mount_points == null ? local.directories : var.mount_points
 
   # Proxmox reads the process of an OCI archive itself. It is repeated here because the provider would remove what is not
   # configured.

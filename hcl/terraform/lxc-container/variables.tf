@@ -113,7 +113,7 @@ variable "cores" {
 variable "cpu_limit" {
   type        = number
   default     = null
-  description = "Limit of CPU time in cores, such as 1.5; 0 is no limit. Default: the template's hint, else none."
+  description = "Limit of CPU time in cores, such as 1.5; 0 means unlimited. Default: the template's hint, else none."
 }
 
 variable "cpu_units" {

@@ -317,11 +317,11 @@ def test_records_that_cannot_be_written_are_told_before_anything_is_done(
     place = ("--storage", "proxmox:", "--records", tmp_path / "records")
     source = tmp_path / "rootfs.tar"
     source.write_bytes(archive(minimal_debian()))
-    ended(start(server, tmp_path, "publish", template, *place), 6, "records is there and no folder")
-    ended(start(server, tmp_path, "build", source, "--name", "web", *place), 6, "records is there and no folder")
+    ended(start(server, tmp_path, "publish", template, *place), 6, "records exists and is not a directory")
+    ended(start(server, tmp_path, "build", source, "--name", "web", *place), 6, "records exists and is not a directory")
     assert server.tasks.all == []
     (server.storages["local"].folder("pve") / NAME).write_bytes(b"x")
-    ended(start(server, tmp_path, "remove", NAME, *place, "--apply"), 6, "records is there and no folder")
+    ended(start(server, tmp_path, "remove", NAME, *place, "--apply"), 6, "records exists and is not a directory")
     assert held(server, NAME) == b"x"
 
 

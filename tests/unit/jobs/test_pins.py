@@ -103,7 +103,7 @@ def test_a_number_gets_the_version_number_and_field_chooses_the_value(storage: S
         ('v = "x"\n', "v4", "'x' is not a version, volid, file name or digest"),
         ('v = "local:vztmpl/debian-12-v3.tar.zst"\n', "v4", "the pin is on the storage 'local'"),
         ('v = "v3"\n', "v9", "debian-12 has no version v9"),
-        ('v = "v3"\n', "4", "'4' is no version"),
+        ('v = "v3"\n', "4", "invalid version '4'"),
         ('v = upper("v3")\n', "v4", "an expression"),
     ],
 )

@@ -128,7 +128,7 @@ def test_all_that_is_wrong_with_the_arguments_is_told_by_their_names(core: Core,
 def test_what_packer_does_not_know_yet_is_no_error_before_the_work(core: Core, folder: Path) -> None:
     core.configure(template_name="debian-<unknown>", release_metadata={"COMMIT": "<unknown>"})
     answer = core.post_process(export("rootfs.tar"))
-    assert "<unknown> stands in template_name, release_metadata" in answer["Err"]["Message"]
+    assert "template_name, release_metadata: <unknown> is not a value" in answer["Err"]["Message"]
     assert names(folder) == ["rootfs-kept1.tar", "rootfs.tar"]
 
 

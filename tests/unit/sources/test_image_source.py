@@ -207,7 +207,7 @@ def test_a_manifest_list_has_the_platform_or_says_which_it_has(tmp_path: Path) -
     assert list(listing(read(made.folder, "linux/ppc64le"))) == ["ppc64le"]
     with pytest.raises(SourceError, match=r"contains no image for .*, only for linux/ppc64le, linux/s390x"):
         open_source(str(made.folder))
-    with pytest.raises(UsageError, match="is no platform"):
+    with pytest.raises(UsageError, match="invalid platform"):
         open_source(str(made.folder), "linux/")
 
 

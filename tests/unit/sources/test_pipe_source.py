@@ -142,7 +142,7 @@ def test_a_root_filesystem_may_have_names_that_images_have(tmp_path: Path) -> No
 
 
 def test_malformed_metadata_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ArchiveError, match=r"metadata\.yaml is no YAML"):
+    with pytest.raises(ArchiveError, match=r"metadata\.yaml is not YAML"):
         read(tmp_path, layer([("metadata.yaml", "file", b"{"), *UNIFIED[2:]]))
 
 

@@ -214,7 +214,7 @@ def test_newest_is_the_highest_version_and_only_with_its_record(storage: Directo
     assert newest
     assert newest.version == "v11"
     (storage.workspace / "debian-12-v11.json").write_text("{}")
-    with pytest.raises(StorageError, match=r"debian-12-v11\.json is no record"):
+    with pytest.raises(StorageError, match=r"debian-12-v11\.json is not a valid record"):
         storage.templates().newest(DEBIAN)
 
 

@@ -83,7 +83,7 @@ def test_storage_and_version_of_the_query_must_match_the_pin(folder: Path) -> No
     text = " ".join(refusal({**NAMED, "storage": "proxmox:pve/nfs"}, cwd=folder).split())
     assert "storage is proxmox:pve/nfs" in text
     assert "version is v5 in the query" in " ".join(refusal({**NAMED, "version": "v5"}, cwd=folder).split())
-    assert "only a folder knows" in " ".join(refusal({**NAMED, "version": "latest"}, cwd=folder).split())
+    assert "only a directory has" in " ".join(refusal({**NAMED, "version": "latest"}, cwd=folder).split())
 
 
 def test_a_server_that_is_down_is_told_and_the_pin_alone_answers(folder: Path, server: Cluster) -> None:

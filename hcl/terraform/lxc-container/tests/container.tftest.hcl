@@ -32,7 +32,7 @@ run "hints_are_defaults" {
 
   assert {
     condition     = proxmox_virtual_environment_container.container.initialization[0].user_account[0].keys[0] == "ssh-ed25519 AAAA someone"
-    error_message = "the key is not handed on in one line"
+    error_message = "the key is not passed on in one line"
   }
 }
 
@@ -47,12 +47,12 @@ run "what_is_said_wins" {
 
   assert {
     condition     = proxmox_virtual_environment_container.container.disk[0].size == 20 && proxmox_virtual_environment_container.container.disk[0].datastore_id == "local-zfs"
-    error_message = "the disk is not the one that is said"
+    error_message = "the disk is not the one in the arguments"
   }
 
   assert {
     condition     = proxmox_virtual_environment_container.container.features[0].nesting && !proxmox_virtual_environment_container.container.unprivileged
-    error_message = "nesting and unprivileged are not those that are said"
+    error_message = "nesting and unprivileged are not those in the arguments"
   }
 }
 
@@ -114,7 +114,7 @@ run "a_programs_hints_are_defaults" {
     condition = [for each in proxmox_virtual_environment_container.container.mount_point : "${each.volume} ${each.path} ${each.read_only}"] == [
       "/srv/my data /data true", "/srv/out /out false"
     ]
-    error_message = "the folders are not those of the hints"
+    error_message = "the directories are not those of the hints"
   }
 
   assert {
@@ -165,32 +165,32 @@ run "what_is_said_wins_over_a_programs_hints" {
 
   assert {
     condition     = proxmox_virtual_environment_container.container.initialization[0].hostname == "web" && proxmox_virtual_environment_container.container.initialization[0].entrypoint == "/bin/other"
-    error_message = "the host's name or the program is not the one that is said"
+    error_message = "the host name or the program is not the one in the arguments"
   }
 
   assert {
     condition     = jsonencode([for name in ["cores", "limit", "units"] : proxmox_virtual_environment_container.container.cpu[0][name]]) == "[1,0,100]"
-    error_message = "the processors are not those that are said"
+    error_message = "the processors are not those in the arguments"
   }
 
   assert {
     condition     = proxmox_virtual_environment_container.container.memory[0].dedicated == 512 && proxmox_virtual_environment_container.container.memory[0].swap == 0
-    error_message = "the memory is not the one that is said"
+    error_message = "the memory is not the one in the arguments"
   }
 
   assert {
     condition     = !proxmox_virtual_environment_container.container.features[0].fuse && proxmox_virtual_environment_container.container.console[0].type == "tty" && !proxmox_virtual_environment_container.container.network_interface[0].host_managed
-    error_message = "FUSE, the console or the network is not the one that is said"
+    error_message = "FUSE, the console or the network is not the one in the arguments"
   }
 
   assert {
     condition     = length(proxmox_virtual_environment_container.container.mount_point) == 0
-    error_message = "a folder is mounted though none is said"
+    error_message = "a directory is mounted although no argument sets one"
   }
 
   assert {
     condition     = proxmox_virtual_environment_container.container.environment_variables == tomap({ A = "x", KEY = "y" })
-    error_message = "the environment is not the one that is said"
+    error_message = "the environment is not the one in the arguments"
   }
 }
 
@@ -261,7 +261,7 @@ run "a_pin_without_hints" {
 
   assert {
     condition     = proxmox_virtual_environment_container.container.memory[0].dedicated == 512 && proxmox_virtual_environment_container.container.cpu[0].cores == 1 && length(proxmox_virtual_environment_container.container.mount_point) == 0
-    error_message = "memory, processors or folders come from nowhere"
+    error_message = "memory, processors or directories are set although nothing sets them"
   }
 }
 
@@ -279,7 +279,7 @@ run "everything_else_is_handed_on" {
 
   assert {
     condition     = join(" ", proxmox_virtual_environment_container.container.network_interface[*].name) == "eth0 eth1"
-    error_message = "the interfaces are not those that are said"
+    error_message = "the interfaces are not those in the arguments"
   }
 
   assert {

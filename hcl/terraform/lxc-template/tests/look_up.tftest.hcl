@@ -35,7 +35,7 @@ run "outputs" {
 
   assert {
     condition     = output.template.hints.disk_gb == 6 && output.template.ostype == "debian" && output.template.format == "zst"
-    error_message = "the record's hints, ostype and format are not handed on"
+    error_message = "the record's hints, ostype and format are not passed on"
   }
 
   assert {
