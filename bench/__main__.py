@@ -137,7 +137,7 @@ def repack(bench: Bench) -> Iterator[Line]:
 
 
 def check(bench: Bench) -> Iterator[Line]:
-    """Checking a large template."""
+    """Check a large template."""
     command = [PYTHON, "-m", "lxcast", "--quiet", "check", str(bench.big_template)]
     allow = [f"--allow={name}=measured" for name in ("init", "distribution", "few-members", "no-sbin")]
     pair = pairs(

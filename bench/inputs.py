@@ -108,7 +108,7 @@ def nested(source: Path) -> Path:
 
 
 def many(pax: bool) -> Path:
-    """Return an archive of 400,000 files of 1 KB in 400 directories, as GNU tar writes it (with a pax header for each)."""
+    """Return an archive of 400,000 files of 1 KB in 400 directories, as GNU tar writes it."""
 
     def make(path: Path) -> None:
         chance = random.Random(1)

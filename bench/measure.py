@@ -12,7 +12,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Cost of a command and its children: wall and CPU seconds, the largest resident set of one process in MB (10^6)."""
+    """Cost of a command and its children: wall and CPU seconds, largest resident set of one process in MB (10^6)."""
 
     wall: float
     cpu: float

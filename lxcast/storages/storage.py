@@ -235,7 +235,7 @@ class Artifact:
     keep: bool = False
     """Whether a temporary file stays on this machine, until this process ends, if the storage is remote."""
     descriptor: int = -1
-    """Of a temporary file, which this process has open and locked."""
+    """Descriptor of a temporary file, which this process has open and locked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,19 +27,19 @@ def test_a_volid_reads_and_prints() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("local", "no template's volid"),
-        ("local:iso/x.iso", "no template's volid"),
-        ("x:vztmpl/a.tar.zst", "no storage id"),
-        ("-x:vztmpl/a.tar.zst", "no storage id"),
-        ("local:vztmpl/a b.tar.zst", "no file name"),
-        ("local:vztmpl/../a.tar.zst", "no file name"),
-        ("local:vztmpl/.a.tar.zst", "no file name"),
+        ("local", "not a volid of a template"),
+        ("local:iso/x.iso", "not a volid of a template"),
+        ("x:vztmpl/a.tar.zst", "invalid storage id"),
+        ("-x:vztmpl/a.tar.zst", "invalid storage id"),
+        ("local:vztmpl/a b.tar.zst", "invalid template file name"),
+        ("local:vztmpl/../a.tar.zst", "invalid template file name"),
+        ("local:vztmpl/.a.tar.zst", "invalid template file name"),
         ("local:vztmpl/a.TAR.ZST", "ends in none"),
         ("local:vztmpl/a.tgz", "ends in none"),
-        ("local:vztmpl/ä.tar.zst", "no file name"),
+        ("local:vztmpl/ä.tar.zst", "invalid template file name"),
         ("local:vztmpl/" + "a" * 235 + ".tar.zst", "256 characters"),
-        ("x:vztmpl/a b", "no storage id"),
-        ("x:vztmpl/a b", "no file name"),
+        ("x:vztmpl/a b", "invalid storage id"),
+        ("x:vztmpl/a b", "invalid template file name"),
         ("x:vztmpl/a b", "ends in none"),
     ],
 )
@@ -77,7 +77,7 @@ def test_versions_count_and_compare() -> None:
 
 @pytest.mark.parametrize("text", ["", "4", "v", "v0", "v04", "v-1", "v1.2", "V4", "v٤", "v4\n", "v1234567890"])
 def test_what_is_no_version(text: str) -> None:
-    with pytest.raises(UsageError, match="no version"):
+    with pytest.raises(UsageError, match="invalid version"):
         Version.parse(text)
 
 

@@ -59,8 +59,8 @@ def test_a_node_of_its_own_confirms_the_pin(named: dict[str, str], folder: Path,
 @pytest.mark.parametrize(
     ("storage", "said"),
     [
-        ("/srv", "a folder"),
-        ("local=srv", "a folder"),
+        ("/srv", "a directory"),
+        ("local=srv", "a directory"),
         ("proxmox:pve/local", "storage is of the node pve: leave node out"),
     ],
 )

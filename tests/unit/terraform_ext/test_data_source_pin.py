@@ -97,9 +97,9 @@ def test_version_and_digest_of_the_query_must_be_the_pins(folder: Path) -> None:
 
 
 def test_latest_cannot_be_answered_from_a_pin(folder: Path) -> None:
-    assert "only a folder knows" in " ".join(refusal({**NAMED, "version": "latest"}, cwd=folder).split())
+    assert "only a directory has" in " ".join(refusal({**NAMED, "version": "latest"}, cwd=folder).split())
     storage = {**NAMED, "version": "latest", "storage": "./storage"}
-    assert "only a folder knows" in " ".join(refusal({**storage, "verify": "pin"}, cwd=folder).split())
+    assert "only a directory has" in " ".join(refusal({**storage, "verify": "pin"}, cwd=folder).split())
     assert "pin_file names one" in " ".join(refusal({**storage, "pin_file": DEFAULT}, cwd=folder).split())
     assert result(storage, cwd=folder)["version"] == "v5"
 
@@ -128,7 +128,7 @@ def test_differences_between_pin_and_record_are_reported_with_both_values(folder
 def test_a_directory_with_another_id_in_the_pin_has_a_hint(folder: Path) -> None:
     edited(folder, template_id="pve-nfs:vztmpl/debian-12-v4.tar.zst")
     text = refusal({**NAMED, "storage": "./storage"}, cwd=folder)
-    assert "where Proxmox knows the folder as pve-nfs: storage" in " ".join(text.split())
+    assert "if Proxmox knows the directory as pve-nfs: storage" in " ".join(text.split())
     answer = result({**NAMED, "storage": "pve-nfs=storage"}, cwd=folder)
     assert answer["template_id"] == "pve-nfs:vztmpl/debian-12-v4.tar.zst"
 

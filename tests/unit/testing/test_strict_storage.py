@@ -219,7 +219,7 @@ def test_token_form(server: Cluster, separator: str) -> None:
     assert get(server, "/version", authorization=right).reason == "Authentication failed!"
     server.token.expire, server.token.enabled = 0, False
     assert get(server, "/version", authorization=right).reason == "Authentication failed!"
-    with pytest.raises(ValueError, match="no token id"):
+    with pytest.raises(ValueError, match="invalid token id"):
         Token("tester@pve!1", "secret")
 
 

@@ -230,7 +230,7 @@ def test_a_sudden_end_frees_who_reads_and_who_sends() -> None:
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        (b"HTTP/1.1 400 Bad Request\r\n", "no frame"),
+        (b"HTTP/1.1 400 Bad Request\r\n", "not a yamux frame"),
         (frame(DATA, SYN, 1, WINDOW + 1), "credit"),
         (frame(UPDATE, SYN, 2, 0), "cannot open"),
         (frame(UPDATE, SYN, 1, 0) * 2, "cannot open"),
