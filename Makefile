@@ -32,6 +32,7 @@ check: setup ## formatting, lint, types, layers, docs
 	$(BIN)/python scripts/make-reference --check
 	$(BIN)/python scripts/make-images --check
 	$(BIN)/python scripts/check-docs
+	$(BIN)/python scripts/check-prose
 
 .PHONY: test
 test: setup ## unit, property and integration tests; installs what the last need (root on Debian or Ubuntu), else skips them

@@ -80,7 +80,7 @@ class Version:
     def parse(cls, text: str) -> "Version":
         """Read "v4"."""
         if not re.fullmatch(VERSION, text):
-            raise UsageError(f"{text!r} is no version", hint="write v1, v2, ... (v and a number from 1 on)")
+            raise UsageError(f"invalid version {text!r}", hint="write v1, v2, ... (v and a number from 1 on)")
         return cls(int(text[1:]))
 
     @property
@@ -104,7 +104,9 @@ class Volid:
         """Read a volid; UsageError names everything that is wrong with it."""
         storage, file = split_volid(text)
         if not file:
-            raise UsageError(f"{text!r} is no template's volid", hint="it looks like local:vztmpl/debian-12-v4.tar.zst")
+            raise UsageError(
+                f"{text!r} is not a volid of a template", hint="it looks like local:vztmpl/debian-12-v4.tar.zst"
+            )
         return cls.make(storage, file)
 
     @classmethod
@@ -120,7 +122,7 @@ class Volid:
 
 @dataclass(frozen=True, slots=True)
 class DirectoryRef:
-    """A folder laid out as a Proxmox storage of type `dir`, and the id that its volids carry."""
+    """A directory with the layout of a Proxmox storage of type `dir`, and the id that its volids carry."""
 
     id: str
     path: Path
@@ -193,7 +195,7 @@ def _parse_proxmox(text: str, default_node: str, default_storage: str) -> Proxmo
     if rest:
         node, slash, storage = rest.partition("/")
         if not slash or not re.fullmatch(NODE, node) or not re.fullmatch(STORAGE_ID, storage):
-            raise UsageError(f"{text!r} is no storage of a node", hint="write proxmox:NODE/STORAGE")
+            raise UsageError(f"{text!r} is not a storage of a node", hint="write proxmox:NODE/STORAGE")
         return ProxmoxRef(node, storage)
     environ = os.environ
     node = default_node or environ.get("PM_NODE") or environ.get("TF_VAR_pm_node") or ""
@@ -263,7 +265,7 @@ class ImageConfig:
     """Further groups of the user, by number."""
     hostname: str = ""
     mounts: tuple[Mount, ...] = ()
-    """What is mounted beside what the kernel makes up."""
+    """Mounts other than kernel filesystems."""
     resources: Resources = field(default_factory=Resources)
 
     @property

@@ -22,9 +22,9 @@ NAMESPACE = "lxcast"
 """What ssh signatures are bound to (ssh-keygen -n), so that one for another purpose does not verify here."""
 
 SSH_SUFFIX, GPG_SUFFIX = ".sha256.sig", ".sha256.asc"
-"""Of the sidecars that follow the template's whole file name."""
+"""Suffixes of the sidecars that follow the template's whole file name."""
 ENVELOPE_SUFFIX, BUNDLE_SUFFIX = ".dsse.json", ".sigstore.json"
-"""Of the sidecars that follow the template's name without its suffix."""
+"""Suffixes of the sidecars that follow the template's name without its suffix."""
 
 
 @dataclass(frozen=True, slots=True)

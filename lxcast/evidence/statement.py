@@ -22,7 +22,7 @@ PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "https://lxcast.dev/buildtypes/template/v1"
 """Described in docs/reference/build-type.md."""
 STATEMENT_SUFFIX = ".intoto.json"
-"""Of the sidecar, after the template's name without its suffix."""
+"""Suffix of the sidecar, after the template's name without its suffix."""
 LOCAL_BUILDER = "https://lxcast.dev/local-build"
 
 _BUILDER = ("GITHUB_WORKFLOW_REF", "CI_JOB_URL", "CI_PIPELINE_URL", "BUILD_URL")

@@ -34,7 +34,7 @@ class CheckReport:
     image: bool = False
     """Whether it is an OCI image that Proxmox unpacks."""
     size: int = 0
-    """Of the file; 0 unless its digests were asked for, like the next two."""
+    """Size of the file; 0 unless its digests were asked for, like the next two."""
     sha256: str = ""
     diff_id: str = ""
 

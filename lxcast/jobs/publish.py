@@ -83,7 +83,7 @@ def publish(
 
 
 def _check(path: Path, options: CheckOptions, progress: Progress, *, hashed: bool) -> tuple[CheckReport, Hashed]:
-    """Check a file and warn of what is no error; return the report, and with `hashed` what the same reading computed.
+    """Check a file and warn about findings that are not errors; return the report, and with `hashed` what the same reading computed.
 
     Raises CheckError for errors, StorageError if the file changed meanwhile.
     """

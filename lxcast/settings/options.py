@@ -94,7 +94,7 @@ class StorageOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceOptions:
-    """What vouches for a template."""
+    """The evidence of a template."""
 
     provenance: bool
     sign: tuple[str, ...]

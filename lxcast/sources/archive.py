@@ -52,9 +52,9 @@ class Archive:
     hashed: bool = False
     """Whether `members` reads to the end of the file and computes the digests of the next two fields."""
     sha256: str = ""
-    """Of the stored bytes, 64 hexadecimal digits."""
+    """Digest of the stored bytes, 64 hexadecimal digits."""
     diff_id: str = ""
-    """Of the uncompressed archive, "sha256:HEX"."""
+    """Digest of the uncompressed archive, "sha256:HEX"."""
 
     @property
     def name(self) -> str:

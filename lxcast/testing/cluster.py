@@ -22,7 +22,7 @@ class Cluster(State):
     """Proxmox VE on loopback, for tests: `with Cluster() as server:`, then `server.url`, `server.ca`, `server.token`.
 
     nodes: their names; each has a port of its own and answers for all. storages: `local` of each node where none are
-    given. tokens and acl: one token of "tester@pve" with every privilege where none are given. state: the folder that
+    given. tokens and acl: one token of "tester@pve" with every privilege if none are given. state: the directory that
     holds everything, a temporary one that goes with the server where none is given. names: the host names and
     addresses of the certificate. host and port: where the first node listens; the others take free ports. release: of
     Proxmox VE, such as "9.0.11"; what it says changes, and whether it takes a plain .tar.
@@ -56,7 +56,7 @@ class Cluster(State):
         }
 
     def __enter__(self) -> Self:
-        """Make folders and the certificate, and listen."""
+        """Create the directories and the certificate, and listen."""
         self.directory = self.given_state or Path(tempfile.mkdtemp(prefix="lxcast-testing-"))
         for storage in self.storages.values():
             self.add_storage(storage)
@@ -68,14 +68,14 @@ class Cluster(State):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close every port; a temporary state folder goes."""
+        """Close every port; a temporary state directory is removed."""
         for node in self.nodes:
             self.stop(node)
         if self.given_state is None:
             shutil.rmtree(self.directory, ignore_errors=True)
 
     def add_storage(self, storage: Storage) -> None:
-        """Add a storage, also while the server runs; its folders are made."""
+        """Add a storage, also while the server runs; its directories are created."""
         if storage.path is None:
             storage.path = self.directory / "storages" / storage.id
         for node in self.nodes if storage.type in FILE_BASED else ():

@@ -53,7 +53,7 @@ class State:
     """Nodes, storages, tokens, tasks and containers of a cluster. All of it may be changed while the server runs."""
 
     directory: Path
-    """Where everything lies; set when the server starts, as is the certificate."""
+    """The directory of all data; set when the server starts, as is the certificate."""
     certificate: Certificate
 
     def __init__(
