@@ -24,7 +24,7 @@ class Subject:
 
     name: str
     sha256: str = ""
-    """Path of the file; "" for a source that is not a file."""
+    """SHA-256 of the file; "" for a source that is not a file."""
     os_id: str = ""
     """ID of os-release."""
     os_version: str = ""

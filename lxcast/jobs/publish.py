@@ -83,7 +83,7 @@ def publish(
 
 
 def _check(path: Path, options: CheckOptions, progress: Progress, *, hashed: bool) -> tuple[CheckReport, Hashed]:
-    """Check a file and warn about findings that are not errors; return the report, and with `hashed` what the same reading computed.
+    """Check a file, warn about findings that are not errors, and return the report; with `hashed` also the digests.
 
     Raises CheckError for errors, StorageError if the file changed meanwhile.
     """
