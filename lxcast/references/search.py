@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lxcast.errors import PinError
 from lxcast.references.configuration import Assignment, Budget, Configuration, Here
-from lxcast.references.entries import VARIABLE, PinEntry
+from lxcast.references.entries import VARIABLE, PinEntry, load
 from lxcast.references.files import read_file
 from lxcast.references.hcl import CONFIGURATIONS, PACKER, VALUES, Document, parse
 from lxcast.references.nodes import Attribute, Block, Body, Node
@@ -96,8 +96,10 @@ class _Search:
         for file in files:
             try:
                 contents[file] = read_file(file)
-                if is_pin_file(file) and VARIABLE.encode() in contents[file]:
-                    self.read_entries(file, contents[file])
+                if is_pin_file(file):
+                    load(contents[file], file)  # a file that cannot be read may hold pins
+                    if VARIABLE.encode() in contents[file]:
+                        self.read_entries(file, contents[file])
             except PinError as error:
                 self.warn(error.message)
             except OSError as error:
