@@ -227,19 +227,12 @@ class Terminal(Lines):
             self._write(f"{prefix}{safe(text)}\n")
 
     def began(self, step: Step) -> None:
-        """Show the step's name, since what follows may be a wait."""
-        self._draw(safe(step.name))
+        """Show the step's name: its first bytes may take a while."""
+        self._draw(_shorten(safe(step.name), self._width() - 1))
 
     def moved(self, step: Step, now: float) -> None:
-        """Show bytes, rate and, where the total is known, a bar and the time that is left."""
-        parts = _position(step, now)
-        text = f"{safe(step.name)}  {'  '.join(parts)}"
-        if step.total:
-            room = min(self._width() - len(text) - 5, 40)
-            if room >= 10:
-                full = min(room * step.done // step.total, room)
-                text = f"{safe(step.name)}  [{'#' * full}{'-' * (room - full)}]  {'  '.join(parts)}"
-        self._draw(text)
+        """Show as much as fits: a bar if the total is known, bytes, rate, and the time that is left or went by."""
+        self._draw(_fit(step, _position(step, now), self._width() - 1))
 
     def ended(self, step: Step, now: float) -> None:
         """Take the line away; with --verbose tell how long the step took."""
@@ -252,7 +245,7 @@ class Terminal(Lines):
         self._clear()
 
     def _draw(self, text: str) -> None:
-        self._write(f"\r{text[: self._width() - 1]}\x1b[K")
+        self._write(f"\r{text}\x1b[K")
         self._shown = True
 
     def _clear(self) -> None:
@@ -340,6 +333,33 @@ def _position(step: Step, now: float) -> list[str]:
     left = max(step.total - step.done, 0) / rate if rate else 0
     share = min(100 * step.done // step.total, 100)
     return [f"{share} %", f"{amount(step.done)} of {amount(step.total)}", f"{amount(rate)}/s", f"{_clock(left)} left"]
+
+
+def _fit(step: Step, parts: list[str], width: int) -> str:
+    """Return one line of at most `width` columns: the rate goes first, then the bytes, the bar, and the time."""
+    name, first, last = safe(step.name), parts[0], parts[-1]
+    without_rate = [*parts[:-2], last]
+    layouts = [(10, parts), (10, without_rate), (10, [first, last])] if step.total else []
+    layouts += [(0, parts), (0, without_rate), (0, [first, last])] if not step.total else [(0, [first, last])]
+    for bar, shown in layouts:
+        text = "  ".join(shown)
+        room = min(width - len(name) - len(text) - 2 - (4 if bar else 0), 40)
+        if room >= bar:
+            return f"{name}  {_bar(step, room)}{text}" if bar else f"{name}  {text}"
+    return f"{_shorten(name, width - len(first) - 2)}  {first}"
+
+
+def _bar(step: Step, length: int) -> str:
+    full = min(length * step.done // (step.total or 1), length)
+    return f"[{'#' * full}{'-' * (length - full)}]  "
+
+
+def _shorten(text: str, length: int) -> str:
+    """Return the start and the end of a string that is longer than `length` columns."""
+    if len(text) <= length:
+        return text
+    half = max(length - 3, 0) // 2
+    return f"{text[:half]}...{text[len(text) - half :]}"[: max(length, 0)]
 
 
 def _summary(step: Step, now: float) -> str:

@@ -78,6 +78,22 @@ def test_a_narrow_terminal_is_not_wrapped() -> None:
     assert max(len(line) for line in lines if "reading" in line) == 19
 
 
+@pytest.mark.parametrize(
+    ("columns", "pattern"),
+    [
+        (40, r"reading \\x1b\[31mroot  \d+ %  \d+:\d\d left"),
+        (60, r"reading \\x1b\[31mroot  \[[#-]{10,}\]  \d+ %  \d+:\d\d left"),
+        (80, r"reading \\x1b\[31mroot  \[[#-]{10,}\]  \d+ %  .* [kMG]?B of 1\.0 GB  (.*B/s  )?\d+:\d\d left"),
+        (200, r"reading \\x1b\[31mroot  \[[#-]{40}\]  \d+ %  .* [kMG]?B of 1\.0 GB  .*B/s  \d+:\d\d left"),
+    ],
+)
+def test_the_moving_line_fits_any_terminal_of_40_columns_and_more(columns: int, pattern: str) -> None:
+    lines = [line.removesuffix("\x1b[K") for line in re.split(r"[\r\n]", on_a_terminal(columns))]
+    moving = [line for line in lines if " % " in line]
+    assert moving
+    assert all(len(line) < columns and re.fullmatch(pattern, line) for line in moving), moving
+
+
 def test_no_color_is_honoured() -> None:
     assert "\x1b[33m" not in on_a_terminal(80, NO_COLOR="1")
     assert "\x1b[33m" in on_a_terminal(80, NO_COLOR="")
