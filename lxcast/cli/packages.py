@@ -5,19 +5,23 @@ from typing import Annotated
 from lxcast.cli.command import Argument, Insecure, Json, Option, command
 from lxcast.cli.console import Console, columns
 from lxcast.errors import UsageError
-from lxcast.settings import Settings
+from lxcast.settings import Settings, StorageOptions, select
 
 
 @command(
     "packages",
     "platform",
-    example="lxcast packages debian-12-v4.tar.zst\n"
+    "storage",
+    example="lxcast packages debian-12:v4\n"
     "lxcast packages docker-daemon:debian:12 --json\n"
     "lxcast packages debian-12-v4.tar.zst --sbom cyclonedx",
 )
 def packages(
     console: Console,
-    what: Annotated[str, Argument(metavar="WHAT", help="A template, or any source of `lxcast build`.")],
+    what: Annotated[
+        str,
+        Argument(metavar="WHAT", help="A template (volid, NAME, NAME:vN or path), or any source of `lxcast build`."),
+    ],
     settings: Settings,
     disable: Annotated[
         list[str] | None, Option("--disable", metavar="ROW", help="Reader of packages to skip; repeatable.")
@@ -40,13 +44,15 @@ def packages(
     from lxcast.jobs.options import expected
     from lxcast.jobs.packages import list_packages
     from lxcast.jobs.packages import sbom as make_sbom
+    from lxcast.jobs.resolve import resolve_source
     from lxcast.sources import without_secrets
 
     if sbom and sbom not in FORMATS:
         raise UsageError(f"--sbom {sbom}: expected cyclonedx or spdx")
     (checksum,) = expected([what], [sha256] if sha256 else [], insecure=insecure_no_checksum)
+    source = resolve_source(what, select(StorageOptions, settings))
     inventoried = list_packages(
-        what, console.progress, platform=settings.text("platform"), sha256=checksum, disable=disable or ()
+        source, console.progress, platform=settings.text("platform"), sha256=checksum, disable=disable or ()
     )
     found = inventoried.list
     if sbom:

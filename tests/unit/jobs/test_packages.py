@@ -78,3 +78,16 @@ def test_an_sbom_names_the_sha256_of_the_very_file_and_is_deterministic(tmp_path
     spdx = json.loads(lxcast("packages", tar, "--sbom", "spdx", environ={"SOURCE_DATE_EPOCH": "86400"}).stdout)
     assert spdx["creationInfo"]["created"] == "1970-01-02T00:00:00Z"
     assert lxcast("packages", tar, "--sbom", "swid").returncode == 2
+
+
+def test_a_template_of_the_storage_is_found_by_its_name(tmp_path: Path) -> None:
+    storage = ("--storage", tmp_path / "storage")
+    for version in ("5.1-1", "5.2-1"):
+        tar = source(tmp_path / "a.tar", {"bash": version})
+        built = lxcast("build", tar, "--name", "web", *storage)
+        assert built.returncode == 0, built.stderr
+    names = {"web:v1": "5.1-1", "web": "5.2-1", built.stdout.strip(): "5.2-1"}
+    for name, version in names.items():
+        document = json.loads(lxcast("packages", name, "--json", *storage).stdout)
+        assert document["packages"][0]["version"] == version
+    assert lxcast("packages", "web:v9", *storage).returncode != 0
