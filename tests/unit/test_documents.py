@@ -20,10 +20,18 @@ def parse_shell(text: str) -> None:
     subprocess.run(["bash", "-n"], input=text, text=True, check=True)
 
 
+def parse_python(text: str) -> None:
+    """Parse statements, or the signature of a function."""
+    try:
+        ast.parse(text)
+    except SyntaxError:
+        ast.parse(f"def {text.rstrip()}: ...")
+
+
 PARSERS: dict[str, Callable[[str], object]] = {
     "json": json.loads,
     "toml": tomllib.loads,
-    "python": ast.parse,
+    "python": parse_python,
     "sh": parse_shell,
 }
 ELSEWHERE = {"console", "text", "dockerfile", "make", "hcl"}

@@ -103,7 +103,7 @@ def test_every_problem_is_told_at_once(storage: Path) -> None:
         "name is missing",
         "'newest'",
         "'pve 1', which is no node's name",
-        "'host' is no key",
+        "unknown key 'host' in the query",
         "'api_token' looks like a secret",
         "storage is a number",
     ):
