@@ -162,7 +162,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     ),
     "sparse in a form of the future": (
         pax(pax_record(b"GNU.sparse.major", b"2") + pax_record(b"GNU.sparse.realsize", b"9")) + raw() + END,
-        "sparse format b'2.0' is unknown",
+        "unknown sparse format b'2.0'",
     ),
     "a long component": (pax(pax_record(b"path", b"a/" + b"n" * 256)) + raw() + END, "a name of 256 bytes"),
     "a long path": (pax(pax_record(b"path", b"d/" * 2046 + b"nn")) + raw() + END, "a path of 4096 bytes"),
