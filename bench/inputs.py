@@ -143,17 +143,31 @@ def tenfold(source: Path) -> Path:
     return cached(FOLDER / f"{source.stem}-large.tar", make)
 
 
-def small(source: Path) -> Path:
-    """Return an archive of the first 10 MB of another one's files."""
+def with_a_third_dropped(source: Path) -> Path:
+    """Return an archive of which cleanup drops a third of the bytes: it has only a part of apt's lists and packages."""
+    dropped = ("var/lib/apt/lists/", "var/cache/apt/")
 
     def make(path: Path) -> None:
-        left = 10_000_000
+        with tarfile.open(source) as tar:
+            left = sum(member.size for member in tar if not member.name.startswith(dropped)) // 2
         with tarfile.open(source) as tar, tarfile.open(path, "w") as target:
             for member in tar:
-                if member.isdir() or (member.isreg() and member.size < left):
-                    target.addfile(member, tar.extractfile(member) if member.isreg() else None)
-                    left -= member.size + 512
-                if left < 20_000:
-                    return
+                if member.isreg() and member.name.startswith(dropped):
+                    if member.size > left:
+                        continue
+                    left -= member.size
+                target.addfile(member, tar.extractfile(member) if member.isreg() else None)
 
-    return cached(FOLDER / f"{source.stem}-small.tar", make)
+    return cached(FOLDER / f"{source.stem}-third.tar", make)
+
+
+def tiny() -> Path:
+    """Return an archive of 10 kB: what a build costs before it reads much."""
+
+    def make(path: Path) -> None:
+        with tarfile.open(path, "w") as target:
+            info = tarfile.TarInfo("etc/motd")
+            info.size = 7
+            target.addfile(info, io.BytesIO(b"hello\n\n"))
+
+    return cached(FOLDER / "tiny.tar", make)
