@@ -71,7 +71,7 @@ class Image:
     def keep_no_original(self) -> None:
         """Take out the second chain, which has Packer itself keep the root filesystem."""
         file = self.folder / "packer.pkr.hcl"
-        chain = re.compile(r'\n  # Packer deletes.*?\n  post-processor "manifest" \{.*?\n  \}\n', re.DOTALL)
+        chain = re.compile(r'\n(?:  #[^\n]*\n)+  post-processor "manifest" \{.*?\n  \}\n', re.DOTALL)
         text, count = chain.subn("", file.read_text())
         assert count == 1
         file.write_text(text)
