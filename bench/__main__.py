@@ -49,7 +49,7 @@ def cleanup(bench: Bench) -> Iterator[Line]:
 
 def share_dropped(bench: Bench, source: Path) -> Iterator[Line]:
     """Show how much of the input the last build left out."""
-    record = json.loads((bench.folder / "storage/template/cache/bench-v1.json").read_text())
+    record = json.loads((bench.directory / "storage/template/cache/bench-v1.json").read_text())
     dropped = sum(row["bytes"] for row in record["cleanup"].values())
     share = 100 * dropped / (dropped + record["unpacked_size"])
     yield Line("cleanup", "% of the files' bytes are dropped", share, None, f"{source.stat().st_size / 1e6:.0f} MB")
@@ -58,7 +58,7 @@ def share_dropped(bench: Bench, source: Path) -> Iterator[Line]:
 def engine(bench: Bench) -> Iterator[Line]:
     """From a container to the file."""
     source = f"docker-container:{bench.container}"
-    baseline = f"docker export {bench.container} | zstd -q -T0 -3 -f -o {bench.folder}/baseline.zst"
+    baseline = f"docker export {bench.container} | zstd -q -T0 -3 -f -o {bench.directory}/baseline.zst"
     pair = pairs(
         bench.into_storage(source), baseline, bench.env, max(bench.runs, 13),
         start_up=bench.start_up, between=bench.empty,
@@ -94,20 +94,20 @@ def memory(bench: Bench) -> Iterator[Line]:
 
 def gzip(bench: Bench) -> Iterator[Line]:
     """Every member kept, as .tar.gz."""
-    target = bench.folder / "pigz.gz"
+    target = bench.directory / "pigz.gz"
     pair = pairs(
         bench.convert(bench.export, "gz", "one"), f"pigz -6 < {quote(str(bench.export))} > {target}", bench.env,
         bench.runs, start_up=bench.bare_start_up,
     )  # fmt: skip
     yield Line("gzip", "wall / pigz -6", pair.wall_ratio, 0.15, walls(pair))
-    ratio = (bench.folder / "bare.out").stat().st_size / target.stat().st_size
+    ratio = (bench.directory / "bare.out").stat().st_size / target.stat().st_size
     yield Line("gzip", "size / pigz -6", ratio, 1.12)
 
 
 def layers(bench: Bench) -> Iterator[Line]:
     """Merge an image's layers, where others unpack them first."""
     saved = inputs.saved_image()
-    layout, bundle = inputs.layout(saved), bench.folder / "bundle"
+    layout, bundle = inputs.layout(saved), bench.directory / "bundle"
     unpack = f"umoci unpack --image {layout}:v1 {bundle} && tar --zstd -C {bundle}/rootfs -cf {bundle}.tar.zst ."
 
     def empty() -> None:
@@ -120,7 +120,7 @@ def layers(bench: Bench) -> Iterator[Line]:
             start_up=bench.start_up, between=empty,
         )  # fmt: skip
         yield Line("layers", f"wall, {name} / umoci unpack + tar --zstd", pair.wall_ratio, limit, walls(pair))
-        record = json.loads((bench.folder / "storage/template/cache/bench-v1.json").read_text())
+        record = json.loads((bench.directory / "storage/template/cache/bench-v1.json").read_text())
         dropped = sum(row["members"] for row in record["cleanup"].values())
         limit = 100 + 300 * (record["members"] + dropped) / 1e6
         yield Line("layers", f"peak memory, {name}, MB", pair.ours.memory, limit)
@@ -134,7 +134,7 @@ def repack(bench: Bench) -> Iterator[Line]:
         (".tar.gz / gzip -dc | zstd", gzipped, f"gzip -dc {quote(str(gzipped))}", 0.70),
         ("nested .tar.xz / xz -dc | zstd", nested, inner, 1.15),
     ):
-        baseline = f"{plain} | zstd -q -T0 -3 -f -o {bench.folder}/baseline.zst"
+        baseline = f"{plain} | zstd -q -T0 -3 -f -o {bench.directory}/baseline.zst"
         pair = pairs(
             bench.into_storage(source), baseline, bench.env, bench.runs, start_up=bench.start_up, between=bench.empty
         )
@@ -163,13 +163,13 @@ def start(bench: Bench) -> Iterator[Line]:
     yield Line("start", "ms, lxcast --help", milliseconds([PYTHON, "-m", "lxcast", "--help"]), 120, empty)
     words = {"_LXCAST_COMPLETE": "complete_bash", "COMP_WORDS": "lxcast build --st", "COMP_CWORD": "2"}
     yield Line("start", "ms, TAB behind lxcast build --st", milliseconds([PYTHON, "-m", "lxcast"], **words), 100, empty)
-    storage = bench.folder / "storage"
+    storage = bench.directory / "storage"
     bare = milliseconds([PYTHON, "-S", "-c", "pass"])
     python = f"python -S: {bare:.0f} ms"
     query = f'{{"name":"bench","version":"v1","storage":"local={storage}"}}'
     answer = milliseconds(f"exec {PYTHON} -m terraform_ext <<< {quote(query)}")
     yield Line("start", "ms, the data source from a storage", answer, 100, python)
-    pins = bench.folder / "templates.auto.tfvars.json"
+    pins = bench.directory / "templates.auto.tfvars.json"
     write = [PYTHON, "-m", "lxcast", "--quiet", "pin", "write", "bench", "--storage", f"local={storage}", "--file"]
     run([*write, str(pins)], bench.env)
     query = json.dumps({"name": "bench", "pin_file": str(pins)})
@@ -201,8 +201,8 @@ def main() -> None:
         # What the baselines write goes to a pipe: ours goes to memory, so that no disk is measured.
         memory = Path("/dev/shm")
         where = memory if memory.is_dir() and shutil.disk_usage(memory).free > 4e9 else None
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lxcast-bench-", dir=where)))
-        bench = Bench(folder, stack, arguments.runs)
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lxcast-bench-", dir=where)))
+        bench = Bench(directory, stack, arguments.runs)
         for name in chosen:
             for line in ROWS[name](bench):
                 print(line, flush=True)

@@ -14,7 +14,7 @@ from bench.measure import cached
 CACHE = Path(
     os.environ.get("LXCAST_TOOLS") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lxcast-tools"
 )
-FOLDER = CACHE / "bench"
+DIRECTORY = CACHE / "bench"
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 MANY = 400_000
@@ -44,7 +44,7 @@ def export(container: str) -> Path:
     image = subprocess.run(
         ["docker", "inspect", "-f", "{{.Image}}", container], capture_output=True, text=True, check=True
     )
-    return cached(FOLDER / f"export-{image.stdout.strip().removeprefix('sha256:')[:12]}.tar", make)
+    return cached(DIRECTORY / f"export-{image.stdout.strip().removeprefix('sha256:')[:12]}.tar", make)
 
 
 _LAYERS = """
@@ -70,7 +70,7 @@ def saved_image() -> Path:
         subprocess.run(["docker", "image", "rm", name], check=True, capture_output=True)
 
     key = hashlib.sha256(dockerfile.encode()).hexdigest()[:12]
-    return cached(FOLDER / f"saved-{key}.tar", make)
+    return cached(DIRECTORY / f"saved-{key}.tar", make)
 
 
 def layout(saved: Path) -> Path:
@@ -96,12 +96,14 @@ def nested(source: Path) -> Path:
     """Return a root filesystem wrapped as old hakim archives have it: in a .tar.xz within a .tar.xz, with metadata."""
 
     def make(path: Path) -> None:
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            with Path(folder, "rootfs.tar.xz").open("wb") as file:
+        with tempfile.TemporaryDirectory(dir=path.parent) as directory:
+            with Path(directory, "rootfs.tar.xz").open("wb") as file:
                 subprocess.run(["xz", "-T0", "-1", "-c", source], stdout=file, check=True)
-            Path(folder, "metadata.yaml").write_text("architecture: x86_64\n")
-            subprocess.run(["tar", "-C", folder, "-cJf", Path(folder, "meta.tar.xz"), "metadata.yaml"], check=True)
-            both = ["tar", "-C", folder, "-I", "xz -T0 -0", "-cf", str(path), "meta.tar.xz", "rootfs.tar.xz"]
+            Path(directory, "metadata.yaml").write_text("architecture: x86_64\n")
+            subprocess.run(
+                ["tar", "-C", directory, "-cJf", Path(directory, "meta.tar.xz"), "metadata.yaml"], check=True
+            )
+            both = ["tar", "-C", directory, "-I", "xz -T0 -0", "-cf", str(path), "meta.tar.xz", "rootfs.tar.xz"]
             subprocess.run(both, check=True)
 
     return cached(source.with_suffix(".nested.tar.xz"), make)
@@ -116,14 +118,14 @@ def many(pax: bool) -> Path:
         text = b" ".join(chance.choices(words, k=400_000))
         with tarfile.open(path, "w", format=tarfile.PAX_FORMAT if pax else tarfile.GNU_FORMAT) as tar:
             for number in range(MANY):
-                folder, file = divmod(number, 1000)
-                info = tarfile.TarInfo(f"./usr/share/collection/part-{folder:03d}/document-{file:03d}.txt")
+                directory, file = divmod(number, 1000)
+                info = tarfile.TarInfo(f"./usr/share/collection/part-{directory:03d}/document-{file:03d}.txt")
                 info.size = chance.randrange(100, 1900)
-                info.mtime = 1_700_000_000 + folder + (0.5 if pax else 0)
+                info.mtime = 1_700_000_000 + directory + (0.5 if pax else 0)
                 start = chance.randrange(len(text) - 2000)
                 tar.addfile(info, io.BytesIO(text[start : start + info.size]))
 
-    return cached(FOLDER / f"many-{'pax' if pax else 'plain'}.tar", make)
+    return cached(DIRECTORY / f"many-{'pax' if pax else 'plain'}.tar", make)
 
 
 def tenfold(source: Path) -> Path:
@@ -140,7 +142,7 @@ def tenfold(source: Path) -> Path:
                     info.size = source.stat().st_size
                     target.addfile(info, body)
 
-    return cached(FOLDER / f"{source.stem}-large.tar", make)
+    return cached(DIRECTORY / f"{source.stem}-large.tar", make)
 
 
 def with_a_third_dropped(source: Path) -> Path:
@@ -158,7 +160,7 @@ def with_a_third_dropped(source: Path) -> Path:
                     left -= member.size
                 target.addfile(member, tar.extractfile(member) if member.isreg() else None)
 
-    return cached(FOLDER / f"{source.stem}-third.tar", make)
+    return cached(DIRECTORY / f"{source.stem}-third.tar", make)
 
 
 def tiny() -> Path:
@@ -170,4 +172,4 @@ def tiny() -> Path:
             info.size = 7
             target.addfile(info, io.BytesIO(b"hello\n\n"))
 
-    return cached(FOLDER / "tiny.tar", make)
+    return cached(DIRECTORY / "tiny.tar", make)

@@ -23,16 +23,16 @@ class Server:
     """The stand-in server as a process of its own: its output, and the directory that has everything."""
 
     told: dict[str, str]
-    folder: Path
+    directory: Path
     env: dict[str, str]
 
     @classmethod
     def start(cls, bench: Bench, stack: ExitStack, nodes: int = 1) -> "Server":
         """Start it; it ends with the stack, and so does what it holds."""
-        folder = bench.folder / "server"
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        directory = bench.directory / "server"
+        stack.callback(shutil.rmtree, directory, ignore_errors=True)
         names = [word for number in range(nodes) for word in ("--node", f"n{number}")]
-        told = json.loads(process(bench, stack, "lxcast.testing", "--state", folder, *names))
+        told = json.loads(process(bench, stack, "lxcast.testing", "--state", directory, *names))
         env = {
             **bench.env,
             "PM_API_URL": told["url"],
@@ -43,7 +43,7 @@ class Server:
             "SSL_CERT_FILE": told["ca"],
             "NO_PROXY": "127.0.0.1",
         }
-        return cls(told, folder, env)
+        return cls(told, directory, env)
 
     def curl(self, file: Path, algorithm: str, checksum: str) -> str:
         """Return the upload as a script does it; without `Expect` curl waits a second for an answer to it."""
@@ -57,15 +57,15 @@ class Server:
 
     def empty(self) -> None:
         """Wait until no task has a file in its hands, and remove what was published."""
-        while any(self.folder.glob("var-tmp/*/*")):
+        while any(self.directory.glob("var-tmp/*/*")):
             time.sleep(0.05)
-        for file in self.folder.glob("storages/*/*/template/cache/*"):
+        for file in self.directory.glob("storages/*/*/template/cache/*"):
             file.unlink()
-        shutil.rmtree(self.folder / "records", ignore_errors=True)
+        shutil.rmtree(self.directory / "records", ignore_errors=True)
 
     def publish(self, file: Path, *options: str) -> list[str]:
         """Return the command that publishes a file that is not a template."""
-        words = ["publish", "--no-check", str(file), "--records", str(self.folder / "records"), *options]
+        words = ["publish", "--no-check", str(file), "--records", str(self.directory / "records"), *options]
         return [PYTHON, "-m", "lxcast", "--quiet", *words]
 
 
@@ -83,9 +83,9 @@ def process(bench: Bench, stack: ExitStack, module: str, *words: str | Path) -> 
     return started.stdout.readline()
 
 
-def filled(folder: Path, size: int) -> tuple[Path, str]:
+def filled(directory: Path, size: int) -> tuple[Path, str]:
     """Write a file of bytes that do not compress; return it and its SHA-256."""
-    digest, path = hashlib.sha256(), folder / "bench-v1.tar.zst"
+    digest, path = hashlib.sha256(), directory / "bench-v1.tar.zst"
     with path.open("wb") as file, Path("/dev/urandom").open("rb") as chance:
         for start in range(0, size, MB):
             piece = chance.read(min(MB, size - start))
@@ -98,9 +98,9 @@ def upload(bench: Bench) -> Iterator[Line]:
     """600 MiB, the client alone; and the memory of the whole command at 5 GB."""
     with ExitStack() as stack:
         server = Server.start(bench, stack)
-        file, sha256 = filled(bench.folder, 600 << 20)
+        file, sha256 = filled(bench.directory, 600 << 20)
         stack.callback(file.unlink)
-        small, small_sha256 = bench.folder / "small", hashlib.sha256(b"x").hexdigest()
+        small, small_sha256 = bench.directory / "small", hashlib.sha256(b"x").hexdigest()
         small.write_bytes(b"x")
         send = [PYTHON, "-m", "bench.send"]
         start_up = repeated([*send, str(small), "bench-v0.tar.zst", small_sha256], server.env, bench.runs)
@@ -120,8 +120,8 @@ def end_to_end(bench: Bench) -> Iterator[Line]:
     """From a container to the upload; ours is confirmed, with the task awaited and the storage listed."""
     with ExitStack() as stack:
         server = Server.start(bench, stack)
-        out = bench.folder / "shell.tar.zst"
-        options = ["--name", "bench", "--storage", "proxmox:n0/local", "--records", str(server.folder / "records")]
+        out = bench.directory / "shell.tar.zst"
+        options = ["--name", "bench", "--storage", "proxmox:n0/local", "--records", str(server.directory / "records")]
         shell = (
             f"docker export {bench.container} | zstd -q -T0 -3 -f -o {out}; sum=$(sha512sum {quote(str(out))}); "
             + server.curl(out, "sha512", "${sum%% *}")
@@ -138,7 +138,7 @@ def fan_out(bench: Bench) -> Iterator[Line]:
     size, rate = 30 * MB, 100 * MB
     with ExitStack() as stack:
         server = Server.start(bench, stack, NODES)
-        file, _ = filled(bench.folder, size)
+        file, _ = filled(bench.directory, size)
         stack.callback(file.unlink)
         port = process(bench, stack, "bench.link", server.told["url"].rpartition(":")[2], str(rate)).strip()
         command = server.publish(file, "--all-nodes")
@@ -147,8 +147,8 @@ def fan_out(bench: Bench) -> Iterator[Line]:
         detail = f"{cost.wall:.1f} s, {NODES} x {size // MB} MB at {rate // MB} MB/s"
         yield Line("fan_out", "wall, to each / bytes over the link's speed", cost.wall / floor, 1.2, detail)
         size, rate = 24 * MB, 4 * MB
-        file, _ = filled(bench.folder, size)
-        url = f"http://127.0.0.1:{process(bench, stack, 'bench.web', bench.folder / 'put', str(rate)).strip()}/"
+        file, _ = filled(bench.directory, size)
+        url = f"http://127.0.0.1:{process(bench, stack, 'bench.web', bench.directory / 'put', str(rate)).strip()}/"
         cost = once(server, server.publish(file, "--all-nodes", "--put-url", url, "--get-url", url), server.env)
         one = run(f"curl -sSf -T {file} {url} && curl -sSf -o /dev/null {url}", server.env)
         detail = f"{cost.wall:.1f} s / {one.wall:.1f} s, {NODES} x {size // MB} MB at {rate // MB} MB/s each"
@@ -159,7 +159,7 @@ def once(server: Server, command: list[str], env: dict[str, str]) -> Cost:
     """Run it once where nothing is published yet, and see that every node has it afterwards."""
     server.empty()
     cost = run(command, env)
-    held = len(list(server.folder.glob("storages/*/*/template/cache/*")))
+    held = len(list(server.directory.glob("storages/*/*/template/cache/*")))
     if held != NODES:
         raise SystemExit(f"bench: {held} of {NODES} nodes have it")
     return cost

@@ -38,8 +38,8 @@ class Line:
 class Bench:
     """The inputs, created at first use, and a directory for outputs."""
 
-    def __init__(self, folder: Path, stack: ExitStack, runs: int) -> None:
-        self.folder, self.runs, self._stack = folder, runs, stack
+    def __init__(self, directory: Path, stack: ExitStack, runs: int) -> None:
+        self.directory, self.runs, self._stack = directory, runs, stack
         self.env = {**os.environ, "PYTHONPATH": str(inputs.REPOSITORY), "PYTHONDONTWRITEBYTECODE": ""}
         self.env.pop("SOURCE_DATE_EPOCH", None)
 
@@ -51,7 +51,7 @@ class Bench:
     @cached_property
     def bare_start_up(self) -> Cost:
         """What the bare conversion costs on an archive without members."""
-        empty = self.folder / "empty.tar"
+        empty = self.directory / "empty.tar"
         empty.write_bytes(bytes(1024))
         return repeated(self.convert(empty, "zst", "one"), self.env, self.runs)
 
@@ -70,8 +70,8 @@ class Bench:
     @cached_property
     def big_template(self) -> Path:
         """A template of more than 1 GB unpacked."""
-        run(self.build(inputs.tenfold(self.export), "--name", "big", "--output", str(self.folder / "big")), self.env)
-        return self.folder / "big" / "big-v1.tar.zst"
+        run(self.build(inputs.tenfold(self.export), "--name", "big", "--output", str(self.directory / "big")), self.env)
+        return self.directory / "big" / "big-v1.tar.zst"
 
     def build(self, source: Path | str, *options: str) -> list[str]:
         """Return a build that passes every check: what is measured is the work, not the verdict."""
@@ -80,15 +80,15 @@ class Bench:
 
     def into_storage(self, source: Path | str, *options: str) -> list[str]:
         """Return a build into the storage of the bench."""
-        return self.build(source, "--name", "bench", "--storage", f"local={self.folder / 'storage'}", *options)
+        return self.build(source, "--name", "bench", "--storage", f"local={self.directory / 'storage'}", *options)
 
     def empty(self) -> None:
         """Remove what earlier runs wrote, so that the disk's cache holds the inputs."""
-        shutil.rmtree(self.folder / "storage", ignore_errors=True)
+        shutil.rmtree(self.directory / "storage", ignore_errors=True)
 
     def convert(self, source: Path, format: str, digests: str, rows: str = "none") -> list[str]:
         """Return the bare conversion, without checks and record."""
-        return [PYTHON, "-m", "bench.convert", str(source), str(self.folder / "bare.out"), format, digests, rows]
+        return [PYTHON, "-m", "bench.convert", str(source), str(self.directory / "bare.out"), format, digests, rows]
 
     def baseline(self, source: Path) -> str:
         """Return the shell's own way to a compressed archive with a digest."""
