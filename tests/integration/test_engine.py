@@ -78,8 +78,9 @@ def names(tar: bytes) -> set[str]:
         return set(archive.getnames())
 
 
-def leftovers(engine: Program) -> str:
-    return engine.run("ps", "--all", "--quiet", "--filter", f"label={LABEL}").stdout
+def leftovers(engine: Program, image: str) -> str:
+    """The containers that lxcast made of an image; other tests use the engine at the same time."""
+    return engine.run("ps", "--all", "--quiet", "--filter", f"label={LABEL}", "--filter", f"ancestor={image}").stdout
 
 
 def volumes(engine: Program) -> set[str]:
@@ -101,7 +102,7 @@ def test_an_image_is_read_through_a_container_that_goes_again(engine: Program, i
     source = open_image(image)
     assert {"data/from-image", "big"} <= names(content(source))  # also what the image has below a VOLUME
     assert (source.origin.kind, source.warnings) == ("docker-daemon", [])
-    assert leftovers(engine) == ""
+    assert leftovers(engine, image) == ""
     assert volumes(engine) == before
 
 
@@ -126,7 +127,7 @@ def test_an_image_without_a_command_and_one_that_is_left_early(engine: Program, 
         assert "big" in names(content(open_image(name)))
         with open_image(name).opener() as stream:
             stream.readinto(memoryview(bytearray(512)))
-        assert leftovers(engine) == ""
+        assert leftovers(engine, name) == ""
     finally:
         engine.run("image", "rm", name)
 
@@ -138,7 +139,9 @@ def test_what_an_image_says_is_known(engine: Program, image: str) -> None:
     assert found.config.architecture == engine.run("version", "--format", "{{.Server.Arch}}").stdout.strip()
 
 
-def test_a_volume_warns_when_it_holds_what_the_export_lacks(engine: Program, container: str, tmp_path: Path) -> None:
+def test_a_volume_warns_when_it_holds_what_the_export_lacks(
+    engine: Program, image: str, container: str, tmp_path: Path
+) -> None:
     assert open_container(container).warnings == []
     (tmp_path / "new").write_text("x")
     engine.run("cp", tmp_path / "new", f"{container}:/extra/new")
@@ -150,7 +153,7 @@ def test_a_volume_warns_when_it_holds_what_the_export_lacks(engine: Program, con
     changed, new = open_container(container).warnings
     assert "volume at /data with files that are not exported, such as /data/from-image" in changed
     assert "/extra/new" in new
-    assert leftovers(engine) == ""
+    assert leftovers(engine, image) == ""
 
 
 def test_what_is_not_there_is_told_apart(engine: Program, image: str, container: str) -> None:
@@ -223,7 +226,7 @@ def test_an_interrupt_at_any_moment_leaves_no_container(engine: Program, image: 
             process.send_signal(signal.SIGTERM if number % 2 else signal.SIGINT)
             process.communicate(timeout=240)
         assert process.returncode == 0
-    assert leftovers(engine) == ""
+    assert leftovers(engine, image) == ""
     assert volumes(engine) == before
 
 
@@ -234,12 +237,12 @@ def test_the_next_run_removes_what_a_killed_one_left_and_not_what_a_living_one_h
             assert process.stdout.readline() == "read\n"
         killed.send_signal(signal.SIGKILL)
         killed.wait(240)
-        assert len(leftovers(engine).split()) == 2
+        assert len(leftovers(engine, image).split()) == 2
         open_image(image)
-        assert len(leftovers(engine).split()) == 1
+        assert len(leftovers(engine, image).split()) == 1
         living.send_signal(signal.SIGINT)
         living.wait(240)
-    assert leftovers(engine) == ""
+    assert leftovers(engine, image) == ""
 
 
 def test_contexts_are_followed_as_the_docker_command_does(

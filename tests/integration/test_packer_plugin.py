@@ -186,9 +186,15 @@ def resumes(templates: Templates, printed: str) -> str:
         ('template_name = "debian 12"', "may hold letters"),
         ('template_name = "debian-12"\ndisable = ["no-such-row"]', "no-such-row"),
         ('template_name = "debian-12"\npattern = "{name}"', "{version}"),
-        ('template_name = "debian-12"\nstorage = "proxmox:pve/local"\napi_url = "ftp://pve"', "begin with https://"),
+        (
+            'template_name = "debian-12"\nstorage = "proxmox:pve/local"\napi_url = "ftp://pve"',
+            "must start with https://",
+        ),
         ('template_name = "debian-12"\nstorage = "proxmox:pve/local"\nnodes = "pve"', "list of string"),
-        ('template_name = "debian-12"\nstorage = "proxmox:pve/local"\nput_url = "https://s3/x"', "without get_url"),
+        (
+            'template_name = "debian-12"\nstorage = "proxmox:pve/local"\nput_url = "https://s3/x"',
+            "put_url needs get_url",
+        ),
         ('template_name = "debian-12"\napi_token_secret = "x"', "api_token_secret"),
         ('template_name = "debian-12"\ninit = "systemd"', "none, auto, app"),
         ('template_name = "debian-12"\npin_file = "main.tf"', "main.tf"),
@@ -240,7 +246,9 @@ def test_a_template_is_uploaded_and_its_id_is_the_artifacts(
     assert content is not None
     record = json.loads((templates.folder / "records/debian-12-v1.json").read_text())
     assert (record["template_id"], record["size"]) == (volid, len(content))
-    assert [path.name for path in (templates.folder / "records").iterdir()] == ["debian-12-v1.json"]
+    # Later post-processors read the copy of the template; the next run removes it.
+    assert (templates.folder / "records/files/debian-12-v1.tar.zst").read_bytes() == content
+    assert {path.name for path in (templates.folder / "records").iterdir()} == {"debian-12-v1.json", "files"}
 
 
 @pytest.mark.usefixtures("rootfs")
