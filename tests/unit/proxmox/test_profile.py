@@ -49,7 +49,7 @@ def test_blanks_around_what_a_variable_holds_are_no_part_of_it() -> None:
 def test_a_file_of_authorities_that_holds_none_is_told(content: str | None, said: str, tmp_path: Path) -> None:
     if content:
         (tmp_path / "ca.pem").write_text(content)
-    with pytest.raises(UsageError, match=f"certificate authorities {tmp_path}/ca.pem:? {said}"):
+    with pytest.raises(UsageError, match=f"CA file {tmp_path}/ca.pem:? {said}"):
         load_profile(ca_file=str(tmp_path / "ca.pem"), environ=PM)
 
 
