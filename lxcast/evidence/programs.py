@@ -9,7 +9,7 @@ from lxcast.errors import EvidenceError
 
 _PACKAGES = {
     "ssh-keygen": "openssh-client (8.2 or later)",
-    "gpg": "gnupg",
+    "gpg": "gpg and gpg-agent (gnupg)",
     "openssl": "openssl (3.0 or later)",
     "cosign": "cosign (3.0.4 or later)",
 }
