@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lxcast.errors import StorageError
+from lxcast.interrupt import Interrupted
 
 # Proxmox lists a directory by a glob that skips dot files, and takes only known suffixes (PVE/Storage.pm).
 _PREFIX, _SUFFIX = ".lxcast-", ".tmp"
@@ -24,19 +25,38 @@ Way = Callable[[Path, Path], None]
 class Temporary:
     """A new file without a name of its own yet; leaving the context removes it unless it was given one."""
 
-    def __init__(self, folder: Path) -> None:
-        """Create it in `folder`; StorageError if that cannot be written."""
-        self.folder = folder
+    def __init__(self, directory: Path) -> None:
+        """Create it in a directory. Raises StorageError if the directory cannot be written."""
+        self.directory = directory
         self.size = 0
         """Bytes written."""
-        with explained(folder):
-            self.path, self._fd = _locked(folder)
+        self._fd = -1
+        with explained(directory):
+            while self._fd < 0:
+                self._create(directory / f"{_PREFIX}{os.urandom(8).hex()}{_SUFFIX}")
+
+    def _create(self, path: Path) -> None:
+        """Create and lock the file; if a sweep removes it in between, there is none."""
+        self.path = path
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            if lock(fd) is not False and os.fstat(fd).st_nlink:
+                self._fd = fd
+            else:
+                os.close(fd)
+        except Interrupted:
+            path.unlink(missing_ok=True)
+            raise
+
+    def __del__(self) -> None:
+        # An interrupt can come before the caller has entered the context.
+        self.close()
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """Append all of `data` (a view must be of bytes); StorageError where the disk is full or fails."""
         view = memoryview(data)
         while view:
-            with explained(self.folder, written=self.size):
+            with explained(self.directory, written=self.size):
                 done = os.write(self._fd, view)
             self.size += done
             view = view[done:]
@@ -44,7 +64,7 @@ class Temporary:
 
     def fill(self, at: int, data: bytes) -> None:
         """Overwrite the bytes at an offset with `data`."""
-        with explained(self.folder, written=self.size):
+        with explained(self.directory, written=self.size):
             done = 0
             while done < len(data):
                 done += os.pwrite(self._fd, data[done:], at + done)
@@ -55,7 +75,7 @@ class Temporary:
 
         digest, at = hashlib.sha256(), 0
         buffer = memoryview(bytearray(1 << 20))
-        with explained(self.folder):
+        with explained(self.directory):
             while got := os.preadv(self._fd, [buffer], at):
                 digest.update(buffer[:got])
                 at += got
@@ -63,7 +83,7 @@ class Temporary:
 
     def clear(self) -> None:
         """Take back everything that was written."""
-        with explained(self.folder):
+        with explained(self.directory):
             os.lseek(self._fd, 0, os.SEEK_SET)
             os.ftruncate(self._fd, 0)
         self.size = 0
@@ -74,7 +94,7 @@ class Temporary:
 
     def sync(self) -> None:
         """Force what was written to the disk."""
-        with explained(self.folder, written=self.size):
+        with explained(self.directory, written=self.size):
             os.fsync(self._fd)
 
     def close(self) -> None:
@@ -90,16 +110,6 @@ class Temporary:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def _locked(folder: Path) -> tuple[Path, int]:
-    """Make a temporary file and lock it; a sweep may catch it in between, then another one is made."""
-    while True:
-        path = folder / f"{_PREFIX}{os.urandom(8).hex()}{_SUFFIX}"
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        if lock(fd) is not False and os.fstat(fd).st_nlink:
-            return path, fd
-        os.close(fd)
 
 
 def lock(fd: int) -> bool | None:
