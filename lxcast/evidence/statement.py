@@ -141,10 +141,22 @@ def subject_problems(document: Mapping[str, Any], file: str, sha256: str) -> lis
 
 def statement_builder(document: Mapping[str, Any]) -> str:
     """Return the builder id in a statement's document, "" if it has none."""
-    value: Any = document
-    for key in ("predicate", "runDetails", "builder", "id"):
-        value = value.get(key) if isinstance(value, dict) else None
+    value = _value_at(document, "predicate", "runDetails", "builder", "id")
     return value if isinstance(value, str) else ""
+
+
+def statement_source(document: Mapping[str, Any]) -> str:
+    """Return KIND:REFERENCE of a statement's source, ":" if it names none."""
+    value = _value_at(document, "predicate", "buildDefinition", "externalParameters", "source")
+    source = value if isinstance(value, dict) else {}
+    return f"{source.get('kind', '')}:{source.get('reference', '')}"
+
+
+def _value_at(document: Any, *keys: str) -> Any:
+    """Return the value at a path of keys, None if an object on the way is missing."""
+    for key in keys:
+        document = document.get(key) if isinstance(document, dict) else None
+    return document
 
 
 def _source(record: Record) -> Resource:

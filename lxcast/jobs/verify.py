@@ -17,7 +17,13 @@ from lxcast.evidence.signatures import (
     verify_gpg,
     verify_ssh,
 )
-from lxcast.evidence.statement import STATEMENT_SUFFIX, parse_statement, statement_builder, subject_problems
+from lxcast.evidence.statement import (
+    STATEMENT_SUFFIX,
+    parse_statement,
+    statement_builder,
+    statement_source,
+    subject_problems,
+)
 from lxcast.jobs.resolve import find_template
 from lxcast.progress import Progress
 from lxcast.record import Record
@@ -134,15 +140,6 @@ def _check_statement(template: Template, digest: str, policy: Policy) -> Iterato
         yield Row("statement", FAILED, "; ".join(problems))
     else:
         yield Row("statement", OK, f"built by {builder} from {source}")
-
-
-def statement_source(document: Mapping[str, object]) -> str:
-    """Return KIND:REFERENCE of a statement's source, ":" if it names none."""
-    value: object = document
-    for key in ("predicate", "buildDefinition", "externalParameters", "source"):
-        value = value.get(key) if isinstance(value, Mapping) else None
-    source = value if isinstance(value, Mapping) else {}
-    return f"{source.get('kind', '')}:{source.get('reference', '')}"
 
 
 def _check_signatures(template: Template, digest: str, policy: Policy) -> Iterator[Row]:
